@@ -1,0 +1,49 @@
+# `make` or `make help` lists what there is. The first target that needs it makes .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Lacak needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into .venv (once)..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+venv: .venv/ready ## Make .venv
+
+demo: .venv/ready ## Run a small city through the whole pipeline and look at what comes out
+	@$(BIN)/lacak demo
+
+test: .venv/ready ## Run the tests, on the embedded servers
+	@$(BIN)/python -m pytest -m "not kafka"
+
+test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_pipeline.py tests/test_crash.py
+
+lint: .venv/ready ## Check style and who imports whom
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
+
+types: .venv/ready ## Check types, strictly
+	@$(BIN)/mypy
+
+contracts: .venv/ready ## Write the published contracts anew from the message types
+	@$(BIN)/python -m schemas.contracts
+
+bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
+	@$(BIN)/python -m bench.stream
+
+bench-trace: .venv/ready ## Measure the time from a positive test to the report
+	@$(BIN)/python -m bench.trace
+
+lock: ## Pin every dependency anew, with hashes
+	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean: ## Remove what was made here
+	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
+
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace lock clean

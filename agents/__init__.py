@@ -1,0 +1,1 @@
+"""What happens on the way: one thin file per agent."""

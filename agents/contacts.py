@@ -1,0 +1,114 @@
+"""The contacts agent: a trace's question to one visits partition, answered from the index that occupancy keeps.
+
+A question is answered when its barrier has come from every scans partition: then everything that had arrived when the
+trace began is in the index. Past the deadline it is answered with what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from contacts.deriver import NEVER_MS
+from contacts.matching import may_count
+from contacts.places import Places
+from contacts.profiles import profile_from_json
+from schemas.messages import TraceAnswer, TraceQuery
+from streams.batches import Batch
+from streams.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+_BARRIERS_KEPT = 10_000
+_QUERIES = msgspec.json.Decoder(TraceQuery)
+
+
+class Contacts:
+    """Open questions of each visits partition this worker holds, and the barriers that have come for them."""
+
+    def __init__(self, sources: int, outbox: Outbox, state: Callable[[int], Places | None]) -> None:
+        self._sources = sources
+        self._outbox = outbox
+        self._state = state
+        self._open: dict[int, dict[str, TraceQuery]] = {}
+        self._barriers: dict[int, OrderedDict[str, dict[int, int]]] = {}
+
+    def barrier(self, partition: int, source: int, query_id: str, log_time_ms: int) -> None:
+        """The barrier of a question has come from one scans partition, at this log time."""
+        known = self._barriers.setdefault(partition, OrderedDict())
+        known.setdefault(query_id, {})[source] = log_time_ms
+        while len(known) > _BARRIERS_KEPT:
+            known.popitem(last=False)
+
+    async def take(self, message: Batch) -> None:
+        """A message of `trace-queries`; what is none is left out and said: only our own agents write there."""
+        try:
+            query = _QUERIES.decode(message.values[0] or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            log.warning(
+                "Offset %d of trace-queries, partition %d, is no question.", message.offsets[0], message.partition
+            )
+            return
+        self.ask(message.partition, query)
+
+    def ask(self, partition: int, query: TraceQuery) -> None:
+        """A question, or the word that its deadline has passed."""
+        open_here = self._open.setdefault(partition, {})
+        if query.kind == "ask":
+            open_here[query.query_id] = query
+            places = self._state(partition)
+            if places is not None:
+                self.answer_ready(partition, places)
+        else:
+            open_here.pop(query.query_id, None)
+            self._answer_late(partition, query)
+
+    def answer_ready(self, partition: int, places: Places) -> None:
+        """Answer every question whose barriers are all there."""
+        open_here, barriers = self._open.get(partition), self._barriers.get(partition)
+        if not open_here or not barriers:
+            return
+        for query_id, query in list(open_here.items()):
+            reached = barriers.get(query_id)
+            if reached is not None and len(reached) == self._sources:
+                del open_here[query_id], barriers[query_id]
+                self._send(partition, query, places, min(reached.values()), "answer")
+
+    def forget(self, partitions: set[int]) -> None:
+        """These partitions are another worker's now."""
+        for partition in partitions:
+            self._open.pop(partition, None)
+            self._barriers.pop(partition, None)
+
+    def _answer_late(self, partition: int, query: TraceQuery) -> None:
+        places = self._state(partition)
+        if places is None or places.log_time_ms <= NEVER_MS:
+            answer = TraceAnswer(
+                query_id=query.query_id, trace_id=query.trace_id, kind="not_ready", partition=partition
+            )
+            self._outbox.send(
+                "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
+            )
+        else:
+            self._send(partition, query, places, places.log_time_ms, "behind")
+
+    def _send(self, partition: int, query: TraceQuery, places: Places, as_of_ms: int, kind: str) -> None:
+        profile = profile_from_json(bytes(query.profile_json))
+        shared = places.shared_stays(
+            query.person, query.window_start_ms, query.window_end_ms, as_of_ms, profile.linger_ms, query.direction
+        )
+        answer = TraceAnswer(
+            query_id=query.query_id,
+            trace_id=query.trace_id,
+            kind="answer" if kind == "answer" else "behind",
+            partition=partition,
+            as_of_ms=as_of_ms,
+            as_of=places.as_of(),
+            shared=tuple(may_count(shared, profile, places.category)),
+        )
+        self._outbox.send(
+            "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
+        )

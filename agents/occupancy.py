@@ -1,0 +1,171 @@
+"""The occupancy agent: changes of visits in, one partition's index kept, counts and windows out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from agents.contacts import Contacts
+from contacts.places import Count, Places
+from contacts.thresholds import crosses
+from schemas.blocks import (
+    VISIT_BLOCKS,
+    VISITS_MAGIC,
+    WINDOWS_MAGIC,
+    Barrier,
+    BlockError,
+    ErasureOrder,
+    WindowBlock,
+    frame,
+    unframe,
+)
+from schemas.messages import Occupancy
+from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
+from streams.outbox import Outbox
+from streams.partitions import Owner
+from streams.settings import Settings
+
+_TELL_SECONDS = 1.0
+"""A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
+
+_LOOK_SECONDS = 0.1
+"""How often thresholds are looked at."""
+
+
+class _Told:
+    """What one partition has told, and what waits to be told."""
+
+    def __init__(self) -> None:
+        self.position = -1
+        self.at = 0.0
+        self.looked = 0.0
+        self.waiting: dict[str, Count] = {}
+        self.inside: dict[str, int] = {}
+
+
+class OccupancyKeeper:
+    """Keeps the places of each visits partition this worker holds and tells how full they are."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, outbox: Outbox, letters: DeadLetters, contacts: Contacts
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._outbox = outbox
+        self._letters = letters
+        self._contacts = contacts
+        self._told: dict[int, _Told] = {}
+
+    def make(self, partition: int) -> Places:
+        """The state of a partition that nothing is known of."""
+        self._told.pop(partition, None)
+        settings = self._settings
+        return Places(
+            settings.partitions.scans,
+            settings.window_ms,
+            settings.horizon_ms,
+            settings.retention_ms,
+            settings.zone_info,
+        )
+
+    def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
+        """The state of a partition from its snapshot."""
+        self._told.pop(partition, None)
+        settings = self._settings
+        return Places.load(
+            dict(parts),
+            settings.partitions.scans,
+            settings.window_ms,
+            settings.horizon_ms,
+            settings.retention_ms,
+            settings.zone_info,
+        )
+
+    async def run(self, batches: AsyncIterator[Batch], owner: Owner[Places]) -> None:
+        """The agent's loop."""
+        async for batch in batches:
+            held = await owner.take(batch)
+            if held is not None:
+                places, fresh = held
+                self.apply(places, fresh)
+                self.look(fresh.partition, places)
+                await self._outbox.room()
+                await owner.done(fresh)
+
+    def apply(self, places: Places, batch: Batch) -> None:
+        """Take one batch of blocks into the index."""
+        bad = 0
+        for index, value in enumerate(batch.values):
+            try:
+                block = unframe(VISITS_MAGIC, value or b"", VISIT_BLOCKS)
+                controls = places.apply(block)
+            except BlockError as error:
+                bad += 1
+                self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
+                continue
+            for placed in controls:
+                if isinstance(placed.control, Barrier):
+                    self._contacts.barrier(
+                        batch.partition, block.source_partition, placed.control.query_id, placed.log_time_ms
+                    )
+                elif isinstance(placed.control, ErasureOrder):
+                    places.erase(placed.control.person, placed.control.before_ms)
+                else:
+                    places.add_venue(placed.control.venue)
+        self._letters.judge(len(batch), bad)
+        self._told.setdefault(batch.partition, _Told()).position = batch.next_offset
+        self._contacts.answer_ready(batch.partition, places)
+
+    def look(self, partition: int, places: Places) -> None:
+        """Tell what is due: everything that changed once a second, a crossed threshold at once."""
+        told = self._told.get(partition)
+        now = self._clock.monotonic()
+        if told is None or told.position < 0 or now - told.looked < _LOOK_SECONDS:
+            return
+        told.looked = now
+        due = now - told.at >= _TELL_SECONDS
+        for count in places.counts():
+            told.waiting[count.venue] = count
+        if due:
+            told.at = now
+            ready = list(told.waiting.values())
+            told.waiting.clear()
+            self._tell_windows(partition, places, told.position)
+        else:
+            ready = [
+                count
+                for count in told.waiting.values()
+                if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
+            ]
+            for count in ready:
+                del told.waiting[count.venue]
+        if ready:
+            self._outbox.send_many("occupancy", [self._message(partition, count, places, told) for count in ready])
+
+    def _message(self, partition: int, count: Count, places: Places, told: _Told) -> tuple[int, bytes, bytes]:
+        told.inside[count.venue] = count.inside
+        message = Occupancy(
+            venue=count.venue,
+            inside=count.inside,
+            log_time_ms=places.log_time_ms,
+            position=(told.position, 0),
+            allowed=count.allowed,
+            assumed_end_share=count.assumed_inside / count.inside if count.inside else 0.0,
+        )
+        return partition, count.venue.encode(), msgspec.json.encode(message)
+
+    def _tell_windows(self, partition: int, places: Places, position: int) -> None:
+        windows = places.windows()
+        if windows is not None and len(windows.rows):
+            block = WindowBlock(
+                partition,
+                (position, 0),
+                self._settings.window_ms,
+                places.log_time_ms,
+                windows.venues,
+                windows.rows.tobytes(),
+            )
+            self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))

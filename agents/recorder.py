@@ -1,0 +1,61 @@
+"""The recorder agent: what the other agents publish, into PostgreSQL, a batch in a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from schemas.blocks import WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
+from schemas.messages import Case, Occupancy, Trace, Venue
+from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
+from streams.partitions import DurableEachBatch
+from streams.postgres import Records
+
+TOPICS = ("occupancy", "windows", "cases", "traces", "venues")
+"""What is recorded."""
+
+_READERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "occupancy": msgspec.json.Decoder(Occupancy),
+    "cases": msgspec.json.Decoder(Case),
+    "traces": msgspec.json.Decoder(Trace),
+    "venues": msgspec.json.Decoder(Venue),
+}
+
+
+class Recorder:
+    """Decodes batches and hands them to the database."""
+
+    def __init__(self, clock: Clock, letters: DeadLetters, records: Records) -> None:
+        self._clock = clock
+        self._letters = letters
+        self._records = records
+
+    async def run(self, batches: AsyncIterator[Batch], owner: DurableEachBatch) -> None:
+        """The agent's loop."""
+        async for batch in batches:
+            held = await owner.take(batch)
+            if held is not None:
+                await self.record(held)
+                await owner.done(held)
+
+    async def record(self, batch: Batch) -> None:
+        """Decode a batch and write it in one transaction; what is no message goes to the dead letters."""
+        messages: list[Any] = []
+        for index, value in enumerate(batch.values):
+            if value is None:
+                continue
+            try:
+                if batch.topic == "windows":
+                    messages.append(unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS))
+                else:
+                    messages.append(_READERS[batch.topic].decode(value))
+            except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
+        self._letters.judge(len(batch), len(batch) - len(messages))
+        await self._letters.flush()
+        rows: dict[str, Any] = {batch.topic: messages}
+        await self._records.apply(batch.topic, batch.partition, batch.next_offset, **rows)

@@ -1,0 +1,321 @@
+"""The tracing agent: cases from test results, traces as scatter and gather over the log, decisions on contacts.
+
+What it remembers of a person is in a Faust table, and so is each trace's last report; answers under way are in memory
+only: whoever starts anew asks again. Deadlines and retries are messages to itself, so that they stand in the log.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from contacts.cases import Episode, apply_result, numbers
+from contacts.profiles import Profile, ProfileError, default_profile, find_profile, profile_to_json
+from contacts.registry import is_name
+from contacts.tracing import Dossier, Gather, Job, graded, report, trace_id, withdrawn
+from schemas.blocks import CONTROL_MAGIC, Barrier, frame
+from schemas.messages import ContactDecision, TestResult, Trace, TraceAnswer, TraceQuery, TraceRequest
+from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
+from streams.outbox import Outbox
+from streams.settings import Settings
+
+TOPICS = ("test-results", "trace-requests", "contact-decisions", "trace-answers")
+"""What the agent reads; equal partition counts, keyed by the case's person."""
+
+_READERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "test-results": msgspec.json.Decoder(TestResult),
+    "trace-requests": msgspec.json.Decoder(TraceRequest),
+    "contact-decisions": msgspec.json.Decoder(ContactDecision),
+    "trace-answers": msgspec.json.Decoder(TraceAnswer),
+}
+_DOSSIERS = msgspec.json.Decoder(Dossier)
+_REPORTS = msgspec.json.Decoder(Trace)
+
+Table = MutableMapping[bytes, bytes]
+
+
+class Refused(ValueError):
+    """A message that asks for what cannot be done."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class Tracing:
+    """The coordinator of the partitions that this worker holds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        profiles: dict[str, Profile],
+        people: Table,
+        reports: Table,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._outbox = outbox
+        self._letters = letters
+        self._profiles = profiles
+        self._people = people
+        self._reports = reports
+        self._gathers: dict[str, Gather] = {}
+        self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
+        self._reminders = 0
+
+    async def take(self, message: Batch) -> None:
+        """One message of one of the topics, and everything made from it acknowledged."""
+        key, value = message.keys[0] or b"", message.values[0] or b""
+        try:
+            body = _READERS[message.topic].decode(value)
+            if not isinstance(body, TraceAnswer) and not is_name(body.person):
+                raise Refused("bad_person", "a person is 1 to 200 characters, none of them a control")
+            if isinstance(body, TestResult):
+                self._on_result(message.partition, body)
+            elif isinstance(body, TraceRequest):
+                self._on_request(message.partition, body, message.timestamps_ms[0])
+            elif isinstance(body, ContactDecision):
+                self._on_decision(message.partition, body)
+            else:
+                self._on_answer(message.partition, key.decode(), body)
+        except Refused as refused:
+            self._letters.letter(message, 0, 0, refused.reason, str(refused), self._clock.now_ms())
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._letters.letter(message, 0, 0, "undecodable", str(error), self._clock.now_ms())
+        await self._outbox.flush()
+
+    def remind(self) -> None:
+        """Send the reminders that are due; called some ten times a second."""
+        now = self._clock.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            _, _, partition, person, reminder = heapq.heappop(self._timers)
+            self._outbox.send("trace-answers", partition, msgspec.json.encode(reminder), key=person.encode())
+
+    def resume(self, dossiers: Iterable[bytes]) -> None:
+        """After a start or a rebalance: ask again for every trace that is not settled and that nobody here waits for."""
+        for data in dossiers:
+            dossier = _DOSSIERS.decode(data)
+            for job in dossier.jobs.values():
+                if not job.settled and job.query_id not in self._gathers:
+                    self._remind(dossier, job, "retry", 0.0)
+
+    def _on_result(self, partition: int, result: TestResult) -> None:
+        dossier = self._dossier(partition, result.person)
+        episodes, changed = apply_result(dossier.episodes, result)
+        if changed is None:
+            return
+        dossier = msgspec.structs.replace(dossier, episodes=episodes)
+        now_ms = self._clock.now_ms()
+        case = changed.message(result.person, (changed.revision, now_ms))
+        self._outbox.send("cases", partition, msgspec.json.encode(case), key=case.case_id.encode())
+        jobs = [job for job in dossier.jobs.values() if job.case_id == changed.case_id]
+        if changed.withdrawn:
+            for job in jobs:
+                dossier = self._withdraw(dossier, job)
+        elif jobs:
+            for job in jobs:
+                again = self._with_facts(job, changed) if job.automatic else job
+                dossier = self._ask(dossier, msgspec.structs.replace(again, revision=job.revision + 1, attempt=0))
+        else:
+            for direction in ("forward", "backward"):
+                job = Job(
+                    trace_id=trace_id(changed.case_id, direction),
+                    case_id=changed.case_id,
+                    direction=direction,  # type: ignore[arg-type]
+                    profile=self._own_profile(changed.specimen_ms).id,
+                    officer=result.officer,
+                    purpose=result.purpose,
+                    requested_at_ms=now_ms,
+                    onset_ms=None,
+                    specimen_ms=None,
+                    isolated_ms=None,
+                )
+                dossier = self._ask(dossier, self._with_facts(job, changed))
+        self._save(dossier)
+
+    @staticmethod
+    def _with_facts(job: Job, case: Episode) -> Job:
+        return msgspec.structs.replace(
+            job, onset_ms=case.onset_ms, specimen_ms=case.specimen_ms, isolated_ms=case.isolated_ms
+        )
+
+    def _on_request(self, partition: int, request: TraceRequest, arrived_at_ms: int) -> None:
+        dossier = self._dossier(partition, request.person)
+        name = trace_id(request.request_id, request.direction)
+        if name in dossier.jobs:
+            return
+        case = next((each for each in reversed(dossier.episodes) if not each.withdrawn), None)
+        own_dates = request.onset_ms is not None or request.specimen_ms is not None
+        if case is None and not own_dates:
+            raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
+        if request.hops != 1:
+            raise Refused("too_many_hops", "a trace goes one hop in this version")
+        onset_ms, specimen_ms, isolated_ms = (
+            (request.onset_ms, request.specimen_ms, request.isolated_ms)
+            if own_dates or case is None
+            else (case.onset_ms, case.specimen_ms, case.isolated_ms)
+        )
+        try:
+            at_ms = specimen_ms if specimen_ms is not None else onset_ms
+            assert at_ms is not None
+            profile = find_profile(self._profiles, request.profile) if request.profile else self._own_profile(at_ms)
+        except ProfileError as error:
+            raise Refused("unknown_profile", str(error)) from error
+        job = Job(
+            trace_id=name,
+            case_id=case.case_id if case else "",
+            direction=request.direction,
+            profile=profile.id,
+            officer=request.officer,
+            purpose=request.purpose,
+            requested_at_ms=arrived_at_ms,
+            onset_ms=onset_ms,
+            specimen_ms=specimen_ms,
+            isolated_ms=isolated_ms,
+            automatic=not own_dates,
+        )
+        self._save(self._ask(dossier, job))
+
+    def _on_decision(self, partition: int, decision: ContactDecision) -> None:
+        dossier = self._dossier(partition, decision.person)
+        held = dossier.decisions.get(decision.contact)
+        if held is not None and held.decided_at_ms >= decision.decided_at_ms:
+            return
+        dossier = msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision})
+        self._save(dossier)
+        for job in dossier.jobs.values():
+            data = self._reports.get(job.trace_id.encode())
+            if data is not None:
+                before = _REPORTS.decode(data)
+                after = graded(before, dossier.decisions)
+                if after != before:
+                    self._publish(
+                        partition, msgspec.structs.replace(after, position=(after.position[0], self._clock.now_ms()))
+                    )
+
+    def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
+        gather = self._gathers.get(answer.query_id)
+        if answer.kind == "retry":
+            dossier = self._dossier(partition, person)
+            job = dossier.jobs.get(answer.trace_id)
+            if job is not None and not job.settled and job.query_id == answer.query_id:
+                self._gathers.pop(answer.query_id, None)
+                self._save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
+            return
+        if gather is None:
+            return
+        if answer.kind not in ("deadline", "overdue"):
+            gather.take(answer)
+            if gather.complete:
+                self._report(partition, person, answer.trace_id, gather)
+            return
+        dossier = self._dossier(partition, person)
+        job = dossier.jobs.get(answer.trace_id)
+        if job is None or job.query_id != answer.query_id:
+            del self._gathers[answer.query_id]
+        elif answer.kind == "deadline":
+            for silent in gather.silent:
+                self._question(dossier, job, silent, "deadline")
+            self._remind(dossier, job, "overdue", numbers().deadline_seconds)
+        else:
+            self._report(partition, person, answer.trace_id, gather)
+
+    def _ask(self, dossier: Dossier, job: Job) -> Dossier:
+        """Put the barrier into every scans partition and the question into every trace-queries partition."""
+        before = dossier.jobs.get(job.trace_id)
+        if before is not None:
+            self._gathers.pop(before.query_id, None)
+        job = msgspec.structs.replace(job, state="asked")
+        partitions = self._settings.partitions
+        self._gathers[job.query_id] = Gather(job.query_id, partitions.visits)
+        barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
+        for partition in range(partitions.scans):
+            self._outbox.send("scans", partition, barrier)
+        for partition in range(partitions.visits):
+            self._question(dossier, job, partition, "ask")
+        self._remind(dossier, job, "deadline", numbers().deadline_seconds)
+        return dossier.with_job(job)
+
+    def _question(self, dossier: Dossier, job: Job, partition: int, kind: str) -> None:
+        profile = self._profiles[job.profile]
+        start_ms, end_ms = self._window(job, profile)
+        query = TraceQuery(
+            query_id=job.query_id,
+            trace_id=job.trace_id,
+            kind="ask" if kind == "ask" else "deadline",
+            reply_partition=dossier.partition,
+            person=dossier.person,
+            direction=job.direction,
+            window_start_ms=start_ms,
+            window_end_ms=end_ms,
+            profile_json=msgspec.Raw(profile_to_json(profile)),
+        )
+        self._outbox.send("trace-queries", partition, msgspec.json.encode(query), key=dossier.person.encode())
+
+    def _report(self, partition: int, person: str, trace: str, gather: Gather) -> None:
+        """Publish what was gathered; what is lacking is asked for again, later and later."""
+        del self._gathers[gather.query_id]
+        dossier = self._dossier(partition, person)
+        job = dossier.jobs.get(trace)
+        if job is None or job.query_id != gather.query_id:
+            return
+        profile = self._profiles[job.profile]
+        made = report(
+            person,
+            job,
+            profile,
+            self._window(job, profile),
+            gather,
+            dossier.decisions,
+            (job.revision, self._clock.now_ms()),
+        )
+        self._publish(partition, made)
+        job = msgspec.structs.replace(job, state=made.state)
+        self._save(dossier.with_job(job))
+        if not job.settled:
+            waits = numbers().retry_seconds
+            self._remind(dossier, job, "retry", waits[min(job.attempt, len(waits) - 1)])
+
+    def _withdraw(self, dossier: Dossier, job: Job) -> Dossier:
+        self._gathers.pop(job.query_id, None)
+        data = self._reports.get(job.trace_id.encode())
+        revision = job.revision + 1
+        if data is not None:
+            self._publish(dossier.partition, withdrawn(_REPORTS.decode(data), (revision, self._clock.now_ms())))
+        return dossier.with_job(msgspec.structs.replace(job, state="withdrawn", revision=revision))
+
+    def _publish(self, partition: int, made: Trace) -> None:
+        data = msgspec.json.encode(made)
+        self._reports[made.trace_id.encode()] = data
+        self._outbox.send("traces", partition, data, key=made.trace_id.encode())
+
+    def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float) -> None:
+        reminder = TraceAnswer(query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1)  # type: ignore[arg-type]
+        due = self._clock.monotonic() + seconds
+        self._reminders += 1
+        heapq.heappush(self._timers, (due, self._reminders, dossier.partition, dossier.person, reminder))
+
+    def _window(self, job: Job, profile: Profile) -> tuple[int, int]:
+        window = profile.infectious_window if job.direction == "forward" else profile.exposure_window
+        return window(job.onset_ms, job.specimen_ms, job.isolated_ms, self._settings.zone_info)
+
+    def _own_profile(self, at_ms: int) -> Profile:
+        """The deployment's profile: the one it names, else the one in force at the date."""
+        if self._settings.profile:
+            return find_profile(self._profiles, self._settings.profile)
+        return default_profile(self._profiles, at_ms, self._settings.zone_info)
+
+    def _dossier(self, partition: int, person: str) -> Dossier:
+        data = self._people.get(person.encode())
+        return _DOSSIERS.decode(data) if data is not None else Dossier(person, partition)
+
+    def _save(self, dossier: Dossier) -> None:
+        self._people[dossier.person.encode()] = msgspec.json.encode(dossier)

@@ -1,0 +1,113 @@
+"""The visits agent: scans in, changes of visits out, one batch of one partition at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from agents.intake import Intake
+from contacts.deriver import Deriver
+from contacts.registry import RegistryError
+from contacts.visits import Acceptance
+from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame
+from schemas.partitions import partition_of
+from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
+from streams.outbox import Outbox
+from streams.partitions import Owner
+from streams.settings import Settings
+
+EMPTY_BLOCK_SECONDS = 0.5
+"""How long a `visits` partition may go without a block while scans flow: log time is told at least once a second."""
+
+QUIET_SECONDS = 0.8
+"""How long a scans partition is quiet before it is ticked."""
+
+
+class Visits:
+    """Derives visits in each scans partition this worker holds."""
+
+    def __init__(self, settings: Settings, clock: Clock, outbox: Outbox, letters: DeadLetters) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._outbox = outbox
+        self._letters = letters
+        self._told: dict[int, float] = {}
+        self._heard: dict[int, float] = {}
+
+    def make(self, partition: int) -> Deriver:
+        """The state of a partition that nothing is known of."""
+        times, counts = self._settings, self._settings.partitions
+        acceptance = Acceptance(times.horizon_ms, times.retention_ms, times.times.clock_tolerance_seconds * 1000)
+        return Deriver(partition, counts.visits, acceptance, lambda venue: partition_of(venue, counts.visits))
+
+    def load(self, partition: int, parts: Mapping[str, bytes]) -> Deriver:
+        """The state of a partition from its snapshot."""
+        deriver = self.make(partition)
+        deriver.load(parts)
+        return deriver
+
+    async def run(self, batches: AsyncIterator[Batch], owner: Owner[Deriver]) -> None:
+        """The agent's loop."""
+        async for batch in batches:
+            held = await owner.take(batch)
+            if held is not None:
+                deriver, fresh = held
+                self.derive(deriver, fresh)
+                await self._outbox.room()
+                await owner.done(fresh)
+
+    def derive(self, deriver: Deriver, batch: Batch) -> None:
+        """Take one batch through the core and send what it makes."""
+        partition = batch.partition
+        bad = total = 0
+        rows = {offset: index for index, offset in enumerate(batch.offsets)} if len(batch) < 2 else None
+        now_ms = self._clock.now_ms()
+
+        def set_aside(offset: int, row: int, reason: str, detail: str = "") -> None:
+            nonlocal bad, rows
+            if rows is None:
+                rows = {offset: index for index, offset in enumerate(batch.offsets)}
+            bad += 1
+            self._letters.letter(batch, rows[offset], row, reason, detail or _DETAILS[reason], now_ms)
+
+        intake = Intake(
+            partition,
+            self._settings.partitions.scans,
+            file_clock=self._settings.clock == "file",
+            tolerance_ms=self._settings.times.clock_tolerance_seconds * 1000,
+        )
+        for part in intake.read(batch, deriver.knows, set_aside):
+            if isinstance(part, list):
+                total += len(part)
+                deriver.derive(part, set_aside)
+            else:
+                try:
+                    deriver.control(*part)
+                except RegistryError as error:
+                    set_aside(part[0], 0, "refused_venue", str(error))
+        self._letters.judge(total + bad, bad)
+        now = self._clock.monotonic()
+        self._heard[partition] = now
+        empty = now - self._told.get(partition, 0.0) >= EMPTY_BLOCK_SECONDS
+        if empty:
+            self._told[partition] = now
+        for target, block in deriver.blocks(batch.offsets[0], batch.next_offset, empty=empty):
+            self._outbox.send("visits", target, frame(VISITS_MAGIC, block))
+        deriver.prune()
+
+    def tick(self, partitions: frozenset[int]) -> None:
+        """Move the log time of this worker's quiet partitions: the end of the log says what time it is."""
+        if self._settings.clock == "file":
+            return
+        now = self._clock.monotonic()
+        for partition in partitions:
+            if now - self._heard.get(partition, 0.0) >= QUIET_SECONDS:
+                self._outbox.send("scans", partition, frame(CONTROL_MAGIC, Tick(self._clock.now_ms())))
+
+
+_DETAILS = {
+    "too_old": "its time is further behind its arrival than the retention",
+    "in_the_future": "its time is further ahead of its arrival than clocks may differ",
+    "bad_venue": "a venue is 1 to 200 characters, none of them a control",
+}

@@ -1,0 +1,46 @@
+"""Which visit a row is of: visits by the position of the check-in that made them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contacts.columns import Columns, Ints
+
+SCAN_BITS = 22
+"""A position is one integer, `offset << SCAN_BITS | scan`."""
+
+
+class Births:
+    """Births from one source partition. They come in order of position, so finding one is a binary search."""
+
+    def __init__(self) -> None:
+        self.columns = Columns(position="i8", visit="i8")
+        self.strays: dict[int, int] = {}
+        """Visits first heard of by a later change, because their birth was forgotten."""
+
+    def add(self, position: Ints, visit: Ints) -> None:
+        """Note births, in order of position, all above those noted before."""
+        self.columns.grow(len(position), position=position, visit=visit)
+
+    def find(self, position: Ints) -> Ints:
+        """The visits born at positions, -1 where that is not known."""
+        known = self.columns["position"]
+        place = np.minimum(np.searchsorted(known, position), max(len(known) - 1, 0))
+        found = np.full(len(position), -1, np.int64)
+        if len(known):
+            np.copyto(found, self.columns["visit"][place], where=known[place] == position)
+        if self.strays:
+            for row in range(len(position)):
+                found[row] = self.strays.get(int(position[row]), found[row])
+        return found
+
+    def forget(self, count: int) -> None:
+        """Let go of the first `count` births."""
+        if count:
+            self.columns.drop(count)
+
+    def renumber(self, dropped: int) -> None:
+        """The first `dropped` visits are no more, and the others' numbers that much less."""
+        self.columns["visit"][:] -= dropped
+        self.forget(int(np.count_nonzero(self.columns["visit"] < 0)))
+        self.strays = {position: visit - dropped for position, visit in self.strays.items() if visit >= dropped}

@@ -1,0 +1,73 @@
+"""Columns that grow: numpy arrays of one length, appended to in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def ints(values: object) -> Ints:
+    """A new or the same int64 array."""
+    return np.asarray(values, dtype=np.int64)
+
+
+def distinct(values: Ints) -> Ints:
+    """The values in order, each once. (Sorting is several times faster here than the hashing of `np.unique`.)"""
+    values = np.sort(values)
+    first: Bools = np.concatenate((np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]))
+    return values[first]
+
+
+def among(values: Ints, wanted: Ints) -> Bools:
+    """Which of the values are among those wanted (sorted)."""
+    if not len(wanted):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    found: Bools = wanted[place] == values
+    return found
+
+
+class Columns:
+    """Named columns of one length. `columns[name]` is a view of the filled part: fetch it anew after `grow`."""
+
+    def __init__(self, **types: str) -> None:
+        self._types = types
+        self._arrays: dict[str, NDArray[Any]] = {name: np.empty(0, dtype) for name, dtype in types.items()}
+        self._views: dict[str, NDArray[Any]] = dict(self._arrays)
+        self.length = 0
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._views[name]
+
+    def grow(self, count: int, **values: object) -> None:
+        """Append `count` rows. Columns not given are zero."""
+        first, self.length = self.length, self.length + count
+        for name, array in self._arrays.items():
+            if len(array) < self.length:
+                wider = np.empty(max(1024, self.length * 3 // 2), array.dtype)
+                wider[:first] = array[:first]
+                array = self._arrays[name] = wider
+            array[first : self.length] = values.get(name, 0)
+            self._views[name] = array[: self.length]
+
+    def drop(self, count: int) -> None:
+        """Let go of the first `count` rows."""
+        self.length -= count
+        for name, view in list(self._views.items()):
+            self._arrays[name] = self._views[name] = view[count:].copy()
+
+    def dump(self, prefix: str) -> dict[str, bytes]:
+        """Each column's bytes under `prefix` and its name."""
+        return {prefix + name: view.tobytes() for name, view in self._views.items()}
+
+    def load(self, prefix: str, parts: Mapping[str, bytes]) -> None:
+        """Take up what `dump` gave."""
+        for name, dtype in self._types.items():
+            self._arrays[name] = self._views[name] = np.frombuffer(parts[prefix + name], dtype).copy()
+            self.length = len(self._views[name])

@@ -1,0 +1,134 @@
+"""Rows of visits on their way into a partition's index: checked, told from those applied before, and held together."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from contacts.births import SCAN_BITS
+from contacts.columns import Ints, ints
+from contacts.names import Lineages
+from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
+from schemas.messages import SourceOffset
+
+NEVER: Final = -(1 << 62)
+"""The log time of a partition while one of its sources has not been heard."""
+
+_WIDTH: Final = len(VISIT_COLUMNS)
+_COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
+
+
+class Source(msgspec.Struct):
+    """How far one partition of `scans` has been applied: the last row's position and change, the last control, the
+    offset after the last block, and the log time (ms)."""
+
+    position: int = -1
+    change: int = -1
+    control: int = -1
+    next_offset: int = 0
+    log_time_ms: int = NEVER
+
+
+class Rows(NamedTuple):
+    """New rows, those of each source in order. `position` and `born` are offset and scan in one number."""
+
+    persons: list[str]
+    source: Ints
+    position: Ints
+    born: Ints
+    lineage: Ints
+    start: Ints
+    end: Ints
+    reason: Ints
+    touches: Ints
+
+
+class Incoming:
+    """Rows that wait to be worked on, and how far each source has come. `waiting` is how many rows wait."""
+
+    def __init__(self, sources: int, lineages: Lineages) -> None:
+        self.sources = [Source() for _ in range(sources)]
+        self.waiting = 0
+        self._lineages = lineages
+        self._held: list[tuple[int, list[str], Ints]] = []
+
+    @property
+    def log_time_ms(self) -> int:
+        """The least of the sources' log times; NEVER while one has not been heard."""
+        return min(source.log_time_ms for source in self.sources)
+
+    def as_of(self) -> tuple[SourceOffset, ...]:
+        """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
+        return tuple(
+            SourceOffset(partition=number, offset=source.next_offset - 1, log_time_ms=source.log_time_ms)
+            for number, source in enumerate(self.sources)
+        )
+
+    def add(self, block: VisitBlock) -> list[PlacedControl]:
+        """Hold the rows of a block that are new; the controls that are. Raises BlockError with nothing changed."""
+        if not 0 <= block.source_partition < len(self.sources):
+            raise BlockError(
+                f"the block comes from scans partition {block.source_partition}, and there are {len(self.sources)}: "
+                "start all workers with the same partition counts"
+            )
+        source = self.sources[block.source_partition]
+        if block.rows or block.persons:
+            self._hold(block, source)
+        source.log_time_ms = max(source.log_time_ms, block.log_time_ms)
+        source.next_offset = max(source.next_offset, block.next_offset)
+        controls = [placed for placed in block.controls if placed.offset > source.control]
+        if controls:
+            source.control = controls[-1].offset
+        return controls
+
+    def _hold(self, block: VisitBlock, source: Source) -> None:
+        columns = _checked(block)
+        persons = block.persons
+        position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
+        change = columns[_COLUMN["change"]]
+        if (int(position[0]), int(change[0])) <= (source.position, source.change):
+            new = (position > source.position) | ((position == source.position) & (change > source.change))
+            if not new.any():
+                return
+            persons = [person for person, each in zip(persons, new.tolist(), strict=True) if each]
+            columns, position, change = columns[:, new], position[new], change[new]
+        source.position, source.change = int(position[-1]), int(change[-1])
+        lineages = ints([self._lineages.take(each.venue, each.ancestors) for each in block.lineages])
+        born = (columns[_COLUMN["born_offset"]] << SCAN_BITS) | columns[_COLUMN["born_scan"]]
+        start, end, reason, flags = (columns[_COLUMN[name]] for name in ("start_ms", "end_ms", "reason", "flags"))
+        held = (position, born, lineages[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)
+        self._held.append((block.source_partition, persons, np.stack(held)))
+        self.waiting += len(persons)
+
+    def take(self) -> Rows:
+        """All rows that wait."""
+        held, self._held, self.waiting = self._held, [], 0
+        persons = [person for _, part, _ in held for person in part]
+        source = np.repeat([number for number, _, _ in held], [len(part) for _, part, _ in held])
+        return Rows(persons, source, *np.concatenate([rows for _, _, rows in held], axis=1))
+
+
+def _checked(block: VisitBlock) -> Ints:
+    """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
+    if len(block.rows) != 8 * _WIDTH * len(block.persons):
+        raise BlockError(
+            f"the block has {len(block.persons)} persons but {len(block.rows)} bytes of rows: send it again whole"
+        )
+    columns = np.frombuffer(block.rows, "<i8").reshape(-1, _WIDTH).T
+    low = dict(zip(VISIT_COLUMNS, columns.min(axis=1).tolist(), strict=True))
+    high = dict(zip(VISIT_COLUMNS, columns.max(axis=1).tolist(), strict=True))
+    offset, scan = columns[_COLUMN["offset"]], columns[_COLUMN["scan"]]
+    fits = (
+        min(low[name] for name in ("offset", "scan", "change", "born_offset", "born_scan", "lineage", "reason")) >= 0
+        and max(high["offset"], high["born_offset"]) < 1 << (62 - SCAN_BITS)
+        and max(high["scan"], high["born_scan"]) < 1 << SCAN_BITS
+        and high["lineage"] < len(block.lineages)
+        and high["reason"] < len(REASONS)
+        and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
+    )
+    ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
+    if not fits or not ordered.all():
+        raise BlockError("the block's rows are out of order or out of range: send them as the visits agent made them")
+    return columns

@@ -1,0 +1,80 @@
+"""People inside now: a count for each venue at one moment, moved along as log time goes and as visits change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from contacts.columns import Columns, Ints
+from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
+
+_NEVER = -(1 << 62)
+
+
+class Inside:
+    """Who is inside at `at_ms`, as counts, and the steps still to come."""
+
+    def __init__(self, words: Words) -> None:
+        self.at_ms = _NEVER
+        self._words = words
+        self._counts = Columns(inside="i8", assumed="i8")
+        self._future = Store()
+
+    @property
+    def inside(self) -> Ints:
+        """How many are inside each venue."""
+        return self._counts["inside"]
+
+    @property
+    def assumed(self) -> Ints:
+        """How many of them have an end that is only assumed."""
+        return self._counts["assumed"]
+
+    def make_room(self, venues: int) -> None:
+        """See that there is a count for each of so many venues."""
+        if venues > self._counts.length:
+            self._counts.grow(venues - self._counts.length)
+
+    def add(self, steps: Steps) -> None:
+        """Take steps in, those of the past at once."""
+        now = self.at_ms // self._words.window_ms
+        past, present = (int(place) for place in np.searchsorted(steps.slot, np.array([now, now + 1])))
+        self._count(steps.part(0, past))
+        self._count_due(steps.part(past, present), now)
+        self._future.add(steps.part(present, len(steps.slot)))
+
+    def _count_due(self, steps: Steps, now: int) -> None:
+        """Count what is due of steps of the present slot."""
+        due = self._words.ms(steps.word) <= self.at_ms - now * self._words.window_ms
+        self._count(steps.of(due))
+        self._future.add(steps.of(~due))
+
+    def _count(self, steps: Steps) -> None:
+        if not len(steps.slot):
+            return
+        kind, venue, weight = kind_of(steps.word), self._words.venue(steps.word), steps.weight
+        ends = (kind == END) | (kind == ASSUMED_END)
+        np.add.at(self.inside, venue, np.where(kind == START, weight, np.where(ends, -weight, 0)))
+        np.add.at(self.assumed, venue, np.where(kind == DOUBT, weight, np.where(kind == ASSUMED_END, -weight, 0)))
+
+    def advance(self, at_ms: int) -> None:
+        """Let time pass until `at_ms`: people come and leave as their visits say."""
+        if at_ms <= self.at_ms:
+            return
+        self.at_ms = at_ms
+        now = at_ms // self._words.window_ms
+        steps = Steps(*(np.concatenate(column) for column in zip(NO_STEPS, *self._future.take(now + 1), strict=True)))
+        past = steps.slot < now
+        self._count(steps.of(past))
+        self._count_due(steps.of(~past), now)
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state but `at_ms`, as named parts."""
+        return self._counts.dump("inside.") | self._future.dump("future.")
+
+    def load(self, parts: Mapping[str, bytes], at_ms: int) -> None:
+        """Take up a dumped state that stood at `at_ms`."""
+        self.at_ms = at_ms
+        self._counts.load("inside.", parts)
+        self._future.load("future.", parts)

@@ -1,0 +1,281 @@
+"""The places of one partition of `visits`: who was where, how many are inside, and the windows.
+
+`Places` takes in blocks of visits from all partitions of `scans`. What it holds is a function of the rows and erasures
+it has been given, whatever their order between sources, and however often they came.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Final, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from contacts.columns import Columns, Ints, ints
+from contacts.incoming import NEVER, Incoming, Source
+from contacts.index import MEETS, VisitIndex
+from contacts.occupancy import Inside
+from contacts.presence import Change, steps_of_change, unite
+from contacts.registry import Registry
+from contacts.stays import Query, shared_stays
+from contacts.steps import Words
+from contacts.store import store
+from contacts.visits import Visit
+from contacts.windows import Windows
+from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock
+from schemas.messages import Direction, SharedStay, SourceOffset, Venue
+
+_FOREVER: Final = 1 << 62
+_HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
+_DAY_MS: Final = 86_400_000
+_UTC: Final = ZoneInfo("UTC")
+
+
+@cache
+def default_window_ms() -> int:
+    """The length of a window where nobody says otherwise (contacts/data/windows.toml)."""
+    table = tomllib.loads(files("contacts.data").joinpath("windows.toml").read_text("utf-8"))
+    return int(table["window_minutes"] * 60_000)
+
+
+class Count(NamedTuple):
+    """How many are inside a venue, how many of them with an end only assumed, and how many may be (None: unknown)."""
+
+    venue: str
+    inside: int
+    assumed_inside: int
+    allowed: int | None
+
+
+class WindowRows(NamedTuple):
+    """Windows to publish: `rows` is int64 (n, len(WINDOW_COLUMNS)), its `venue` column an index into `venues`."""
+
+    venues: list[str]
+    rows: Ints
+
+
+class _State(msgspec.Struct):
+    """What of a snapshot is small."""
+
+    window_ms: int
+    sources: list[Source]
+    venues: list[Venue]
+    at_ms: int
+    floor_ms: int
+
+
+class Places:
+    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
+
+    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+        words = Words(window_ms)
+        self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
+        self._index = VisitIndex(sources)
+        self._incoming = Incoming(sources, self._index.lineages)
+        self._words = words
+        self._inside = Inside(words)
+        self._windows = Windows(words)
+        self._registry = Registry()
+        self._told = Columns(inside="i8", assumed="i8", allowed="i8")
+        self._allowed = Columns(allowed="i8")
+        self._changed_venues: set[str] = set()
+        self._dated_venues: set[str] = set()
+        self._floor_ms = NEVER
+
+    @property
+    def log_time_ms(self) -> int:
+        """The least of the sources' log times; NEVER while one has not been heard."""
+        return self._incoming.log_time_ms
+
+    def as_of(self) -> tuple[SourceOffset, ...]:
+        """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
+        return self._incoming.as_of()
+
+    def apply(self, block: VisitBlock) -> list[PlacedControl]:
+        """Take in a block; the controls in it that are new. What has been applied before is skipped.
+
+        Raises BlockError, with nothing changed, when the block contradicts itself.
+        """
+        controls = self._incoming.add(block)
+        if self._incoming.waiting >= _HELD_ROWS:
+            self._settle()
+        return controls
+
+    def _settle(self) -> None:
+        """Bring the rows that wait into the index, the counts and the windows."""
+        if self._incoming.waiting:
+            self._count(store(self._index, self._incoming.take()))
+
+    def _count(self, change: Change) -> None:
+        """Bring a change that the index holds into the counts and the windows."""
+        steps = self._words.net(steps_of_change(self._index, change))
+        venues = len(self._index.lineages.venues)
+        self._inside.make_room(venues)
+        self._windows.make_room(venues)
+        self._inside.add(steps)
+        self._windows.add(steps)
+
+    def add_venue(self, venue: Venue) -> None:
+        """Take in a record of the registry. Raises RegistryError as the registry does."""
+        self._registry.add(venue)
+        self._index.lineages.venue(venue.venue)
+        self._changed_venues.add(venue.venue)
+        if self._registry.dated(venue.venue):
+            self._dated_venues.add(venue.venue)
+
+    def category(self, venue: str, at_ms: int) -> str:
+        """The venue's category at a time, as the registry has it."""
+        return self._registry.category(venue, at_ms)
+
+    def erase(self, person: str, before_ms: int) -> None:
+        """Take away the person's visits that began before a time, and what they did to counts and windows."""
+        self._settle()
+        number = self._index.people.numbers.get(person)
+        if number is None:
+            return
+        rows = self._index.of_person(number)
+        start, end = self._index.column("start"), self._index.column("end")
+        rows = rows[start[rows] < before_ms]
+        change = Change(rows, end[rows], self._index.column("reason")[rows])
+        end[rows] = start[rows]
+        self._count(change)
+        self._index.clear(rows)
+
+    def counts(self) -> list[Count]:
+        """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
+        self._settle()
+        if self.log_time_ms == NEVER:
+            return []
+        self._inside.advance(self.log_time_ms)
+        more = len(self._index.lineages.venues) - self._told.length
+        self._inside.make_room(self._told.length + more)
+        self._told.grow(more, allowed=-1)
+        self._allowed.grow(more, allowed=-1)
+        for name in self._changed_venues | self._dated_venues:
+            capacity = self._registry.capacity(name, self.log_time_ms)
+            self._allowed["allowed"][self._index.lineages.numbers[name]] = -1 if capacity is None else capacity
+        self._changed_venues.clear()
+        now = (self._inside.inside, self._inside.assumed, self._allowed["allowed"])
+        before = (self._told["inside"], self._told["assumed"], self._told["allowed"])
+        changed = np.flatnonzero(np.any([new != old for new, old in zip(now, before, strict=True)], axis=0))
+        for new, old in zip(now, before, strict=True):
+            old[changed] = new[changed]
+        venues = self._index.lineages.venues
+        inside, assumed, allowed = (column[changed].tolist() for column in now)
+        return [
+            Count(venues[venue], people, unsure, None if most < 0 else most)
+            for venue, people, unsure, most in zip(changed.tolist(), inside, assumed, allowed, strict=True)
+        ]
+
+    def windows(self) -> WindowRows | None:
+        """The windows that the log time has closed since the last call, and those closed before that have changed."""
+        self._settle()
+        if self.log_time_ms == NEVER:
+            return None
+        cells = self._windows.close(self.log_time_ms)
+        if not len(cells.slot):
+            return None
+        venues, venue = np.unique(cells.venue, return_inverse=True)
+        rows = np.empty((len(venue), len(WINDOW_COLUMNS)), np.int64)
+        rows[:, 0], rows[:, 1], rows[:, 2:] = venue, cells.slot * self._window_ms, cells.numbers
+        return WindowRows([self._index.lineages.venues[number] for number in venues.tolist()], rows)
+
+    def shared_stays(
+        self,
+        person: str,
+        window_start_ms: int,
+        window_end_ms: int,
+        as_of_ms: int | None,
+        linger_ms: int = 0,
+        direction: Direction = "forward",
+    ) -> list[tuple[str, SharedStay]]:
+        """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
+
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
+        stays whole, cut at `as_of_ms` only.
+        """
+        self._settle()
+        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+
+    def expire(self) -> None:
+        """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
+
+        Not before `windows` has told of those days.
+        """
+        if self.log_time_ms == NEVER:
+            return
+        self._settle()
+        midnight = _midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
+        if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
+            self._floor_ms = midnight
+            self._windows.forget(midnight)
+            self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state, as named parts."""
+        self._settle()
+        state = _State(
+            self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
+        )
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        return {"state": msgspec.msgpack.encode(state), **parts}
+
+    @classmethod
+    def load(
+        cls,
+        parts: Mapping[str, bytes],
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+    ) -> Self:
+        """The state that `dump` gave. All counts are told anew; windows told before are not.
+
+        Raises ValueError when it was made with other partitions or windows.
+        """
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        state = msgspec.msgpack.decode(parts["state"], type=_State)
+        if len(state.sources) != sources or state.window_ms != window_ms:
+            raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
+        places._incoming.sources, places._floor_ms = state.sources, state.floor_ms
+        places._index.load(parts)
+        places._inside.load(parts, state.at_ms)
+        places._windows.load(parts)
+        for venue in state.venues:
+            places.add_venue(venue)
+        count = len(places._index.lineages.venues)
+        places._told.grow(count, inside=-1, allowed=-1)
+        places._allowed.grow(count, allowed=-1)
+        return places
+
+    @classmethod
+    def from_visits(cls, visits: Iterable[Visit], window_ms: int | None = None) -> Self:
+        """Places that hold these visits, with the log time past everything: for work on files."""
+        places = cls(1, window_ms or default_window_ms(), 0, 0, _UTC)
+        places._incoming.sources[0].log_time_ms = _FOREVER
+        index = places._index
+        kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
+        person = index.people.take([visit.person for visit in kept])
+        lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
+        start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
+        index.people.odd[person[reason >= LATE]] = True
+        rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
+        key = person * len(index.lineages.venues) + index.own_venue(rows)
+        order = np.lexsort((start, key))
+        part_of = unite(key[order], start[order], end[order], reason[order] < 0).part_of
+        index.column("flags")[rows[order[np.bincount(part_of)[part_of] > 1]]] = MEETS
+        places._count(Change(rows, start, reason))
+        return places
+
+
+def _midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
+    """The start of the day that a time is in."""
+    day = (datetime(1970, 1, 1, tzinfo=_UTC) + timedelta(milliseconds=at_ms)).astimezone(zone)
+    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)

@@ -1,0 +1,153 @@
+"""Presences: the union of a person's visits at a venue and at what lies within it, and what a change does to them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from contacts.columns import Bools, Ints, among, distinct
+from contacts.index import HIDDEN, MEETS, VisitIndex, end_assumed
+from contacts.steps import ASSUMED_END, END, Raw, doubts, of_presences
+
+
+class Union(NamedTuple):
+    """Unions of touching intervals: whose (key), from when, until when, whether all that end there are assumed ends;
+    and for each interval the union it is part of."""
+
+    key: Ints
+    start: Ints
+    end: Ints
+    assumed: Bools
+    part_of: Ints
+
+
+class Change(NamedTuple):
+    """Visits (rows, each once) as they were before a change that the index already holds."""
+
+    rows: Ints
+    old_end: Ints
+    old_reason: Ints
+
+    def of(self, chosen: Bools) -> Change:
+        """The chosen ones."""
+        return Change(*(column[chosen] for column in self))
+
+
+def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
+    """Unite what touches or overlaps and has one key. The intervals come in order of (key, start)."""
+    if not len(key):
+        return Union(key, start, end, assumed, key)
+    group = np.concatenate(([0], np.cumsum(key[1:] != key[:-1])))
+    low, high = int(end.min()), int(end.max())
+    span = high - low + 1
+    if span * (int(group[-1]) + 1) < 1 << 62:
+        reach = np.maximum.accumulate(end - low + group * span) - group * span + low
+    else:
+        times, rank = np.unique(end, return_inverse=True)
+        reach = times[np.maximum.accumulate(rank + group * len(times)) - group * len(times)]
+    begins = np.concatenate(([True], (group[1:] != group[:-1]) | (start[1:] > reach[:-1])))
+    first = np.flatnonzero(begins)
+    until = reach[np.append(first[1:], len(key)) - 1]
+    part_of = np.cumsum(begins) - 1
+    sure = np.logical_or.reduceat(~assumed & (end == until[part_of]), first)
+    return Union(key[first], start[first], until, ~sure, part_of)
+
+
+def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
+    """The steps that a change of visits makes in the counts of all venues it reaches."""
+    rows = change.rows
+    *_, within = index.lineages.arrays()
+    with_others = within[index.column("lineage")[rows]]
+    with_others |= (index.column("flags")[rows] & MEETS != 0) | index.people.odd[index.column("person")[rows]]
+    steps = _alone(index, change.of(~with_others))
+    if with_others.any():
+        steps += _together(index, change.of(with_others))
+    return steps
+
+
+def _alone(index: VisitIndex, change: Change) -> list[Raw]:
+    """The steps of visits that are each a presence of their own, at one venue."""
+    rows, old_end, old_reason = change
+    venue, start, end = index.own_venue(rows), index.column("start")[rows], index.column("end")[rows]
+    assumed, was_assumed = end_assumed(index.column("reason")[rows]), end_assumed(old_reason)
+    was, now = old_end > start, end > start
+    born, gone, moved = now & ~was, was & ~now, was & now
+    steps = of_presences(venue[born], start[born], end[born], assumed[born], 1)
+    if gone.any():
+        steps += of_presences(venue[gone], start[gone], old_end[gone], was_assumed[gone], -1)
+    each = np.ones(int(np.count_nonzero(moved)), np.int64)
+    steps.append(Raw(venue[moved], old_end[moved], np.where(was_assumed[moved], ASSUMED_END, END), -each))
+    steps.append(Raw(venue[moved], end[moved], np.where(assumed[moved], ASSUMED_END, END), each))
+    sure, unsure = moved & was_assumed & ~assumed, moved & assumed & ~was_assumed
+    steps.append(doubts(venue[sure], start[sure], -1))
+    steps.append(doubts(venue[unsure], start[unsure], 1))
+    return steps
+
+
+def _together(index: VisitIndex, change: Change) -> list[Raw]:
+    """The steps of visits that others of the person may meet: their presences as they were, and as they are."""
+    person = index.column("person")[change.rows].astype(np.int64)
+    persons = distinct(person)
+    who = np.searchsorted(persons, person)
+    since = np.full(len(persons), np.iinfo(np.int64).max)
+    np.minimum.at(since, who, index.column("start")[change.rows])
+    since -= 2 * index.longest_ms
+    rows = _held(index, persons, since)
+    rehidden = index.hide(rows)
+    while True:
+        steps, earliest = _settle(index, change, rows, rehidden, persons)
+        short = earliest - index.longest_ms < since
+        if not short.any():
+            return steps
+        since = np.where(short, earliest - 2 * index.longest_ms, since)
+        rows = _held(index, persons, since)
+
+
+def _held(index: VisitIndex, persons: Ints, since: Ints) -> Ints:
+    """The rows of persons (sorted) that are not gone and start no earlier than `since`, in order."""
+    rows = index.kept(distinct(index.of_persons(persons, since)))
+    who = np.searchsorted(persons, index.column("person")[rows].astype(np.int64))
+    held: Ints = rows[index.column("start")[rows] >= since[who]]
+    return held
+
+
+def _settle(index: VisitIndex, change: Change, rows: Ints, rehidden: Ints, persons: Ints) -> tuple[list[Raw], Ints]:
+    """The steps between old and new presences, and the earliest start of a changed presence of each person."""
+    flags = index.column("flags")
+    changed = np.zeros(len(rows), np.bool_)
+    changed[np.searchsorted(rows, rehidden)] = True
+    hidden = flags[rows] & HIDDEN != 0
+    was_hidden = hidden ^ changed
+    place = np.searchsorted(rows, change.rows)
+    changed[place] = True
+    person, start, end = (index.column(name)[rows].astype(np.int64) for name in ("person", "start", "end"))
+    old_end, old_reason = end.copy(), index.column("reason")[rows].copy()
+    old_end[place], old_reason[place] = change.old_end, change.old_reason
+    venues = len(index.lineages.venues)
+    own = person * venues + index.own_venue(rows)
+    meeting = changed & ((flags[rows] & MEETS != 0) | index.people.odd[person])
+    flags[rows[among(own, distinct(own[meeting]))]] |= MEETS
+
+    first, counts, flat, _ = index.lineages.arrays()
+    lineage = index.column("lineage")[rows]
+    size = counts[lineage]
+    row = np.repeat(np.arange(len(rows)), size)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+    key = person[row] * venues + flat[first[lineage[row]] + nth]
+    wanted = among(key, distinct(key[changed[row]]))
+    row, key = row[wanted], key[wanted]
+    order = np.lexsort((start[row], key))
+    row, key = row[order], key[order]
+
+    steps: list[Raw] = []
+    earliest = np.full(len(persons), np.iinfo(np.int64).max)
+    states = ((old_end, old_reason, was_hidden, -1), (end, index.column("reason")[rows], hidden, 1))
+    for until, reason, out, weight in states:
+        counted = (until[row] > start[row]) & ~out[row]
+        part, keys = row[counted], key[counted]
+        union = unite(keys, start[part], until[part], end_assumed(reason[part]))
+        steps += of_presences(union.key % venues, union.start, union.end, union.assumed, weight)
+        touched = changed[part]
+        np.minimum.at(earliest, np.searchsorted(persons, person[part[touched]]), union.start[union.part_of[touched]])
+    return steps, earliest

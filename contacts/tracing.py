@@ -1,0 +1,182 @@
+"""Traces: what the tracing agent remembers of a person, and how the answers of all partitions become one report."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from contacts.cases import Episode
+from contacts.matching import contacts_of
+from contacts.profiles import Profile
+from schemas.messages import ContactDecision, Direction, SharedStay, SourceOffset, Trace, TraceAnswer, TraceState
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One trace: who asked for what, and how far it has come. `attempt` numbers the questions asked for it."""
+
+    trace_id: str
+    case_id: str
+    direction: Direction
+    profile: str
+    officer: str
+    purpose: str
+    requested_at_ms: int
+    onset_ms: int | None
+    specimen_ms: int | None
+    isolated_ms: int | None
+    revision: int = 1
+    attempt: int = 0
+    state: TraceState | str = "asked"
+    automatic: bool = True
+
+    @property
+    def query_id(self) -> str:
+        """The id of the question last asked."""
+        return f"{self.trace_id}/{self.revision}/{self.attempt}"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be asked."""
+        return self.state in ("complete", "withdrawn")
+
+
+class Dossier(msgspec.Struct, frozen=True):
+    """All that the tracing agent keeps of one person: episodes, traces, and what officers decided of contacts."""
+
+    person: str
+    partition: int = 0
+    episodes: tuple[Episode, ...] = ()
+    jobs: dict[str, Job] = {}
+    decisions: dict[str, ContactDecision] = {}
+
+    def with_job(self, job: Job) -> Dossier:
+        """The dossier with this trace as it now is."""
+        return msgspec.structs.replace(self, jobs={**self.jobs, job.trace_id: job})
+
+
+def trace_id(seed: str, direction: str) -> str:
+    """A trace's id: a function of the case or the request it belongs to, and its direction."""
+    return f"{direction[:1]}-" + hashlib.blake2b(f"{seed}\x1f{direction}".encode(), digest_size=8).hexdigest()
+
+
+class Gather:
+    """The answers to one question, one a partition; what comes twice or for another question is ignored."""
+
+    def __init__(self, query_id: str, partitions: int) -> None:
+        self.query_id = query_id
+        self._partitions = partitions
+        self._answers: dict[int, TraceAnswer] = {}
+
+    def take(self, answer: TraceAnswer) -> None:
+        """Take an answer in; one at the barrier takes the place of one that was behind it."""
+        if answer.query_id == self.query_id and 0 <= answer.partition < self._partitions:
+            before = self._answers.get(answer.partition)
+            if before is None or before.kind != "answer":
+                self._answers[answer.partition] = answer
+
+    @property
+    def complete(self) -> bool:
+        """Whether every partition has said something."""
+        return len(self._answers) == self._partitions
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The partitions of which nothing is known: silent, or still rebuilding."""
+        answers = self._answers
+        return tuple(p for p in range(self._partitions) if p not in answers or answers[p].kind == "not_ready")
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The partitions that have said nothing."""
+        return tuple(p for p in range(self._partitions) if p not in self._answers)
+
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """The partitions that answered before the barrier reached them."""
+        return tuple(p for p, answer in sorted(self._answers.items()) if answer.kind == "behind")
+
+    @property
+    def state(self) -> TraceState:
+        """`complete`, `behind`, or `incomplete`: never silently smaller."""
+        return "incomplete" if self.missing else "behind" if self.behind else "complete"
+
+    @property
+    def as_of_ms(self) -> int | None:
+        """The log time at which everything is cut: the least of the answers'."""
+        return min((a.as_of_ms for a in self._answers.values() if a.as_of_ms is not None), default=None)
+
+    @property
+    def as_of(self) -> tuple[SourceOffset, ...]:
+        """Up to where each scans partition is in every answer."""
+        least: dict[int, SourceOffset] = {}
+        for answer in self._answers.values():
+            for source in answer.as_of:
+                held = least.get(source.partition)
+                if held is None or source.offset < held.offset:
+                    least[source.partition] = source
+        return tuple(least[partition] for partition in sorted(least))
+
+    def shared(self) -> list[tuple[str, SharedStay]]:
+        """All rows of all answers."""
+        return [row for partition in sorted(self._answers) for row in self._answers[partition].shared]
+
+
+def report(
+    person: str,
+    job: Job,
+    profile: Profile,
+    window: tuple[int, int],
+    gather: Gather,
+    decisions: dict[str, ContactDecision],
+    position: tuple[int, int],
+) -> Trace:
+    """The report of a trace from what its partitions answered."""
+    found = Trace(
+        trace_id=job.trace_id,
+        case_id=job.case_id,
+        person=person,
+        direction=job.direction,
+        profile=profile.id,
+        profile_version=profile.version,
+        officer=job.officer,
+        purpose=job.purpose,
+        state=gather.state,
+        revision=job.revision,
+        position=position,
+        requested_at_ms=job.requested_at_ms,
+        window_start_ms=window[0],
+        window_end_ms=window[1],
+        as_of_ms=gather.as_of_ms,
+        as_of=gather.as_of,
+        missing_partitions=gather.missing,
+        behind_partitions=gather.behind,
+        contacts=tuple(contacts_of(gather.shared(), profile, person)),
+    )
+    return graded(found, decisions)
+
+
+def graded(trace: Trace, decisions: dict[str, ContactDecision]) -> Trace:
+    """The report with each contact's grade as officers decided: a decision grades contacts, it never adds one."""
+    contacts = tuple(
+        msgspec.structs.replace(
+            contact, grade=decisions[contact.person].grade, decided_by=decisions[contact.person].officer
+        )
+        if contact.person in decisions
+        else contact
+        for contact in trace.contacts
+    )
+    return msgspec.structs.replace(trace, contacts=contacts)
+
+
+def withdrawn(trace: Trace, position: tuple[int, int]) -> Trace:
+    """The report of a trace whose case is no case any more: no contacts, and said so."""
+    return msgspec.structs.replace(
+        trace,
+        state="withdrawn",
+        revision=trace.revision + 1,
+        position=position,
+        contacts=(),
+        missing_partitions=(),
+        behind_partitions=(),
+    )

@@ -1,0 +1,281 @@
+"""Occupancy by window, read from the steps of each window.
+
+Steps are only collected until the log time has passed the end of their window. Then the window is closed: its steps go
+to a page, with who was inside when it began as CARRY steps, so that a page alone says what its windows are. Steps that
+come later correct the page, and the CARRY of all closed windows after them; what that changes is told again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.columns import Bools, Ints
+from contacts.steps import (
+    ASSUMED_END,
+    CARRY,
+    DOUBT,
+    END,
+    NO_STEPS,
+    PAGE_BITS,
+    START,
+    Steps,
+    Store,
+    Words,
+    by_page,
+    kind_of,
+    net,
+)
+
+_SUMS: Final = [0, 1, 2, 4]  # of a window's five numbers, those that add up: all but the peak
+
+
+class Cells(NamedTuple):
+    """Windows by (slot, venue). `numbers` is (n, 5): entries, exits, assumed exits, peak, presence in ms; all five are
+    0 where the window does not exist."""
+
+    slot: Ints
+    venue: Ints
+    numbers: Ints
+
+
+class _Page(NamedTuple):
+    """The steps of closed windows: keys (slot in the page, word) in order, each once, and their weights."""
+
+    key: Ints
+    weight: NDArray[np.int32]
+
+
+_NO_PAGE: Final = _Page(np.empty(0, np.int64), np.empty(0, np.int32))
+
+
+class Windows:
+    """All windows of one partition. `frontier` is the first slot that is still open, None before any was closed."""
+
+    def __init__(self, words: Words) -> None:
+        self.frontier: int | None = None
+        self._words = words
+        self._fresh = Store()
+        self._pages: dict[int, _Page] = {}
+        self._inside = np.zeros(0, np.int64)
+        self._floor: int | None = None
+
+    @property
+    def closed_until_ms(self) -> int:
+        """When the first window that is still open begins; a very small number before any was closed."""
+        return -(1 << 62) if self.frontier is None else self.frontier * self._words.window_ms
+
+    def make_room(self, venues: int) -> None:
+        """See that there is room for so many venues."""
+        if venues > len(self._inside):
+            wider = np.zeros(max(64, venues * 3 // 2), np.int64)
+            wider[: len(self._inside)] = self._inside
+            self._inside = wider
+
+    def add(self, steps: Steps) -> None:
+        """Take steps in; nothing is told before `close`."""
+        self._fresh.add(steps.of(kind_of(steps.word) != DOUBT))
+
+    def close(self, log_time_ms: int) -> Cells:
+        """Close the windows that the log time has passed; those that are new, changed, or no more."""
+        ends = log_time_ms // self._words.window_ms
+        fresh = net(self._fresh.take(ends))
+        if self.frontier is None:
+            if not len(fresh.slot):
+                return _no_cells()
+            self.frontier = int(fresh.slot[0])
+        if ends <= self.frontier and not len(fresh.slot):
+            return _no_cells()
+        carried = self._carry(fresh, max(ends, self.frontier))
+        if self._floor is not None:
+            fresh = fresh.of(fresh.slot >= self._floor)
+        fresh = net([fresh, carried]) if len(carried.slot) else fresh
+        new = int(np.searchsorted(fresh.slot, self.frontier))
+        self.frontier = max(ends, self.frontier)
+        told = self._correct(fresh.part(0, new)), self._append(fresh.part(new, len(fresh.slot)))
+        return Cells(*(np.concatenate(pair) for pair in zip(*told, strict=True)))
+
+    def _carry(self, fresh: Steps, ends: int) -> Steps:
+        """The CARRY that fresh steps, and those inside at the frontier, bring to the windows up to slot `ends`."""
+        assert self.frontier is not None
+        venue, change = self._words.venue(fresh.word), _change(fresh)
+        cells = _edges(fresh.slot, venue)
+        inside = np.flatnonzero(self._inside)
+        slot = np.concatenate((np.full(len(inside), self.frontier - 1), fresh.slot[cells]))
+        venues = np.concatenate((inside, venue[cells]))
+        sums = np.concatenate((self._inside[inside], np.add.reduceat(change, cells) if len(cells) else change))
+        np.add.at(self._inside, venue, change)
+        if self._floor is not None:
+            slot = np.maximum(slot, self._floor - 1)
+        order = np.lexsort((slot, venues))
+        slot, venues, sums = slot[order], venues[order], np.cumsum(sums[order])
+        first = _edges(venues)
+        sums -= np.repeat(np.concatenate(([0], sums))[first], np.diff(np.append(first, len(slot))))
+        until = np.append(slot[1:], ends - 1)
+        until[first[1:] - 1] = ends - 1
+        length = np.where(sums != 0, until - slot, 0)
+        row = np.repeat(np.arange(len(slot)), length)
+        nth = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
+        return Steps(slot[row] + 1 + nth, self._words.carries(venues[row]), sums[row])
+
+    def _append(self, steps: Steps) -> Cells:
+        """Put the steps of windows just closed at the end of their pages; all windows that they are."""
+        for number, part in by_page(steps):
+            key, weight = self._keys(number, part), part.weight.astype(np.int32)
+            page = self._pages.get(number)
+            if page is not None:
+                key, weight = np.concatenate((page.key, key)), np.concatenate((page.weight, weight))
+            self._pages[number] = _Page(key, weight)
+        venue = self._words.venue(steps.word)
+        first = _edges(steps.slot, venue)
+        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
+
+    def _correct(self, steps: Steps) -> Cells:
+        """Bring corrections into the pages of closed windows; the windows that this changed."""
+        venue = self._words.venue(steps.word)
+        first = _edges(steps.slot, venue)
+        slot, venue = steps.slot[first], venue[first]
+        before: dict[int, _Page] = {}
+        for number, part in by_page(steps):
+            before[number] = self._pages.get(number, _NO_PAGE)
+            self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
+        now = self._look(self._pages, slot, venue)
+        # What the steps say is how the sums differ. Only where all of them cancel out may a window be as it was.
+        change = self._read(_counts(first, len(steps.slot)), steps.word, steps.weight)
+        changed: Bools = np.any(change[:, _SUMS], axis=1)
+        unsure = np.flatnonzero(~changed)
+        changed[unsure] = np.any(self._look(before, slot[unsure], venue[unsure]) != now[unsure], axis=1)
+        return Cells(slot[changed], venue[changed], now[changed])
+
+    def _keys(self, page: int, steps: Steps) -> Ints:
+        """The keys of steps in their page."""
+        return ((steps.slot - (page << PAGE_BITS)) << self._words.bits) | steps.word
+
+    def _look(self, pages: Mapping[int, _Page], slot: Ints, venue: Ints) -> Ints:
+        """The numbers of windows, given by (slot, venue) in order."""
+        number = slot >> PAGE_BITS
+        edges = [*_edges(number).tolist(), len(slot)]
+        counts, keys, weights = [slot[:0]], [slot[:0]], [slot[:0].astype(np.int32)]
+        for first, last in pairwise(edges):
+            page = pages[int(number[first])]
+            slots = slot[first:last] - (int(number[first]) << PAGE_BITS)
+            low, high = (
+                np.searchsorted(page.key, (slots << self._words.bits) | self._words.carries(venue[first:last] + more))
+                for more in (0, 1)
+            )
+            count = high - low
+            row = np.repeat(low - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+            counts.append(count)
+            keys.append(page.key[row])
+            weights.append(page.weight[row])
+        return self._read(np.concatenate(counts), np.concatenate(keys), np.concatenate(weights))
+
+    def _read(self, counts: Ints, key: Ints, weight: NDArray[np.integer]) -> Ints:
+        """The five numbers of windows, from the steps of one after the other: `counts` says how many each has."""
+        numbers = np.zeros((len(counts), 5), np.int64)
+        some = counts > 0
+        if not some.any():
+            return numbers
+        size = counts[some]
+        first = np.cumsum(size) - size
+        kind, ms = kind_of(key), self._words.ms(key)
+        inside = np.cumsum(np.where(kind <= START, weight, -weight))
+        inside -= np.repeat(np.concatenate(([0], inside))[first], size)
+        last = np.append(ms[1:] != ms[:-1], True)
+        until = np.append(ms[1:], 0)
+        ends = first + size - 1
+        last[ends], until[ends] = True, self._words.window_ms
+        inside = np.where(last, inside, 0)
+        sums = (
+            np.where(kind == START, weight, 0),
+            np.where(kind >= END, weight, 0),
+            np.where(kind == ASSUMED_END, weight, 0),
+        )
+        columns = [np.add.reduceat(column, first) for column in sums]
+        columns += [np.maximum.reduceat(inside, first), np.add.reduceat(inside * (until - ms), first)]
+        numbers[some] = np.stack(columns, axis=1)
+        return numbers
+
+    def forget(self, before_ms: int) -> None:
+        """Let go of closed windows that begin before a time: nothing of them is told again."""
+        self._floor = -(-before_ms // self._words.window_ms)
+        for number in [number for number in self._pages if number << PAGE_BITS < self._floor]:
+            page = self._pages.pop(number)
+            if (number + 1) << PAGE_BITS > self._floor:
+                kept = int(np.searchsorted(page.key, (self._floor - (number << PAGE_BITS)) << self._words.bits))
+                self._pages[number] = _Page(page.key[kept:].copy(), page.weight[kept:].copy())
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state, as named parts."""
+        pages = list(self._pages.values())
+        return {
+            "windows": msgspec.msgpack.encode((self.frontier, self._floor, list(self._pages))),
+            "windows.inside": self._inside.tobytes(),
+            "pages.size": np.array([len(page.key) for page in pages], np.int64).tobytes(),
+            "pages.key": b"".join(page.key.tobytes() for page in pages),
+            "pages.weight": b"".join(page.weight.tobytes() for page in pages),
+            **self._fresh.dump("fresh."),
+        }
+
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Take up a dumped state."""
+        small = msgspec.msgpack.decode(parts["windows"], type=tuple[int | None, int | None, list[int]])
+        self.frontier, self._floor, numbers = small
+        self._inside = np.frombuffer(parts["windows.inside"], np.int64).copy()
+        last = np.cumsum(np.frombuffer(parts["pages.size"], np.int64)).tolist()
+        key, weight = np.frombuffer(parts["pages.key"], np.int64), np.frombuffer(parts["pages.weight"], np.int32)
+        self._pages = {
+            number: _Page(key[first:end], weight[first:end])
+            for number, (first, end) in zip(numbers, pairwise([0, *last]), strict=True)
+        }
+        self._fresh.load("fresh.", parts)
+
+
+def _no_cells() -> Cells:
+    return Cells(NO_STEPS.slot, NO_STEPS.slot, np.empty((0, 5), np.int64))
+
+
+def _edges(*columns: Ints) -> Ints:
+    """Where runs of equal rows begin."""
+    if not len(columns[0]):
+        return columns[0]
+    other = np.zeros(len(columns[0]), np.bool_)
+    other[0] = True
+    for column in columns:
+        other[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(other)
+
+
+def _counts(first: Ints, length: int) -> Ints:
+    """How long the runs are that begin at `first`."""
+    return np.diff(np.append(first, length))
+
+
+def _change(steps: Steps) -> Ints:
+    """What steps do to the count of those inside."""
+    kind = kind_of(steps.word)
+    return np.where(kind == START, steps.weight, np.where(kind == CARRY, 0, -steps.weight))
+
+
+def _insert(page: _Page, fresh: _Page) -> _Page:
+    """A page with corrections merged into it."""
+    place = np.searchsorted(page.key, fresh.key)
+    known = np.append(page.key, -1)[place] == fresh.key
+    weight = page.weight.copy()
+    weight[place[known]] += fresh.weight[known]
+    new = ~known
+    where = place[new] + np.arange(int(np.count_nonzero(new)))
+    old = np.ones(len(weight) + len(where), np.bool_)
+    old[where] = False
+    merged = _Page(np.empty(len(old), np.int64), np.empty(len(old), np.int32))
+    merged.key[where], merged.weight[where] = fresh.key[new], fresh.weight[new]
+    merged.key[old], merged.weight[old] = page.key, weight
+    if not (weight[place[known]] == 0).any():
+        return merged
+    kept = merged.weight != 0
+    return _Page(merged.key[kept], merged.weight[kept])

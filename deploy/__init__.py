@@ -1,0 +1,1 @@
+"""Servers and how to run them: embedded, Apache Kafka, compose, migrations."""

@@ -1,0 +1,42 @@
+"""Bring a database up to date: each file of deploy/migrations once, in order."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import psycopg
+
+_LOCK = 0x6C61_6361_6B  # "lacak"
+
+
+class MigrationError(RuntimeError):
+    """The database cannot be brought up to date; the message says why."""
+
+
+def migrate(database: str) -> list[str]:
+    """Apply what is missing, one process at a time; the names of the steps applied. Raises MigrationError."""
+    steps = sorted(
+        (path.name, path.read_text("utf-8"))
+        for path in files("deploy.migrations").iterdir()
+        if path.name.endswith(".sql")
+    )
+    applied = []
+    try:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+            connection.execute("create schema if not exists lacak")
+            connection.execute(
+                "create table if not exists lacak.migrations (name text primary key, at timestamptz default now())"
+            )
+            done = {name for (name,) in connection.execute("select name from lacak.migrations")}
+            for name, sql in steps:
+                if name not in done:
+                    with connection.transaction():
+                        connection.execute(sql.encode())
+                        connection.execute("insert into lacak.migrations (name) values (%s)", (name,))
+                    applied.append(name)
+    except psycopg.OperationalError as error:
+        raise MigrationError(f"No PostgreSQL answers: is it running, and is LACAK_DATABASE right? ({error})") from error
+    except psycopg.Error as error:
+        raise MigrationError(f"The database could not be brought up to date: {error}") from error
+    return applied

@@ -1,0 +1,1 @@
+"""The database, step by step: SQL files, applied in order of their names."""

@@ -1,0 +1,53 @@
+"""Times in files: RFC 3339 with an offset, or integer milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+FIRST_MS = -62_135_596_800_000
+LAST_MS = 253_370_764_800_000
+"""Years 1 to 9998: what RFC 3339 can write, with room for the stay that begins on the last day."""
+
+
+def parse_time(text: str) -> int:
+    """A time in ms, fractions of a millisecond cut off. Raises ValueError with a sentence."""
+    try:
+        moment = datetime.fromisoformat(text)
+        at_ms = (moment - _EPOCH) // _MS
+    except (ValueError, TypeError):
+        at_ms = _unusual(text)
+    if not FIRST_MS <= at_ms < LAST_MS:
+        raise ValueError(f"the time {text.strip()[:40]!r} is outside the years 1 to 9998")
+    return at_ms
+
+
+def _unusual(text: str) -> int:
+    """Integer milliseconds, or a time with blanks around it or a small `t` or `z`."""
+    text = text.strip()
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) < 20:
+        return int(text)
+    if not text:
+        raise ValueError("the time is missing")
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no time: write RFC 3339 with an offset, or integer milliseconds") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no offset: write 2021-10-21T08:00:00+07:00, or ...Z")
+    return (moment - _EPOCH) // _MS
+
+
+def format_time(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    minute, rest = divmod(at_ms, 60_000)
+    second, milli = divmod(rest, 1000)
+    return f"{_minute(minute)}{second:02d}.{milli:03d}Z"
+
+
+@lru_cache(maxsize=65_536)
+def _minute(number: int) -> str:
+    return (_EPOCH + timedelta(minutes=number)).isoformat(timespec="minutes")[:-6] + ":"

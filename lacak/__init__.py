@@ -1,0 +1,1 @@
+"""The `lacak` command: where the parts are put together."""

@@ -1,0 +1,118 @@
+"""A whole Lacak on this machine: servers, topics, tables, workers; all of it gone when the `with` block ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from deploy.embedded import Postgres, Tansu
+from deploy.migrate import migrate
+from lacak.processes import Worker, stop_all
+from lacak.settings import RUN_FILE, Run, environment_of, running
+from streams.postgres import adopt
+from streams.settings import Settings
+from streams.topics import cluster_id, ensure_topics
+
+_EMBEDDED_SESSION_SECONDS = 6
+
+ROLES = ("registry", "visits", "places", "tracing", "recorder")
+
+
+class AlreadyRunning(RuntimeError):
+    """Another `lacak up` runs over the same data folder."""
+
+
+class Deployment(AbstractContextManager["Deployment"]):
+    """Servers where none are named in the settings, and `workers` processes of each role (default one)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: Mapping[str, int] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self.workers: list[Worker] = []
+        self._counts = workers or {}
+        self._say = say
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Deployment:
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Stop everything; a second Ctrl-C does not leave half of it behind."""
+        held = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            self._stack.close()
+        finally:
+            for number, handler in held:
+                signal.signal(number, handler)
+
+    def _start(self) -> None:
+        settings = self.settings
+        folder = settings.data_dir.absolute()
+        if running(folder) is not None:
+            raise AlreadyRunning(
+                f"A Lacak already runs over {settings.data_dir}: stop it with `lacak down`, or set LACAK_DATA_DIR."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        changes: dict[str, object] = {"data_dir": folder}
+        if not settings.brokers:
+            self._say("starting the embedded broker (Tansu, in memory)")
+            broker = Tansu(folder / "broker")
+            self._stack.callback(broker.stop)
+            broker.start()
+            changes["brokers"] = broker.bootstrap
+            # On this broker joining a group takes half the session's timeout, and its workers are all on this machine.
+            changes["transport"] = msgspec.structs.replace(
+                settings.transport, session_timeout_seconds=_EMBEDDED_SESSION_SECONDS
+            )
+        if not settings.database:
+            self._say("starting the embedded PostgreSQL")
+            database = Postgres(folder / "postgres")
+            self._stack.callback(database.stop)
+            database.start()
+            changes["database"] = database.url
+        self.settings = settings = msgspec.structs.replace(settings, **changes)
+        for name in migrate(settings.database):
+            self._say(f"migrated the database: {name}")
+        ensure_topics(settings)
+        if adopt(settings.database, cluster_id(settings)):
+            self._say("the database held rows of another broker's run: they stay, and give way to what comes now")
+        self._write_run_file(folder)
+        for role in ROLES:
+            for index in range(self._counts.get(role, 1)):
+                worker = Worker(role, index, environment_of(settings), folder / "logs")
+                self.workers.append(worker)
+        self._stack.callback(stop_all, self.workers)
+        for worker in self.workers:
+            worker.start()
+
+    def _write_run_file(self, folder: Path) -> None:
+        run = Run(os.getpid(), self.settings.brokers, self.settings.database, environment_of(self.settings))
+        path = folder / RUN_FILE
+        path.write_bytes(msgspec.json.encode(run))
+        self._stack.callback(path.unlink, missing_ok=True)
+
+    def watch(self) -> None:
+        """Start again what has fallen. Raises WorkerFell when a worker cannot be kept up."""
+        for worker in self.workers:
+            worker.watch(self._say)

@@ -1,0 +1,300 @@
+"""What officers do from a terminal: report tests, trace, read, decide. Each look or decision is audited first."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from contacts.profiles import ProfileError, find_profile, load_profiles
+from lacak.clock import SystemClock
+from lacak.dates import Date
+from lacak.people import about_person, accountable, named
+from lacak.settings import load_settings
+from officer.exports import local, to_csv, to_graphml, to_json, to_tree
+from officer.picture import html, svg
+from officer.store import Inside, Store, StoreError
+from schemas.messages import ContactDecision, Message, TestResult, TraceRequest
+from schemas.partitions import partition_of
+from streams.settings import Settings
+
+_DAY_MS = 86_400_000
+_BAR = 20
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store]:
+    try:
+        with Store.opened(settings.database) as store:
+            yield store
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def send(settings: Settings, topic: str, person: str, message: Message) -> None:
+    """Publish one message, keyed by its person, and wait until it is acknowledged."""
+    try:
+        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
+        try:
+            partition = partition_of(person, settings.partitions.cases)
+            producer.send(
+                settings.topic(topic), value=msgspec.json.encode(message), key=person.encode(), partition=partition
+            ).get(timeout=30)
+        finally:
+            producer.close()
+    except KafkaError as error:
+        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
+
+
+@click.command("test-result")
+@about_person
+@click.option(
+    "--positive",
+    "outcome",
+    flag_value="positive",
+    help="The test was positive: opens or revises a case, and traces it both ways.",
+)
+@click.option("--negative", "outcome", flag_value="negative", help="The test was negative.")
+@click.option("--withdraw", "outcome", flag_value="withdrawn", help="Take back the result with this specimen date.")
+@click.option(
+    "--specimen", type=Date(), required=True, metavar="DATE", help="When the specimen was taken; it names the result."
+)
+@click.option("--onset", type=Date(), metavar="DATE", help="When symptoms began.")
+@click.option("--isolated", type=Date(), metavar="DATE", help="Since when the person has been isolated.")
+@click.option("--laboratory", help="Who tested.")
+@click.option("--wait", is_flag=True, help="Wait for the traces and show them.")
+@accountable
+def test_result(
+    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, outcome: str | None, specimen: int,
+    onset: int | None, isolated: int | None, laboratory: str | None, wait: bool, officer: str, purpose: str,
+) -> None:  # fmt: skip
+    """Report a test of PERSON. A positive one opens a case, or revises it, and starts a forward and a backward trace.
+
+    Report again with the same --specimen to correct --onset or --isolated: the traces are made anew. DATE is 2021-10-21,
+    midnight of the deployment's zone, or a time with an offset.
+    """
+    settings = load_settings()
+    if outcome is None:
+        raise click.UsageError("say --positive, --negative or --withdraw.")
+    who = named(person, identity, identity_file, key_file)
+    if settings.clock == "live" and specimen > SystemClock().now_ms() + _DAY_MS:
+        raise click.UsageError("the specimen's date is in the future.")
+    if onset is not None and abs(onset - specimen) > 60 * _DAY_MS:
+        raise click.UsageError("the onset is more than 60 days from the specimen: is the year right?")
+    with _store(settings) as store:
+        store.audit(officer, purpose, f"test-result {outcome}", person=who)
+        began_ms = SystemClock().now_ms()
+        result = TestResult(
+            person=who, outcome=outcome, specimen_ms=specimen, onset_ms=onset, isolated_ms=isolated, laboratory=laboratory,  # type: ignore[arg-type]
+            officer=officer, purpose=purpose,
+        )  # fmt: skip
+        send(settings, "test-results", who, result)
+        if wait and outcome != "negative":
+            _show_made(settings, store, who, began_ms, 2, 30.0)
+        else:
+            click.echo(f"Reported. `lacak traces --person {who}` lists what comes of it.")
+
+
+@click.command()
+@about_person
+@click.option(
+    "--direction",
+    type=click.Choice(["forward", "backward"]),
+    default="forward",
+    show_default=True,
+    help="Whom they may have infected, or who them.",
+)
+@click.option("--profile", "profile_id", help="Which numbers make a contact. Default: those in force.")
+@click.option(
+    "--onset", type=Date(), metavar="DATE", help="When symptoms began. Without dates, those of the person's case."
+)
+@click.option("--specimen", type=Date(), metavar="DATE", help="When the specimen was taken.")
+@click.option("--isolated", type=Date(), metavar="DATE", help="Since when the person has been isolated.")
+@click.option("--wait", is_flag=True, help="Wait for the trace and show it.")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")
+@accountable
+def trace(
+    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, direction: str, profile_id: str | None,
+    onset: int | None, specimen: int | None, isolated: int | None, wait: bool, timeout: float, officer: str, purpose: str,
+) -> None:  # fmt: skip
+    """Ask for a trace of PERSON, of your own choosing."""
+    settings = load_settings()
+    who = named(person, identity, identity_file, key_file)
+    if profile_id is not None:
+        try:
+            find_profile(load_profiles(settings.rules_folder), profile_id)
+        except ProfileError as error:
+            raise click.UsageError(str(error)) from error
+    with _store(settings) as store:
+        if onset is None and specimen is None and not store.has_case(who):
+            raise click.ClickException("The person has no case here: give --onset or --specimen.")
+        store.audit(officer, purpose, f"trace {direction}", person=who)
+        began_ms = SystemClock().now_ms()
+        request = TraceRequest(
+            request_id=uuid.uuid4().hex, person=who, officer=officer, purpose=purpose, direction=direction,  # type: ignore[arg-type]
+            profile=profile_id, onset_ms=onset, specimen_ms=specimen, isolated_ms=isolated,
+        )  # fmt: skip
+        send(settings, "trace-requests", who, request)
+        if wait:
+            _show_made(settings, store, who, began_ms, 1, timeout)
+        else:
+            click.echo(f"Asked for. `lacak traces --person {who}` lists it.")
+
+
+def _show_made(settings: Settings, store: Store, person: str, began_ms: int, count: int, seconds: float) -> None:
+    made = store.await_traces(person, began_ms, count, seconds)
+    for each in made:
+        Console().print(to_tree(each, settings.zone_info))
+    if len(made) < count:
+        raise click.ClickException(
+            f"{len(made)} of {count} traces came within {seconds:.0f} s. Are the workers running? `lacak traces` shows later ones."
+        )
+
+
+@click.command()
+@click.option("--person", help="Only those of this person.")
+@click.option(
+    "--state", type=click.Choice(["complete", "behind", "incomplete", "withdrawn"]), help="Only those in this state."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@accountable
+def traces(person: str | None, state: str | None, as_json: bool, officer: str, purpose: str) -> None:
+    """List the newest traces."""
+    settings = load_settings()
+    with _store(settings) as store:
+        store.audit(officer, purpose, "traces", person=person)
+        listed = store.traces(person, state)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode([each._asdict() for each in listed])).decode())
+        return
+    table = Table(
+        "trace",
+        "person",
+        "direction",
+        "state",
+        "contacts",
+        "profile",
+        "asked by",
+        "requested",
+        box=None,
+        header_style="bold",
+    )
+    for each in listed:
+        when = each.requested.astimezone(settings.zone_info).strftime("%Y-%m-%d %H:%M")
+        table.add_row(
+            each.trace_id, each.person, each.direction, each.state, str(each.contacts), each.profile, each.officer, when
+        )
+    Console().print(table if listed else "No traces yet: report a positive test with `lacak test-result`.")
+
+
+@click.command()
+@click.argument("trace_name", metavar="TRACE")
+@click.option("--json", "form", flag_value="json", help="The whole report as JSON.")
+@click.option("--csv", "form", flag_value="csv", help="One row a shared stay.")
+@click.option("--graphml", "form", flag_value="graphml", help="The graph, for Gephi, yEd or networkx.")
+@click.option("--svg", "svg_file", metavar="FILE", help="Draw it: time from left to right, a line a person.")
+@click.option("--html", "html_file", metavar="FILE", help="The same on a page.")
+@accountable
+def show(
+    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, officer: str, purpose: str
+) -> None:
+    """Show a TRACE (its id or the beginning of it): who, where, how long, which ends are only assumed."""
+    settings = load_settings()
+    with _store(settings) as store:
+        found = store.trace(trace_name)
+        store.audit(officer, purpose, f"show {form or 'tree'}", person=found.person, trace_id=found.trace_id)
+    for name, draw in ((svg_file, svg), (html_file, html)):
+        if name:
+            try:
+                Path(name).write_text(draw(found, settings.zone_info), encoding="utf-8")
+            except OSError as error:
+                raise click.ClickException(f"{name} cannot be written: {error.strerror}.") from error
+            click.echo(f"Drawn in {name}.")
+    if form:
+        click.echo({"json": to_json, "csv": to_csv, "graphml": to_graphml}[form](found), nl=form != "csv")
+    elif not svg_file and not html_file:
+        Console().print(to_tree(found, settings.zone_info))
+
+
+@click.command()
+@click.argument("trace_name", metavar="TRACE")
+@click.argument("contact", metavar="PERSON")
+@accountable
+def confirm(trace_name: str, contact: str, officer: str, purpose: str) -> None:
+    """Confirm that PERSON of a TRACE is a contact: by interview, say. Doors act on confirmed contacts only."""
+    _decide(trace_name, contact, "confirmed", officer, purpose)
+
+
+@click.command()
+@click.argument("trace_name", metavar="TRACE")
+@click.argument("contact", metavar="PERSON")
+@accountable
+def dismiss(trace_name: str, contact: str, officer: str, purpose: str) -> None:
+    """Dismiss PERSON of a TRACE: they were there, but were no contact. They stay in the report, marked so."""
+    _decide(trace_name, contact, "dismissed", officer, purpose)
+
+
+def _decide(trace_name: str, contact: str, grade: str, officer: str, purpose: str) -> None:
+    settings = load_settings()
+    with _store(settings) as store:
+        found = store.trace(trace_name)
+        matching = [each.person for each in found.contacts if each.person.startswith(contact)]
+        who = contact if contact in matching else matching[0] if len(matching) == 1 else None
+        if who is None:
+            several = f"{len(matching)} contacts begin so" if matching else "there is no such contact"
+            raise click.ClickException(
+                f"In trace {found.trace_id} {several}: `lacak show {found.trace_id}` lists them."
+            )
+        store.audit(officer, purpose, grade, person=who, trace_id=found.trace_id)
+        began_ms = SystemClock().now_ms()
+        decision = ContactDecision(
+            trace_id=found.trace_id, person=found.person, contact=who, grade=grade, officer=officer, purpose=purpose, decided_at_ms=began_ms,  # type: ignore[arg-type]
+        )  # fmt: skip
+        send(settings, "contact-decisions", found.person, decision)
+        made = store.await_traces(found.person, began_ms, 1, 10.0)
+    click.echo(f"{who} is {grade}." if made else "The decision is published; no worker has taken it up yet.")
+
+
+@click.command()
+@click.argument("venue", required=False)
+@click.option("--watch", is_flag=True, help="Keep showing it, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def occupancy(venue: str | None, watch: bool, as_json: bool) -> None:
+    """Show how many people are inside: one VENUE, or the fullest."""
+    settings = load_settings()
+    with _store(settings) as store:
+        rows = store.occupancy(venue)
+        if venue is not None and not rows:
+            raise click.ClickException(f"Nobody has been counted at {venue!r} yet.")
+        if as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode([row._asdict() for row in rows])).decode())
+        elif watch:
+            with Live(inside_table(settings, rows), refresh_per_second=4) as live:
+                while True:
+                    time.sleep(0.5)
+                    live.update(inside_table(settings, store.occupancy(venue)))
+        else:
+            Console().print(inside_table(settings, rows) if rows else "Nobody has been counted yet: publish scans.")
+
+
+def inside_table(settings: Settings, rows: list[Inside], limit: int = 30) -> Table:
+    """Venues with how full they are."""
+    table = Table("venue", "inside", "allowed", "", "assumed ends", "as of", box=None, header_style="bold")
+    for row in rows[:limit]:
+        share = row.inside / row.allowed if row.allowed else 0.0
+        colour = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
+        bar = f"[{colour}]{'█' * min(_BAR, round(share * _BAR))}[/]" if row.allowed else ""
+        when = local(round(row.log_time.timestamp() * 1000), settings.zone_info)
+        name = f"{row.name} [dim]{row.venue}[/]" if row.name and row.name != row.venue else row.venue
+        table.add_row(name, str(row.inside), str(row.allowed or ""), bar, f"{row.assumed_end_share:.0%}", when)
+    return table

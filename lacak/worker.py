@@ -1,0 +1,205 @@
+"""`lacak worker ROLE`: one process, one role, the agents of that role put together."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import click
+import faust
+
+from agents.contacts import Contacts
+from agents.occupancy import OccupancyKeeper
+from agents.recorder import TOPICS as RECORDED
+from agents.recorder import Recorder
+from agents.registry import Controls
+from agents.tracing import TOPICS as TRACED
+from agents.tracing import Tracing
+from agents.visits import Visits
+from contacts.profiles import ProfileError, load_profiles
+from lacak.clock import SystemClock
+from lacak.deployment import ROLES
+from lacak.settings import load_settings
+from streams.app import WorkerApp, attach, crash, make_app, run_worker
+from streams.batches import Batch
+from streams.deadletters import DeadLetters
+from streams.outbox import Outbox
+from streams.partitions import DurableEachBatch, Owner
+from streams.postgres import Records
+from streams.settings import Settings
+from streams.snapshots import SnapshotStore
+from streams.topics import TABLES, TopicError, cluster_id, ensure_topics, partition_counts
+
+_TICK_SECONDS = 0.25
+_LOOK_SECONDS = 0.2
+_REMIND_SECONDS = 0.05
+
+
+@click.command()
+@click.argument("role", type=click.Choice(ROLES))
+def worker(role: str) -> None:
+    """Run one worker process of one ROLE, until Ctrl-C or SIGTERM.
+
+    \b
+    registry  puts venues and erasures into the order of scans
+    visits    derives visits from scans
+    places    keeps the visit index: occupancy, windows, answers to traces
+    tracing   opens cases, asks for traces, publishes reports
+    recorder  writes what is published into PostgreSQL
+
+    Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on one
+    machine may share a data folder: a partition's snapshot is locked by the one that holds it.
+    """
+    settings = load_settings()
+    try:
+        ensure_topics(settings)
+        app = _BUILDERS[role](settings)
+    except (TopicError, ProfileError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(run_worker(app))
+
+
+class _Parts:
+    """What every role has: clock, outbox, dead letters, snapshots."""
+
+    def __init__(self, settings: Settings, role: str) -> None:
+        self.settings = settings
+        self.role = role
+        self.clock = SystemClock()
+        self.outbox = Outbox(settings, partition_counts(settings), lambda error: crash(self.app, error))
+        self.letters = DeadLetters(self.outbox, settings.dead_letters)
+        self.folder = settings.data_dir / "state" / role
+        self.app: WorkerApp
+
+    def store(self) -> SnapshotStore:
+        return SnapshotStore(self.folder, cluster_id(self.settings), self.settings.topic_prefix)
+
+    def build(self, owners: dict[str, Any]) -> WorkerApp:
+        datadir = self.folder / f"faust-{self.settings.worker_index}"
+        self.app = make_app(self.settings, self.role, owners, datadir=datadir, outbox=self.outbox)
+        return self.app
+
+    def every(self, seconds: float, do: Callable[[], object]) -> None:
+        """Call something again and again while the worker runs; what it raises ends the worker."""
+
+        async def repeat() -> None:
+            while not self.app.should_stop:
+                await asyncio.sleep(seconds)
+                try:
+                    do()
+                except Exception as error:
+                    crash(self.app, error)
+
+        self.app.task(repeat)
+
+    def listen(self, topics: tuple[str, ...], take: Callable[[Batch], Awaitable[None]]) -> None:
+        """Let `take` have each record of rare topics as a batch of one; what it raises ends the worker."""
+        plain = {self.settings.topic(topic): topic for topic in topics}
+
+        async def agent(stream: Any) -> None:
+            try:
+                async for event in stream.events():
+                    message = event.message
+                    stamp = int(message.timestamp * 1000)
+                    await take(
+                        Batch(
+                            plain[message.topic],
+                            message.partition,
+                            [message.offset],
+                            [stamp],
+                            [message.key],
+                            [message.value],
+                            highwater=message.offset + 1,
+                        )  # fmt: skip
+                    )
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                crash(self.app, error)
+
+        channel = self.app.topic(*plain, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        self.app.agent(channel, name=f"{self.role}.{topics[0]}")(agent)
+
+
+def _registry(settings: Settings) -> WorkerApp:
+    parts = _Parts(settings, "registry")
+    owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in ("venues", "erasures")}
+    controls = Controls(settings, parts.clock, parts.outbox, parts.letters)
+    parts.build(owners)
+    for topic, owner in owners.items():
+        attach(parts.app, topic, _bound(controls.run, owner))
+    return parts.app
+
+
+def _visits(settings: Settings) -> WorkerApp:
+    parts = _Parts(settings, "visits")
+    visits = Visits(settings, parts.clock, parts.outbox, parts.letters)
+    owner = Owner("scans", visits.make, visits.load, parts.store(), parts.outbox, settings, parts.clock.monotonic)
+    parts.build({"scans": owner})
+    attach(parts.app, "scans", _bound(visits.run, owner))
+    parts.every(_TICK_SECONDS, lambda: visits.tick(owner.partitions))
+    return parts.app
+
+
+def _places(settings: Settings) -> WorkerApp:
+    parts = _Parts(settings, "places")
+    contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
+    keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts)
+    owner = Owner("visits", keeper.make, keeper.load, parts.store(), parts.outbox, settings, parts.clock.monotonic)
+    parts.build({"visits": owner})
+    attach(parts.app, "visits", _bound(keeper.run, owner))
+    parts.listen(("trace-queries",), contacts.take)
+
+    def look() -> None:
+        for partition in owner.partitions:
+            places = owner.state(partition)
+            if places is not None:
+                keeper.look(partition, places)
+
+    parts.every(_LOOK_SECONDS, look)
+    return parts.app
+
+
+def _tracing(settings: Settings) -> WorkerApp:
+    parts = _Parts(settings, "tracing")
+    profiles = load_profiles(settings.rules_folder)
+    app = parts.build({})
+    raw = faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    people, reports = (app.Table(name, partitions=settings.partitions.cases, schema=raw) for name in TABLES["tracing"])
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, people, reports)
+    parts.listen(TRACED, tracing.take)
+    parts.every(_REMIND_SECONDS, tracing.remind)
+
+    @app.on_rebalance_complete.connect
+    async def resume(*_: Any, **__: Any) -> None:
+        tracing.resume(list(people.values()))
+
+    parts.keep = resume  # type: ignore[attr-defined]
+    return app
+
+
+def _recorder(settings: Settings) -> WorkerApp:
+    parts = _Parts(settings, "recorder")
+    owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
+    recorder = Recorder(parts.clock, parts.letters, Records(settings.database))
+    parts.build(owners)
+    for topic, owner in owners.items():
+        attach(parts.app, topic, _bound(recorder.run, owner))
+    return parts.app
+
+
+def _bound(
+    run: Callable[[AsyncIterator[Batch], Any], Awaitable[None]], owner: Any
+) -> Callable[[AsyncIterator[Batch]], Awaitable[None]]:
+    return lambda batches: run(batches, owner)
+
+
+_BUILDERS: dict[str, Callable[[Settings], WorkerApp]] = {
+    "registry": _registry,
+    "visits": _visits,
+    "places": _places,
+    "tracing": _tracing,
+    "recorder": _recorder,
+}

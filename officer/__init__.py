@@ -1,0 +1,1 @@
+"""What officers see: reports, exports, pictures, and reads over PostgreSQL."""

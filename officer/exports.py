@@ -1,0 +1,110 @@
+"""A trace as others read it: JSON, CSV, GraphML, and a tree for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+import networkx as nx
+from rich.text import Text
+from rich.tree import Tree
+
+from contacts.graph import trace_graph
+from schemas.messages import Contact, SharedStay, Trace
+
+CSV_COLUMNS = (
+    "trace_id", "case", "direction", "contact", "grade", "decided_by", "venue", "start", "end", "minutes",
+    "case_start", "case_end", "case_end_assumed", "contact_start", "contact_end", "contact_end_assumed", "rule",
+)  # fmt: skip
+"""One row a shared stay; times are RFC 3339 in UTC."""
+
+_GRADES = {"possible": "yellow", "confirmed": "red", "dismissed": "bright_black"}
+
+
+def to_json(trace: Trace) -> str:
+    """The whole report, indented."""
+    return msgspec.json.format(msgspec.json.encode(trace), indent=2).decode()
+
+
+def to_csv(trace: Trace) -> str:
+    """The evidence, one row a shared stay, under CSV_COLUMNS."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for contact in trace.contacts:
+        for stay in contact.evidence:
+            writer.writerow(
+                (
+                    trace.trace_id, trace.person, trace.direction, contact.person, contact.grade, contact.decided_by or "",
+                    stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
+                    utc(stay.case_stay.start_ms), utc(stay.case_stay.end_ms), stay.case_stay.end_assumed,
+                    utc(stay.contact_stay.start_ms), utc(stay.contact_stay.end_ms), stay.contact_stay.end_assumed,
+                    contact.rule,
+                )
+            )  # fmt: skip
+    return text.getvalue()
+
+
+def to_graphml(trace: Trace) -> str:
+    """The trace's graph as GraphML, for Gephi, yEd or networkx."""
+    return "\n".join(nx.generate_graphml(trace_graph(trace)))
+
+
+def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
+    """The report for the terminal: contacts with most minutes first, each with its evidence; `~` marks an assumed end."""
+    title = Text.assemble(
+        (f"{trace.direction} trace {trace.trace_id}", "bold"), f" of {trace.person}\n",
+        f"{trace.state}, revision {trace.revision}, profile {trace.profile}@{trace.profile_version}, "
+        f"window {local(trace.window_start_ms, zone)} to {local(trace.window_end_ms, zone)}",
+    )  # fmt: skip
+    if trace.as_of_ms is not None:
+        title.append(f"\nas of {local(trace.as_of_ms, zone)}, asked by {trace.officer} for: {trace.purpose}")
+    tree = Tree(title)
+    for partitions, words in (
+        (trace.missing_partitions, "did not answer"),
+        (trace.behind_partitions, "had not caught up"),
+    ):
+        if partitions:
+            tree.add(
+                Text(
+                    f"Partitions {', '.join(map(str, partitions))} {words}: contacts may be lacking. They are asked again.",
+                    "bold red",
+                )
+            )
+    if not trace.contacts:
+        tree.add("nobody")
+    for contact in sorted(trace.contacts, key=lambda each: (-each.minutes, each.person)):
+        branch = tree.add(_contact(contact))
+        for stay in contact.evidence:
+            branch.add(_evidence(stay, zone))
+    return tree
+
+
+def _contact(contact: Contact) -> Text:
+    by = f" by {contact.decided_by}" if contact.decided_by else ""
+    return Text.assemble(
+        (contact.person, "bold"),
+        f"  {contact.minutes:.0f} min  ",
+        (contact.grade + by, _GRADES[contact.grade]),
+        (f"  {contact.rule}", "dim"),
+    )
+
+
+def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
+    mark = "~" if stay.contact_stay.end_assumed or stay.case_stay.end_assumed else ""
+    return Text(
+        f"{stay.venue}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}  {stay.minutes:.0f} min"
+    )
+
+
+def utc(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(at_ms: int, zone: ZoneInfo) -> str:
+    """A time as people of the zone write it, to the minute."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M")

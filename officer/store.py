@@ -1,0 +1,157 @@
+"""What officers read, from PostgreSQL; every look at a person is written to the audit first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg.rows import namedtuple_row
+
+from schemas.messages import Trace
+
+TRACES_CHANNEL = "lacak_traces"
+
+
+class StoreError(RuntimeError):
+    """The database does not answer, or has not what was asked for; the message says which."""
+
+
+class Inside(NamedTuple):
+    """How many are inside a venue."""
+
+    venue: str
+    name: str
+    inside: int
+    allowed: int | None
+    assumed_end_share: float
+    log_time: datetime
+
+
+class Listed(NamedTuple):
+    """A trace in a list."""
+
+    trace_id: str
+    person: str
+    direction: str
+    profile: str
+    state: str
+    revision: int
+    contacts: int
+    officer: str
+    requested: datetime
+
+
+class Store:
+    """One connection to the officers' database. Use `opened`."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._db = connection
+
+    @classmethod
+    @contextmanager
+    def opened(cls, database: str) -> Iterator[Store]:
+        """A store for the length of a `with` block. Raises StoreError."""
+        try:
+            connection = psycopg.connect(database, autocommit=True, row_factory=namedtuple_row, connect_timeout=10)
+        except psycopg.OperationalError as error:
+            raise StoreError(f"No PostgreSQL answers: is Lacak up, and is LACAK_DATABASE right? ({error})") from error
+        try:
+            yield cls(connection)
+        except psycopg.OperationalError as error:
+            raise StoreError(f"PostgreSQL went away: {error}") from error
+        finally:
+            connection.close()
+
+    def audit(
+        self, officer: str, purpose: str, action: str, *, person: str | None = None, trace_id: str | None = None
+    ) -> None:
+        """Write down who does what, and why, before it is done."""
+        self._db.execute(
+            "insert into lacak.audit (officer, purpose, action, person, trace_id) values (%s, %s, %s, %s, %s)",
+            (officer, purpose, action, person, trace_id),
+        )
+
+    def occupancy(self, venue: str | None = None, limit: int = 30) -> list[Inside]:
+        """The fullest venues, or one."""
+        rows = self._db.execute(
+            """
+            select o.venue, coalesce(v.name, ''), o.inside, o.allowed, o.assumed_end_share, o.log_time
+            from lacak.occupancy o
+            left join lateral (
+                select name from lacak.venues v where v.venue = o.venue order by valid_from desc limit 1
+            ) v on true
+            where %s::text is null or o.venue = %s
+            order by o.inside::float8 / nullif(o.allowed, 0) desc nulls last, o.inside desc, o.venue limit %s
+            """,
+            (venue, venue, limit),
+        )
+        return [Inside(*row) for row in rows]
+
+    def peaks(self, zone: str) -> list[tuple[str, Any, int, int]]:
+        """(venue, day, peak, entries) of every venue and day of the zone."""
+        rows = self._db.execute(
+            """
+            select venue, (window_start at time zone %s)::date as day, max(peak)::int, sum(entries)::int
+            from lacak.windows group by 1, 2 order by 1, 2
+            """,
+            (zone,),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def curve(self, venue: str) -> list[tuple[datetime, int]]:
+        """(start, peak) of a venue's windows."""
+        rows = self._db.execute("select window_start, peak from lacak.windows where venue = %s order by 1", (venue,))
+        return [(row[0], row[1]) for row in rows]
+
+    def traces(self, person: str | None = None, state: str | None = None, limit: int = 50) -> list[Listed]:
+        """The newest traces."""
+        rows = self._db.execute(
+            """
+            select trace_id, person, direction, profile, state, revision, contacts, officer, requested from lacak.traces
+            where (%s::text is null or person = %s) and (%s::text is null or state = %s)
+            order by requested desc, trace_id limit %s
+            """,
+            (person, person, state, state, limit),
+        )
+        return [Listed(*row) for row in rows]
+
+    def has_case(self, person: str) -> bool:
+        """Whether the person has a case that stands."""
+        row = self._db.execute(
+            "select exists (select from lacak.cases where person = %s and not withdrawn)", (person,)
+        ).fetchone()
+        return bool(row[0])
+
+    def trace(self, name: str) -> Trace:
+        """A trace by its id or the beginning of it. Raises StoreError when none or several begin so."""
+        rows = self._db.execute(
+            "select report::text from lacak.traces where starts_with(trace_id, %s) order by (trace_id = %s) desc limit 2",
+            (name, name),
+        ).fetchall()
+        if not rows:
+            raise StoreError(f"There is no trace {name!r}: `lacak traces` lists those there are.")
+        found = [msgspec.json.decode(row[0], type=Trace) for row in rows]
+        if len(found) > 1 and found[0].trace_id != name:
+            raise StoreError(f"Several traces begin with {name!r}: {found[0].trace_id}, {found[1].trace_id}, ...")
+        return found[0]
+
+    def await_traces(self, person: str, since_ms: int, count: int, seconds: float) -> list[Trace]:
+        """The person's traces made after a time, as soon as `count` are there; fewer when the time is up."""
+        self._db.execute(f"listen {TRACES_CHANNEL}".encode())
+        found = self._made_since(person, since_ms)
+        for _ in self._db.notifies(timeout=seconds) if len(found) < count else ():
+            found = self._made_since(person, since_ms)
+            if len(found) >= count:
+                break
+        return found
+
+    def _made_since(self, person: str, since_ms: int) -> list[Trace]:
+        rows: Sequence[Any] = self._db.execute(
+            "select report::text from lacak.traces where person = %s and position_step >= %s order by direction desc, trace_id",
+            (person, since_ms),
+        ).fetchall()
+        return [msgspec.json.decode(row[0], type=Trace) for row in rows]

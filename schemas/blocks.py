@@ -1,0 +1,176 @@
+"""Blocks: many rows in one record, as columns that numpy reads without a loop.
+
+A frame is `magic (4 bytes) | CRC-32 of the body (4, big endian) | body`; the body is MessagePack. A frame that is cut
+short or altered is refused whole. Magic tells what the body is, and no JSON text begins with it, so `scans` can carry
+plain messages, blocks and control records side by side:
+
+- `LKS1` scans from a gateway, `LKV1` rows of visits, `LKW1` rows of windows, `LKC1` one control record.
+
+A row's position is `(source offset, scan in that record, change made from it)`; positions grow within a source
+partition, and a receiver skips rows that are not above the last position it applied from that source.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, TypeVar
+
+import msgspec
+
+from schemas.messages import Venue
+
+SCANS_MAGIC: Final = b"LKS1"
+VISITS_MAGIC: Final = b"LKV1"
+WINDOWS_MAGIC: Final = b"LKW1"
+CONTROL_MAGIC: Final = b"LKC1"
+_HEAD: Final = 8
+
+T = TypeVar("T")
+
+
+class BlockError(ValueError):
+    """A frame that is cut short, altered, of another kind than asked for, or not understood."""
+
+
+class ScanBlock(msgspec.Struct, frozen=True, array_like=True):
+    """Scans of one partition of `scans`, from a gateway with much to send. All columns have one entry a scan.
+
+    `persons`, `venues`: str lists; `kinds`: uint8 bytes (index into KINDS); `at_ms`: little-endian int64 bytes;
+    `arrived_at_ms`: the same, or empty when arrival is the record's own time; `scan_ids`: str list or empty.
+    """
+
+    persons: list[str]
+    venues: list[str]
+    kinds: bytes
+    at_ms: bytes
+    arrived_at_ms: bytes = b""
+    scan_ids: list[str] = []
+    gateway: str = ""
+
+
+class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
+    """Moves a quiet partition's log time to `at_ms`. `final` ends a file run."""
+
+    at_ms: int
+    final: bool = False
+
+
+class RegistryChange(msgspec.Struct, frozen=True, array_like=True, tag="venue"):
+    """A record of `venues`, put into every scans partition; `origin` is its (partition, offset) there."""
+
+    origin: tuple[int, int]
+    venue: Venue
+    at_ms: int
+
+
+class ErasureOrder(msgspec.Struct, frozen=True, array_like=True, tag="erasure"):
+    """A record of `erasures`: everything of `person` with a time below `before_ms` goes."""
+
+    origin: tuple[int, int]
+    person: str
+    before_ms: int
+
+
+class Barrier(msgspec.Struct, frozen=True, array_like=True, tag="barrier"):
+    """Put into every scans partition by a trace; comes out in every visits partition behind all rows made before it."""
+
+    query_id: str
+
+
+Control = Tick | RegistryChange | ErasureOrder | Barrier
+
+
+class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
+    """A control record as the visits agent passes it on: with its offset and the log time at its place."""
+
+    offset: int
+    log_time_ms: int
+    control: RegistryChange | ErasureOrder | Barrier
+
+
+class Lineage(msgspec.Struct, frozen=True, array_like=True):
+    """A venue and the places it lies within, nearest first, as a check-in found them."""
+
+    venue: str
+    ancestors: tuple[str, ...] = ()
+
+
+VISIT_COLUMNS: Final = (
+    "offset",  # source offset
+    "scan",  # scan in that record
+    "change",  # change made from it
+    "born_offset",  # position of the check-in that made this visit: its number within the source partition
+    "born_scan",
+    "lineage",  # index into lineages
+    "start_ms",
+    "end_ms",  # end == start: the visit has fallen to nothing
+    "old_end_ms",  # end before this change; == start_ms for a visit just born
+    "reason",  # index into REASONS
+    "old_reason",
+    "flags",  # TOUCHES: another visit of this person at this venue meets the old or the new interval
+)
+"""The int64 columns of a visits block, row-major (rows, len(VISIT_COLUMNS))."""
+
+TOUCHES: Final = 1
+KINDS: Final = ("in", "out", "refused")
+REASONS: Final = ("assumed", "checked_out", "next_check_in", "scanned_again", "late", "self_reported")
+ASSUMED, CHECKED_OUT, NEXT_CHECK_IN, SCANNED_AGAIN, LATE, SELF_REPORTED = range(6)
+
+
+class VisitBlock(msgspec.Struct, frozen=True, array_like=True):
+    """Changes of visits that one partition of `scans` sends one partition of `visits`.
+
+    Covers source offsets `[first_offset, next_offset)` and states the log time reached. `rows` is little-endian int64,
+    row-major (n, len(VISIT_COLUMNS)); `persons` has one entry a row; `controls` are applied after the rows.
+    """
+
+    source_partition: int
+    first_offset: int
+    next_offset: int
+    log_time_ms: int
+    lineages: list[Lineage] = []
+    persons: list[str] = []
+    rows: bytes = b""
+    controls: list[PlacedControl] = []
+
+
+WINDOW_COLUMNS: Final = ("venue", "start_ms", "entries", "exits", "assumed_exits", "peak", "presence_ms")
+"""The int64 columns of a windows block, row-major; `venue` indexes `venues`; mean = presence_ms / window length.
+
+A row whose entries, exits, peak and presence are all 0 withdraws the window."""
+
+
+class WindowBlock(msgspec.Struct, frozen=True, array_like=True):
+    """Windows of one partition of `visits` as they stand after its offset `position[0]`; `position` orders blocks."""
+
+    source_partition: int
+    position: tuple[int, int]
+    window_ms: int
+    log_time_ms: int
+    venues: list[str]
+    rows: bytes
+
+
+def frame(magic: bytes, body: object) -> bytes:
+    """The record value for `body` (a struct of this module)."""
+    packed = msgspec.msgpack.encode(body)
+    return magic + zlib.crc32(packed).to_bytes(4, "big") + packed
+
+
+def unframe(magic: bytes, value: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """The body of a frame. Raises BlockError when it is of another kind, cut short, altered, or not understood."""
+    if value[:4] != magic:
+        raise BlockError(f"expected a frame of kind {magic.decode()}, found {value[:4]!r}")
+    body = memoryview(value)[_HEAD:]
+    if len(value) < _HEAD or zlib.crc32(body).to_bytes(4, "big") != value[4:_HEAD]:
+        raise BlockError("the frame is cut short or altered: its checksum does not hold")
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BlockError(f"the frame's body is not understood: {error}") from error
+
+
+SCAN_BLOCKS: Final = msgspec.msgpack.Decoder(ScanBlock)
+VISIT_BLOCKS: Final = msgspec.msgpack.Decoder(VisitBlock)
+WINDOW_BLOCKS: Final = msgspec.msgpack.Decoder(WindowBlock)
+CONTROLS: Final = msgspec.msgpack.Decoder(Control)

@@ -1,0 +1,274 @@
+"""One typed message per public topic: plain JSON, one message a record.
+
+Times are integer milliseconds since the epoch (`_ms`); minutes are real numbers (`_minutes`). A person is a
+pseudonym that names the key which made it, `KEY_ID:PSEUDONYM` (`p1:5f3c...`); no name or number ever travels.
+Fields may be added with a default; they are never renamed, retyped or taken away (tests/golden holds yesterday's).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+ScanKind = Literal["in", "out", "refused"]
+EndReason = Literal["assumed", "checked_out", "next_check_in", "scanned_again", "late", "self_reported"]
+Direction = Literal["forward", "backward"]
+Grade = Literal["possible", "confirmed", "dismissed"]
+TestOutcome = Literal["positive", "negative", "withdrawn"]
+TimeMs = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+TraceState = Literal["complete", "behind", "incomplete", "withdrawn"]
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What every message has in common: JSON objects, defaults left out, unknown fields ignored by readers."""
+
+
+class Scan(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `scans`, keyed by person: one event from a gateway.
+
+    `arrived_at_ms` is given only by replays and file runs; it must not be more than 300 s later than its record.
+    """
+
+    person: str
+    venue: str
+    kind: ScanKind
+    at_ms: TimeMs
+    arrived_at_ms: TimeMs | None = None
+    scan_id: str | None = None
+    gateway: str | None = None
+
+
+class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `venues` (compacted), keyed by venue and `valid_from_ms`: what holds of a place from a date on."""
+
+    venue: str
+    name: str = ""
+    category: str = "other"
+    region: str = ""
+    capacity: int | None = None
+    assumed_stay_minutes: float | None = None
+    longest_stay_minutes: float | None = None
+    within: str | None = None
+    valid_from_ms: int = 0
+
+
+class Erasure(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `erasures` (compacted), keyed by person: forget everything before `before_ms` (the erasure's arrival)."""
+
+    person: str
+    before_ms: int
+    officer: str
+    purpose: str
+
+
+class TestResult(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `test-results`, keyed by person. Dates are the instant given, or midnight of the deployment's day.
+
+    `withdrawn` takes back the result with the same `specimen_ms`; a later message with the same specimen revises it.
+    """
+
+    __test__ = False  # not a test class of pytest's
+
+    person: str
+    outcome: TestOutcome
+    specimen_ms: int
+    onset_ms: int | None = None
+    isolated_ms: int | None = None
+    laboratory: str | None = None
+    officer: str = "system"
+    purpose: str = "laboratory report"
+
+
+class TraceRequest(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `trace-requests`, keyed by person: a trace of the officer's choosing.
+
+    Without `onset_ms` and `specimen_ms` the person must have a case, whose dates are then used.
+    """
+
+    request_id: str
+    person: str
+    officer: str
+    purpose: str
+    direction: Direction = "forward"
+    profile: str | None = None
+    onset_ms: int | None = None
+    specimen_ms: int | None = None
+    isolated_ms: int | None = None
+    hops: int = 1
+
+
+class ContactDecision(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `contact-decisions`, keyed by the case's person: an officer confirms or dismisses one contact."""
+
+    trace_id: str
+    person: str
+    contact: str
+    grade: Literal["confirmed", "dismissed"]
+    officer: str
+    purpose: str
+    decided_at_ms: int
+
+
+class Occupancy(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `occupancy` (compacted), keyed by venue: how many are inside at `log_time_ms`.
+
+    `allowed` is capacity times the share in force (None: capacity unknown); `assumed_end_share` is the share of
+    those inside whose end is only assumed. Readers ignore a message whose `position` is not above the last.
+    """
+
+    venue: str
+    inside: int
+    log_time_ms: int
+    position: tuple[int, int]
+    allowed: int | None = None
+    assumed_end_share: float = 0.0
+
+
+class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """One stay as evidence: `[start_ms, end_ms)` and whether its end is only assumed."""
+
+    start_ms: int
+    end_ms: int
+    end_assumed: bool = False
+
+
+class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays."""
+
+    venue: str
+    start_ms: int
+    end_ms: int
+    minutes: float
+    case_stay: StayEvidence
+    contact_stay: StayEvidence
+
+
+class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """A contact of a case under a profile's rule, with all evidence. `possible` until somebody decides."""
+
+    person: str
+    minutes: float
+    rule: str
+    evidence: tuple[SharedStay, ...]
+    grade: Grade = "possible"
+    decided_by: str | None = None
+
+
+class SourceOffset(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Up to where one scans partition stands in an answer: `offset` applied, `log_time_ms` reached."""
+
+    partition: int
+    offset: int
+    log_time_ms: int
+
+
+class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `traces` (compacted), keyed by trace_id: the whole report of one trace, as it is now.
+
+    `state` is `complete` (every partition answered at the barrier), `behind` (some answered before reaching it:
+    `behind_partitions`) or `incomplete` (`missing_partitions` did not answer; it is being retried), or `withdrawn`.
+    `revision` grows with every re-run; `position` (revision, when it was made in ms) orders the messages of one trace.
+    """
+
+    trace_id: str
+    case_id: str
+    person: str
+    direction: Direction
+    profile: str
+    profile_version: str
+    officer: str
+    purpose: str
+    state: TraceState
+    revision: int
+    position: tuple[int, int]
+    requested_at_ms: int
+    window_start_ms: int
+    window_end_ms: int
+    as_of_ms: int | None = None
+    as_of: tuple[SourceOffset, ...] = ()
+    missing_partitions: tuple[int, ...] = ()
+    behind_partitions: tuple[int, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    hops: int = 1
+
+
+class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `cases` (compacted), keyed by case_id: one episode of a person, its facts as last revised."""
+
+    case_id: str
+    person: str
+    specimen_ms: int
+    onset_ms: int | None = None
+    isolated_ms: int | None = None
+    withdrawn: bool = False
+    specimens_ms: tuple[int, ...] = ()
+    revision: int = 1
+    position: tuple[int, int] = (-1, 0)
+
+
+class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `dead-letters`: what could not be accepted, with its bytes. `letter_id` is its origin; take an id once."""
+
+    letter_id: str
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    row: int
+    at_ms: int
+    key: bytes | None = None
+    value: bytes = b""
+
+
+class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `trace-queries`, one to every partition: whom did this person meet, at the cut of a barrier?
+
+    `kind` is `ask`, or `deadline`: then answer with what is there. `profile_json` is the whole profile, so that
+    every partition applies the same version. The answer goes to `reply_partition` of `trace-answers`.
+    """
+
+    query_id: str
+    trace_id: str
+    kind: Literal["ask", "deadline"]
+    reply_partition: int
+    person: str
+    direction: Direction
+    window_start_ms: int
+    window_end_ms: int
+    profile_json: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `trace-answers`: what one partition of `visits` knows, with the exact cut it stands at.
+
+    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding); `deadline`, `overdue` and
+    `retry` are the coordinator's own reminders to itself, of no partition (-1). Its key is the case's person.
+    """
+
+    query_id: str
+    trace_id: str
+    kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry"]
+    partition: int
+    as_of_ms: int | None = None
+    as_of: tuple[SourceOffset, ...] = ()
+    shared: tuple[tuple[str, SharedStay], ...] = ()
+    at_ms: int = 0
+
+
+JSON_TOPICS: dict[str, type[Message]] = {
+    "scans": Scan,
+    "venues": Venue,
+    "erasures": Erasure,
+    "test-results": TestResult,
+    "trace-requests": TraceRequest,
+    "contact-decisions": ContactDecision,
+    "occupancy": Occupancy,
+    "cases": Case,
+    "traces": Trace,
+    "dead-letters": DeadLetter,
+    "trace-queries": TraceQuery,
+    "trace-answers": TraceAnswer,
+}
+"""The message that each JSON topic carries (`scans` also takes blocks, `visits` and `windows` carry blocks only)."""

@@ -1,0 +1,250 @@
+"""The Faust app of one worker process, and how the process runs, stops cleanly, and fails loudly.
+
+A worker is one process of one role. An agent that raises ends the process (Faust would count its batch as done): what
+was not made durable is read again by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+import uvloop
+
+from streams import metrics
+from streams.batches import Batch
+from streams.deadletters import TooManyDeadLetters
+from streams.driver import BatchTransport
+from streams.outbox import Outbox, OutboxError
+from streams.partitions import DurableEachBatch, Owner
+from streams.sensor import Sensor
+from streams.settings import Settings
+from streams.snapshots import SnapshotError
+from streams.topics import TopicError, app_id
+
+FAILED: Final = 1
+"""Exit code of a worker that may be started again."""
+REFUSED: Final = 3
+"""Exit code of a worker that would fail again: somebody has to look first."""
+
+_QUEUED_BATCHES: Final = 8
+_STOP_SECONDS: Final = 4.0
+_HUNG_SECONDS: Final = 300.0
+_REBALANCE_SECONDS: Final = 120.0
+_TOLD: Final = (OutboxError, TooManyDeadLetters, SnapshotError, TopicError)  # their messages are sentences already
+
+log = logging.getLogger(__name__)
+
+
+class BatchSchema(faust.Schema):  # type: ignore[misc]
+    """Leaves a batch as it is: agents decode, so that a bad record costs nothing but itself."""
+
+    def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
+        """The function that makes an event of a message."""
+
+        async def decode(message: Any, **_: Any) -> Any:
+            return app.create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+class WorkerApp(faust.App):  # type: ignore[misc]
+    """A Faust app that knows its keepers and its outbox."""
+
+    settings: Settings
+    role: str
+    keepers: Mapping[str, Owner[Any] | DurableEachBatch]
+    outbox: Outbox | None
+    failure: BaseException | None = None
+    failed: asyncio.Event | None = None
+
+
+def make_app(
+    settings: Settings,
+    role: str,
+    owners: Mapping[str, Owner[Any] | DurableEachBatch],
+    *,
+    datadir: Path,
+    outbox: Outbox | None = None,
+) -> WorkerApp:
+    """The app of one worker. `owners` by topic name without prefix: these topics come in batches.
+
+    `outbox` is started before the app and stopped after it; its failures end the worker. Call it within the event loop
+    or before; `datadir` is the worker's own folder (Faust keeps its tables there).
+    """
+    transport = settings.transport
+    datadir.mkdir(parents=True, exist_ok=True)
+    app = WorkerApp(
+        app_id(settings, role),
+        broker=";".join(f"kafka://{address}" for address in settings.brokers.split(",")),
+        datadir=str(datadir),
+        store="memory://",
+        autodiscover=False,
+        env_prefix="LACAK_FAUST_",
+        web_enabled=False,
+        canonical_url=f"http://{role}-{settings.worker_index}:6066",  # a name for the assignor; nothing listens
+        broker_client_id=f"{settings.deployment}-{role}-{settings.worker_index}",
+        consumer_group_instance_id=f"{role}-{settings.worker_index}",
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_commit_livelock_soft_timeout=86_400.0,
+        broker_session_timeout=float(transport.session_timeout_seconds),
+        broker_heartbeat_interval=max(1.0, transport.session_timeout_seconds / 10),
+        broker_request_timeout=max(60.0, 2.0 * transport.session_timeout_seconds),
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=_HUNG_SECONDS,
+        stream_buffer_maxsize=_QUEUED_BATCHES,
+        stream_wait_empty=True,
+        stream_recovery_delay=0.0,
+        processing_guarantee="at_least_once",
+        producer_acks=-1,
+        producer_linger=0.02,
+        producer_max_batch_size=262_144,
+        producer_compression_type=None if transport.compression == "none" else transport.compression,
+        producer_request_timeout=30.0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions.cases,
+        topic_replication_factor=transport.replication,
+        worker_redirect_stdouts=False,
+    )
+    app.settings, app.role, app.keepers, app.outbox = settings, role, owners, outbox
+    app.transport = BatchTransport(
+        app.conf.broker_consumer,
+        app,
+        keepers=owners,
+        prefix=settings.topic_prefix,
+        fetch_max_records=transport.fetch_max_records,
+        flush=outbox.flush if outbox is not None else None,
+    )
+    app.sensors.add(Sensor(lambda error: crash(app, error)))
+    return app
+
+
+def attach(app: WorkerApp, topic: str, run: Callable[[AsyncIterator[Batch]], Awaitable[None]]) -> None:
+    """Let `run` read a batched topic: its batches come one after the other. What it raises ends the worker."""
+
+    async def agent(stream: Any) -> None:
+        try:
+            await run(aiter(stream))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            crash(app, error)
+
+    channel = app.topic(app.settings.topic(topic), schema=BatchSchema())
+    app.agent(channel, name=f"{app.role}.{topic}")(agent)
+
+
+def crash(app: WorkerApp, error: BaseException) -> None:
+    """End the worker: nothing more is made durable. The first error is the one that is told."""
+    if app.failure is None:
+        app.failure = error
+        if app.failed is not None:
+            app.failed.set()
+
+
+def run_worker(app: WorkerApp) -> int:
+    """Run until SIGTERM or SIGINT, then stop cleanly: 0. An error ends the process at once with one sentence, last.
+
+    On an error nothing is tidied up: the process ends as by kill -9, which is what the protocol is made for.
+    """
+    settings = app.settings
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        error = runner.run(_run(app))
+        if error is not None:
+            _end(app, error)
+    return 0
+
+
+def _end(app: WorkerApp, error: BaseException) -> None:
+    if isinstance(error, _TOLD):
+        sentence = str(error)
+    else:
+        log.error("unexpected error", exc_info=error)
+        sentence = f"unexpected {type(error).__name__}: {error}".rstrip(": ")
+    print(f"The {app.role} worker {app.settings.worker_index} ended: {sentence}", file=sys.stderr, flush=True)
+    logging.shutdown()
+    os._exit(REFUSED if isinstance(error, (TooManyDeadLetters, TopicError)) else FAILED)
+
+
+async def _run(app: WorkerApp) -> BaseException | None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    app.failed = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if app.settings.metrics_port:
+        metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
+    try:
+        if app.outbox is not None:
+            await app.outbox.start()
+    except OutboxError as error:
+        return error
+    starting = asyncio.create_task(app.start())
+    watching = asyncio.create_task(_watch(app))
+    ends: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(event.wait()) for event in (stop, app.failed, app._crashed)
+    ]
+    waiting: set[asyncio.Future[Any]] = {*ends, starting, watching}
+    while not any(end.done() for end in ends):
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done.intersection((starting, watching)):
+            if task.exception() is not None:
+                crash(app, task.exception())  # type: ignore[arg-type]
+    if not stop.is_set():
+        return app.failure or app.crash_reason or RuntimeError("the Faust app ended")
+    watching.cancel()
+    return await _stop(app, starting)
+
+
+async def _stop(app: WorkerApp, starting: asyncio.Task[Any]) -> BaseException | None:
+    """Last snapshots, a last commit, and good-bye to the group."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    try:
+        await asyncio.gather(*(keeper.close() for keeper in app.keepers.values()))
+        if app.failure is not None:
+            return app.failure
+        with contextlib.suppress(asyncio.TimeoutError):
+            if starting.done():
+                await asyncio.wait_for(app.consumer.commit(), max(deadline - time.monotonic(), 0.5))
+            starting.cancel()
+            await asyncio.wait_for(app.stop(), max(deadline - time.monotonic(), 0.5))
+        if app.outbox is not None:
+            await app.outbox.stop()
+    except Exception as error:
+        return app.failure or error
+    for keeper in app.keepers.values():
+        keeper.unlock()
+    logging.shutdown()
+    os._exit(0)  # a consumer thread that does not end in time must not hold the process
+
+
+async def _watch(app: WorkerApp) -> None:
+    """Every second: snapshots that are due in quiet partitions, ages for the metrics, and whether anything hangs."""
+    rebalancing_since = time.monotonic()
+    while True:
+        await asyncio.sleep(1.0)
+        now = time.monotonic()
+        for keeper in app.keepers.values():
+            keeper.housekeep()
+            if keeper.in_hand_seconds() > _HUNG_SECONDS:
+                raise RuntimeError(f"a batch of {keeper.topic} has been in hand for {_HUNG_SECONDS:.0f} s")
+        uncommitted = now - app.consumer.committed_at
+        metrics.COMMIT_AGE.set(uncommitted)
+        if uncommitted > _HUNG_SECONDS:
+            raise RuntimeError(f"offsets could not be committed for {_HUNG_SECONDS:.0f} s")
+        if not app.rebalancing:
+            rebalancing_since = now
+        elif now - rebalancing_since > _REBALANCE_SECONDS:
+            raise RuntimeError(f"a rebalance has not ended for {_REBALANCE_SECONDS:.0f} s")

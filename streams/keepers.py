@@ -1,0 +1,178 @@
+"""What the driver asks of whoever keeps a topic's partitions, and the keeper for agents without a state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from streams.batches import Batch
+from streams.metrics import TopicMeters
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 3.0
+"""How long a clean stop waits for the batch in hand."""
+
+
+class Start(enum.Enum):
+    """Where to read a partition that no state is held of."""
+
+    EARLIEST = "earliest"
+    COMMITTED = "committed"
+
+
+class Keeper(Protocol):
+    """What the driver asks of whoever keeps the state of a topic's partitions. Called in the main loop only."""
+
+    epoch: int
+    reseek: Callable[[], Awaitable[None]]
+    """Given by the driver: read every partition from its `position` again."""
+
+    def position(self, partition: int) -> int | Start:
+        """Where to start reading: an offset, or what to let decide."""
+        ...
+
+    def durable(self, partition: int) -> int | None:
+        """Up to where everything is durable, so that it may be committed; None: nothing yet."""
+        ...
+
+    def discard(self, partition: int, why: str) -> None:
+        """The log no longer holds what follows the state: begin anew."""
+        ...
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """These, and no others, are this worker's partitions now."""
+        ...
+
+    async def revoked(self) -> None:
+        """None of the partitions is this worker's until `assigned` says so."""
+        ...
+
+
+async def _no_driver() -> None:
+    """In place of a driver's seek while there is none."""
+
+
+class KeeperBase:
+    """One topic's partitions in this worker: which are held, which reading is the current one, what is in hand.
+
+    One agent reads a topic, one batch at a time. `clock` gives seconds that never go back. All in the main loop.
+    """
+
+    def __init__(self, topic: str, clock: Callable[[], float]) -> None:
+        self.topic = topic
+        self.epoch = 0
+        self.reseek: Callable[[], Awaitable[None]] = _no_driver
+        self._clock = clock
+        self._meters = TopicMeters(topic)
+        self._held: frozenset[int] = frozenset()
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._taken_at = 0.0
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions that are this worker's now."""
+        return self._held
+
+    def in_hand_seconds(self) -> float:
+        """How long the batch in hand has been so; 0 when there is none."""
+        return 0.0 if self._idle.is_set() else self._clock() - self._taken_at
+
+    def _wants(self, batch: Batch) -> bool:
+        """Whether the batch is of the current reading of a partition that is held."""
+        if self._closing or batch.epoch < self.epoch or batch.partition not in self._held:
+            return False
+        self.epoch = batch.epoch
+        return True
+
+    def _has_in_hand(self, batch: Batch) -> None:
+        self._idle.clear()
+        self._taken_at = self._clock()
+        self._meters.took(batch)
+
+    def _puts_down(self) -> None:
+        self._idle.set()
+        self._meters.did(self._clock() - self._taken_at)
+
+    async def _closes(self) -> None:
+        """Take no more batches, and wait for the one in hand."""
+        self._closing = True
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _CLOSE_SECONDS)
+
+
+class DurableEachBatch(KeeperBase):
+    """For agents without a state of their own: `done(batch)` says that all of the batch is durable elsewhere.
+
+    Its outputs are acknowledged, or its transaction is committed. Reading starts at what is committed, or at the
+    beginning.
+    """
+
+    def __init__(self, topic: str, clock: Callable[[], float]) -> None:
+        super().__init__(topic, clock)
+        self._durable: dict[int, int] = {}
+        self._taken: dict[int, int] = {}
+
+    # For agents.
+
+    async def take(self, batch: Batch) -> Batch | None:
+        """What of the batch is new; None when nothing is."""
+        if not self._wants(batch):
+            return None
+        fresh = batch.after(self._taken.get(batch.partition, 0))
+        if fresh is not None:
+            self._taken[batch.partition] = fresh.next_offset
+            self._has_in_hand(fresh)
+        return fresh
+
+    async def done(self, batch: Batch) -> None:
+        """Everything made from the batch is durable."""
+        if self._taken.get(batch.partition) == batch.next_offset:
+            self._durable[batch.partition] = batch.next_offset
+        self._puts_down()
+
+    # For the driver.
+
+    def position(self, partition: int) -> int | Start:
+        """Where to start reading: behind what was taken in this process, else at what is committed."""
+        return self._taken.get(partition, Start.COMMITTED)
+
+    def durable(self, partition: int) -> int | None:
+        """Up to where `done` was said."""
+        return self._durable.get(partition)
+
+    def discard(self, partition: int, why: str) -> None:
+        """The log was cut behind what was taken: go on with what it has."""
+        log.warning("Reading of %s, partition %d, goes on elsewhere: %s.", self.topic, partition, why)
+        self._taken.pop(partition, None)
+        self._durable.pop(partition, None)
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """These are this worker's partitions now."""
+        for known in (self._taken, self._durable):
+            for partition in known.keys() - partitions:
+                del known[partition]
+        self._held = partitions
+        self._meters.holds(len(partitions))
+
+    async def revoked(self) -> None:
+        """Nothing is this worker's until `assigned` says so."""
+        self._held = frozenset()
+
+    # For the worker.
+
+    def housekeep(self) -> None:
+        """Nothing to do: each batch is durable by itself."""
+
+    async def close(self) -> None:
+        """A clean stop: no more batches; the one in hand is waited for."""
+        await self._closes()
+
+    def unlock(self) -> None:
+        """Nothing is locked."""

@@ -1,0 +1,239 @@
+"""Who keeps the states of a topic's partitions, and says where reading starts and what may be committed.
+
+The order is always: derive, produce, every output acknowledged, snapshot durable (state and offset together), commit.
+`Owner` does that for agents whose state lives in memory and on disk, `DurableEachBatch` for those without. Their loop:
+
+    async for batch in batches:
+        held = await owner.take(batch)
+        if held is not None:
+            state, fresh = held
+            ...                      # derive and send, without waiting for anything
+            await outbox.room()
+            await owner.done(fresh)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from streams.batches import Batch
+from streams.keepers import DurableEachBatch, KeeperBase, Start
+from streams.settings import Settings
+from streams.snapshots import Manifest, SnapshotStore
+
+__all__ = ["DurableEachBatch", "Owner", "State"]
+
+log = logging.getLogger(__name__)
+
+
+class State(Protocol):
+    """What a partition's state can do: become named parts. It must not change while this runs."""
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state as parts; an unchanged part is not written again."""
+        ...
+
+
+class Flushes(Protocol):
+    """Where outputs go."""
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far is acknowledged."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+
+
+class _Slot(Generic[S]):
+    """One partition that is this worker's."""
+
+    def __init__(self, manifest: Manifest | None, now: float) -> None:
+        self.manifest = manifest
+        self.state: S | None = None
+        self.durable: int | None = manifest.next_offset if manifest else None
+        self.taken = manifest.next_offset if manifest else 0  # up to here the state has it all, or has it in hand
+        self.applied = self.taken
+        self.records = 0
+        self.since = now
+        self.writing: asyncio.Task[None] | None = None
+
+
+class Owner(KeeperBase, Generic[S]):
+    """The states of one topic's partitions in this worker.
+
+    `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
+    `clock` gives seconds that never go back. Errors of the outbox or the disk are raised by the next `take` or `done`.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        make: Callable[[int], S],
+        load: Callable[[int, Mapping[str, bytes]], S],
+        store: SnapshotStore,
+        outbox: Flushes,
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(topic, clock)
+        self._make = make
+        self._load = load
+        self._store = store
+        self._outbox = outbox
+        self._cadence = settings.snapshots
+        self._slots: dict[int, _Slot[S]] = {}
+
+    # For agents.
+
+    async def take(self, batch: Batch) -> tuple[S, Batch] | None:
+        """The state of the batch's partition, and what of the batch it does not have yet; None: nothing."""
+        slot = self._wanted(batch)
+        if slot is None:
+            return None
+        if slot.state is None:
+            await self._bring_up(batch.partition, slot)
+            if self._wanted(batch) is not slot:  # a rebalance or a new beginning came in between
+                return None
+        self._raise_failure(slot)
+        fresh = batch.after(slot.taken)
+        state = slot.state
+        if fresh is None or state is None:
+            return None
+        slot.taken = fresh.next_offset
+        self._has_in_hand(fresh)
+        return state, fresh
+
+    async def done(self, batch: Batch) -> None:
+        """The batch is in the state and its outputs are sent. Makes a snapshot when one is due."""
+        self._puts_down()
+        slot = self._slots.get(batch.partition)
+        if slot is None or slot.state is None or slot.taken != batch.next_offset:
+            return
+        slot.applied = batch.next_offset
+        slot.records += len(batch)
+        self._raise_failure(slot)
+        self._snapshot_if_due(batch.partition, slot)
+        await asyncio.sleep(0)
+
+    def state(self, partition: int) -> S | None:
+        """The state of a partition, if this worker has it in memory."""
+        slot = self._slots.get(partition)
+        return slot.state if slot is not None and partition in self._held else None
+
+    # For the driver.
+
+    def position(self, partition: int) -> int | Start:
+        """Where to start reading: where the state stands, else the first record that is retained."""
+        slot = self._slots.get(partition)
+        if slot is None or (slot.state is None and slot.manifest is None):
+            return Start.EARLIEST
+        return slot.taken
+
+    def durable(self, partition: int) -> int | None:
+        """The offset of the last snapshot; None when there is none."""
+        slot = self._slots.get(partition)
+        return slot.durable if slot is not None else None
+
+    def discard(self, partition: int, why: str) -> None:
+        """Forget a partition's state: the log no longer continues it."""
+        self._store.discard(self.topic, partition, why)
+        if partition in self._slots:
+            self._slots[partition] = _Slot(None, self._clock())
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """These are this worker's partitions now. Raises SnapshotError when another worker keeps one of them."""
+        for partition in list(self._slots):
+            if partition not in partitions:
+                del self._slots[partition]
+        for partition in partitions:
+            await asyncio.to_thread(self._store.lock, self.topic, partition)
+            if partition not in self._slots:
+                self._slots[partition] = _Slot(self._store.manifest(self.topic, partition), self._clock())
+        self._held = partitions
+        self._meters.holds(len(partitions))
+
+    async def revoked(self) -> None:
+        """Nothing is this worker's until `assigned` says so; states stay in memory in case they return."""
+        self._held = frozenset()
+        for partition, slot in self._slots.items():
+            if slot.writing is not None:
+                await asyncio.wait([slot.writing])
+            self._store.unlock(self.topic, partition)
+
+    # For the worker.
+
+    def housekeep(self) -> None:
+        """Make the snapshots that are due in quiet partitions; called every second or so."""
+        self._meters.age(self._clock())
+        if self._idle.is_set() and not self._closing:
+            for partition in self._held:
+                slot = self._slots[partition]
+                self._raise_failure(slot)
+                self._snapshot_if_due(partition, slot)
+
+    async def close(self) -> None:
+        """A clean stop: no more batches, and a last snapshot of every partition that has moved."""
+        await self._closes()
+        for partition in self._held:
+            slot = self._slots[partition]
+            if slot.writing is not None:
+                await asyncio.wait([slot.writing])
+            if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.durable:
+                await self._snapshot(partition, slot, slot.applied, slot.state.dump())
+
+    def unlock(self) -> None:
+        """Let others keep the partitions: the last thing before the process ends."""
+        for partition in self._slots:
+            self._store.unlock(self.topic, partition)
+
+    def _wanted(self, batch: Batch) -> _Slot[S] | None:
+        return self._slots.get(batch.partition) if self._wants(batch) else None
+
+    async def _bring_up(self, partition: int, slot: _Slot[S]) -> None:
+        """Load the snapshot in a thread. One that turns out unusable is thrown away, and reading begins anew."""
+        if slot.manifest is None:
+            slot.state = self._make(partition)
+            return
+        parts = await asyncio.to_thread(self._store.read, self.topic, partition, slot.manifest)
+        if parts is not None:
+            try:
+                slot.state = await asyncio.to_thread(self._load, partition, parts)
+                return
+            except Exception as error:
+                log.debug("loading failed", exc_info=True)
+                why = f"it cannot be loaded ({type(error).__name__}: {error})"
+                self._store.discard(self.topic, partition, why)
+        if self._slots.get(partition) is slot:
+            self._slots[partition] = _Slot(None, self._clock())
+            await self.reseek()
+
+    def _snapshot_if_due(self, partition: int, slot: _Slot[S]) -> None:
+        if slot.state is None or slot.writing is not None or slot.applied == slot.durable or slot.applied != slot.taken:
+            return
+        now = self._clock()
+        if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
+            slot.records, slot.since = 0, now
+            parts = slot.state.dump()
+            slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, parts))
+
+    async def _write_and_forget(self, partition: int, slot: _Slot[S], offset: int, parts: dict[str, bytes]) -> None:
+        await self._snapshot(partition, slot, offset, parts)
+        slot.writing = None  # a failed one stays, so that take and done raise its error
+
+    async def _snapshot(self, partition: int, slot: _Slot[S], offset: int, parts: dict[str, bytes]) -> None:
+        """First the outputs of everything below `offset`, then the state; only then is `offset` durable."""
+        started = self._clock()
+        await self._outbox.flush()
+        slot.manifest = await asyncio.to_thread(self._store.write, self.topic, partition, offset, parts)
+        slot.durable = offset
+        now = self._clock()
+        self._meters.snapshot(partition, now, now - started, sum(map(len, parts.values())))
+
+    @staticmethod
+    def _raise_failure(slot: _Slot[S]) -> None:
+        if slot.writing is not None and slot.writing.done() and (error := slot.writing.exception()) is not None:
+            raise error

@@ -1,0 +1,100 @@
+"""The settings tree: one frozen structure, with the unit in each name. `lacak.settings` reads it from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+DAY_MS = 86_400_000
+
+
+class Partitions(msgspec.Struct, frozen=True):
+    """Partition counts, fixed for a deployment: changing one means new topics and a replay."""
+
+    scans: int = 4
+    visits: int = 4
+    cases: int = 2
+
+
+class Times(msgspec.Struct, frozen=True):
+    """How late is late, and how long things are kept."""
+
+    horizon_days: float = 3.0
+    retention_days: float = 28.0
+    clock_tolerance_seconds: int = 300
+    window_minutes: int = 10
+
+
+class Transport(msgspec.Struct, frozen=True):
+    """How records are fetched and sent."""
+
+    fetch_max_records: int = 4000
+    linger_ms: int = 5
+    compression: Literal["lz4", "none"] = "lz4"
+    session_timeout_seconds: int = 30
+    replication: int = 1
+    outstanding_max: int = 2000
+
+
+class Snapshots(msgspec.Struct, frozen=True):
+    """When state is made durable (and offsets are committed up to it)."""
+
+    every_seconds: float = 30.0
+    every_records: int = 500_000
+
+
+class DeadLetterLimits(msgspec.Struct, frozen=True):
+    """When bad records say that a deploy is broken: the share of the last `sample` records, or a run of them."""
+
+    share: float = 0.5
+    sample: int = 1000
+    run_length: int = 500
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked."""
+
+    deployment: str = "lacak"
+    brokers: str = ""
+    database: str = ""
+    data_dir: Path = Path(".lacak")
+    topic_prefix: str = ""
+    clock: Literal["live", "file"] = "live"
+    zone: str = "Asia/Jakarta"
+    profile: str = ""
+    rules_folder: Path | None = None
+    metrics_port: int = 0
+    worker_index: int = 0
+    log_level: str = "WARNING"
+    partitions: Partitions = Partitions()
+    times: Times = Times()
+    transport: Transport = Transport()
+    snapshots: Snapshots = Snapshots()
+    dead_letters: DeadLetterLimits = DeadLetterLimits()
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The zone whose midnights divide days."""
+        return ZoneInfo(self.zone)
+
+    @property
+    def horizon_ms(self) -> int:
+        """How late a scan may be and still be derived as if it had come in time."""
+        return int(self.times.horizon_days * DAY_MS)
+
+    @property
+    def retention_ms(self) -> int:
+        """How long visits are kept, and how old a scan may be at most."""
+        return int(self.times.retention_days * DAY_MS)
+
+    @property
+    def window_ms(self) -> int:
+        """The length of an occupancy window."""
+        return self.times.window_minutes * 60_000
+
+    def topic(self, name: str) -> str:
+        """The topic's name on the broker."""
+        return self.topic_prefix + name
