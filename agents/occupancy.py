@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from agents.contacts import Contacts
+from contacts.deriver import NEVER_MS
 from contacts.places import Count, Places
 from contacts.thresholds import crosses
 from schemas.blocks import (
@@ -40,6 +41,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.position = -1
+        self.closed = -1
         self.at = 0.0
         self.looked = 0.0
         self.waiting: dict[str, Count] = {}
@@ -133,7 +135,8 @@ class OccupancyKeeper:
             told.at = now
             ready = list(told.waiting.values())
             told.waiting.clear()
-            self._tell_windows(partition, places, told.position)
+            self._tell_windows(partition, places, told)
+            places.expire()
         else:
             ready = [
                 count
@@ -157,15 +160,14 @@ class OccupancyKeeper:
         )
         return partition, count.venue.encode(), msgspec.json.encode(message)
 
-    def _tell_windows(self, partition: int, places: Places, position: int) -> None:
-        windows = places.windows()
-        if windows is not None and len(windows.rows):
-            block = WindowBlock(
-                partition,
-                (position, 0),
-                self._settings.window_ms,
-                places.log_time_ms,
-                windows.venues,
-                windows.rows.tobytes(),
-            )
-            self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
+    def _tell_windows(self, partition: int, places: Places, told: _Told) -> None:
+        """Tell the windows that have closed or changed; with none, up to where the log time has closed them."""
+        found = places.windows()
+        window_ms = self._settings.window_ms
+        closed = places.log_time_ms // window_ms
+        if found is None and (places.log_time_ms <= NEVER_MS or closed == told.closed):
+            return
+        told.closed = closed
+        venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
+        block = WindowBlock(partition, (told.position, 0), window_ms, places.log_time_ms, venues, rows)
+        self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))

@@ -10,7 +10,7 @@ from itertools import islice
 import click
 import msgspec
 
-from gateway.client import Gateway, GatewayError
+from gateway.client import BadScan, Gateway, GatewayError
 from gateway.files import FileError, format_time, read_scans
 from gateway.pseudonyms import Key, KeyFileError
 from lacak.clock import SystemClock
@@ -65,15 +65,14 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
             Gateway(settings.brokers, key=key, topic=settings.topic("scans"), blocks=not single) as gateway,
             reading(file, "publishing") as progress,
         ):
-            scans = _named(gateway, read_scans(file, rejected, progress), key)
-            for chunk in chunks(as_arrived(settings, scans)):
+            for chunk in chunks(as_arrived(settings, read_scans(file, rejected, progress))):
                 note(done, chunk)
                 gateway.publish(chunk)
                 if rate is not None:
                     time.sleep(max(0.0, done.scans / rate - (time.monotonic() - began)))
             if done.scans and (final if final is not None else settings.clock == "file"):
                 gateway.end_run(done.last_ms + 2 * DAY_MS)
-    except (FileError, OSError, KeyFileError, GatewayError) as error:
+    except (FileError, OSError, KeyFileError, GatewayError, BadScan) as error:
         raise click.ClickException(str(error)) from error
     report = gateway.report
     seconds = time.monotonic() - began
@@ -111,17 +110,6 @@ def note(done: Published, chunk: list[Scan]) -> None:
     done.scans += len(chunk)
     done.first_ms = min(done.first_ms, min(scan.at_ms for scan in chunk))
     done.last_ms = max(done.last_ms, max(scan.at_ms for scan in chunk))
-
-
-def _named(gateway: Gateway, scans: Iterable[Scan], key: Key | None) -> Iterator[Scan]:
-    for scan in scans:
-        yield (
-            scan
-            if key is None
-            else msgspec.structs.replace(
-                scan, person=gateway.scan(scan.person, scan.venue, scan.kind, scan.at_ms).person
-            )
-        )
 
 
 def _say_if_old(settings: Settings, done: Published) -> None:

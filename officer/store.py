@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -102,6 +103,18 @@ class Store:
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
+    def inside_at_day_ends(self, zone: str) -> dict[str, int]:
+        """By day of the zone (ISO date): how many are inside anywhere at its end, as the windows have it."""
+        rows = self._db.execute(
+            """
+            select day::text, (sum(sum(entries) - sum(exits)) over (order by day))::int
+            from (select (window_start at time zone %s)::date as day, entries, exits from lacak.windows) w
+            group by day order by day
+            """,
+            (zone,),
+        )
+        return {row[0]: row[1] for row in rows}
+
     def curve(self, venue: str) -> list[tuple[datetime, int]]:
         """(start, peak) of a venue's windows."""
         rows = self._db.execute("select window_start, peak from lacak.windows where venue = %s order by 1", (venue,))
@@ -124,7 +137,7 @@ class Store:
         row = self._db.execute(
             "select exists (select from lacak.cases where person = %s and not withdrawn)", (person,)
         ).fetchone()
-        return bool(row[0])
+        return row is not None and bool(row[0])
 
     def trace(self, name: str) -> Trace:
         """A trace by its id or the beginning of it. Raises StoreError when none or several begin so."""
@@ -142,11 +155,10 @@ class Store:
     def await_traces(self, person: str, since_ms: int, count: int, seconds: float) -> list[Trace]:
         """The person's traces made after a time, as soon as `count` are there; fewer when the time is up."""
         self._db.execute(f"listen {TRACES_CHANNEL}".encode())
-        found = self._made_since(person, since_ms)
-        for _ in self._db.notifies(timeout=seconds) if len(found) < count else ():
-            found = self._made_since(person, since_ms)
-            if len(found) >= count:
-                break
+        deadline = time.monotonic() + seconds
+        while len(found := self._made_since(person, since_ms)) < count and (left := deadline - time.monotonic()) > 0:
+            for _ in self._db.notifies(timeout=left, stop_after=1):
+                pass
         return found
 
     def _made_since(self, person: str, since_ms: int) -> list[Trace]:
