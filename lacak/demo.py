@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -35,7 +37,8 @@ from streams.topics import TopicError
 @click.option(
     "--seconds", default=30.0, show_default=True, type=click.FloatRange(0.0), help="How long the city's day takes here."
 )
-@click.option("--person", help="With --scans: trace this person. Default: one who shared time with many.")
+@click.option("--person", help="With --scans: trace this person. Default: one who was in the fullest place.")
+@click.option("--zone", help="Whose days are counted, such as Europe/Dublin. Default: LACAK_ZONE, or Asia/Jakarta.")
 @click.option(
     "-o",
     "--output",
@@ -52,6 +55,7 @@ def demo(
     seed: int,
     seconds: float,
     person: str | None,
+    zone: str | None,
     folder: str,
 ) -> None:
     """Run a small city through the whole pipeline, and look at what comes out.
@@ -65,21 +69,20 @@ def demo(
     """
     console = Console()
     report = Path(folder)
+    show: Callable[[Deployment], None]
     if scans_file is None:
-        show: Callable[[Deployment], None] = lambda lacak: show_city(
-            lacak, console, report, people=people, seed=seed, seconds=seconds
-        )
+        show = partial(show_city, console=console, folder=report, people=people, seed=seed, seconds=seconds)
         span_days = 3.0
     else:
         scans, venues = _read(scans_file, venues_file, console)
         span_days = (max(s.at_ms for s in scans) - min(s.at_ms for s in scans)) / DAY_MS + 2
-        show = lambda lacak: show_file(lacak, console, report, scans=scans, venues=venues, person=person)  # noqa: E731
+        show = partial(show_file, console=console, folder=report, scans=scans, venues=venues, person=person)
     began = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="lacak-demo-") as data_dir:
             with Deployment(
-                _settings(Path(data_dir), span_days),
+                _settings(Path(data_dir), span_days, zone),
                 say=lambda text: console.print(f"[dim]· {text}[/dim]", highlight=False),
             ) as lacak:
                 show(lacak)
@@ -95,9 +98,10 @@ def demo(
     )
 
 
-def _settings(data_dir: Path, span_days: float) -> Settings:
-    """The demo's own: embedded servers, the clock `file`, retention past the span."""
-    settings = read_settings({})
+def _settings(data_dir: Path, span_days: float, zone: str | None) -> Settings:
+    """The demo's own: embedded servers, the clock `file`, retention past the span; the rest as the environment says."""
+    own = {name: value for name, value in os.environ.items() if name not in ("LACAK_BROKERS", "LACAK_DATABASE")}
+    settings = read_settings({**own, "LACAK_ZONE": zone} if zone else own)
     times = msgspec.structs.replace(settings.times, retention_days=max(settings.times.retention_days, span_days))
     return msgspec.structs.replace(settings, data_dir=data_dir, clock="file", times=times)
 

@@ -36,7 +36,7 @@ _SHOWN_PLACES, _SHOWN_CONTACTS, _SHOWN_DAYS = 12, 6, 10
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def show_city(lacak: Deployment, console: Console, folder: Path, *, people: int, seed: int, seconds: float) -> None:
+def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int, seed: int, seconds: float) -> None:
     """Two days of a made-up city in `seconds`, its mall, one positive test, the contacts, and the truth beside them."""
     settings, clock = lacak.settings, SystemClock()
     city = City(people=people, days=2, seed=seed)
@@ -107,7 +107,7 @@ def show_city(lacak: Deployment, console: Console, folder: Path, *, people: int,
 
 
 def show_file(
-    lacak: Deployment, console: Console, folder: Path, *, scans: list[Scan], venues: list[Venue], person: str | None
+    lacak: Deployment, *, console: Console, folder: Path, scans: list[Scan], venues: list[Venue], person: str | None
 ) -> None:
     """A file's scans through the pipeline: visits by reason, peaks by day, who is inside at its end, one trace."""
     settings = lacak.settings
@@ -284,8 +284,9 @@ def _days(store: Store, settings: Settings) -> list[tuple[str, str, int, int, in
 
 
 def _trace_one(settings: Settings, store: Store, visits: Sequence[Visit], person: str | None) -> Trace:
-    """A forward trace of a person from the day of their longest visit, two days before to the day after."""
-    own = [visit for visit in visits if visit.person == person] if person else visits
+    """A forward trace of the person, or of one who was in the fullest place, as if ill from their longest visit on."""
+    fullest = max(store.peaks(settings.zone), key=lambda row: row[2])[0]
+    own = [visit for visit in visits if (visit.person == person if person else visit.venue == fullest)]
     if not own:
         raise click.ClickException(f"{person!r} has no visit in this file.")
     longest = max(own, key=lambda visit: (visit.end_ms - visit.start_ms, visit.person))
