@@ -1,4 +1,4 @@
-"""The registry agent: puts each record of `venues` and `erasures` into every scans partition, at a place in its order."""
+"""The registry agent: puts each record of `venues` and `erasures` into the order of every scans partition."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Tracing:
             self._outbox.send("trace-answers", partition, msgspec.json.encode(reminder), key=person.encode())
 
     def resume(self, dossiers: Iterable[bytes]) -> None:
-        """After a start or a rebalance: ask again for every trace that is not settled and that nobody here waits for."""
+        """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here."""
         for data in dossiers:
             dossier = _DOSSIERS.decode(data)
             for job in dossier.jobs.values():

@@ -245,9 +245,14 @@ class Deriver:
         venue = self._places[entry[SPOT]].venue
         start, end = entry[AT], max(entry[END], old_end)
         for other in history:
-            if other is not entry and other[ORDER] == IN and self._places[other[SPOT]].venue == venue:
-                if other[AT] <= end and max(other[END], reach.get(id(other), other[END])) >= start:
-                    return TOUCHES
+            if (
+                other is not entry
+                and other[ORDER] == IN
+                and other[AT] <= end
+                and max(other[END], reach.get(id(other), other[END])) >= start
+                and self._places[other[SPOT]].venue == venue
+            ):
+                return TOUCHES
         return 0
 
     def _key(self, entry: Entry) -> tuple[int, int, str]:

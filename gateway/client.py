@@ -26,7 +26,7 @@ _OUTSTANDING = 2_000
 _TIME_LIMIT_MS = 2**53
 
 
-class BadScan(ValueError):  # noqa: N818 - the word gateways know
+class BadScan(ValueError):
     """A scan that cannot be published; the message says why."""
 
 

@@ -81,6 +81,7 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="lacak-demo-") as data_dir:
+            Path(data_dir).chmod(0o711)  # run by root, PostgreSQL is another user, and its data lie in there
             with Deployment(
                 _settings(Path(data_dir), span_days, zone),
                 say=lambda text: console.print(f"[dim]· {text}[/dim]", highlight=False),

@@ -1,4 +1,4 @@
-"""Reading the pipeline from outside: the visits as they now stand, and whether everything published has come through."""
+"""Reading the pipeline from outside: the visits that stand, and whether everything published has come through."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def wait_level(
             reached = {
                 int(partition): int(log_time)
                 for partition, log_time in database.execute(
-                    "select partition, log_time_ms from lacak.applied_positions where topic = 'windows' and log_time_ms is not null"
+                    "select partition, log_time_ms from lacak.applied_positions"
+                    " where topic = 'windows' and log_time_ms is not null"
                 )
             }
             behind = [p for p in range(settings.partitions.visits) if reached.get(p, log_time_ms - 1) < log_time_ms]
@@ -117,8 +118,9 @@ def wait_level(
 
 
 def wait_registry(settings: Settings, since_ms: int, *, seconds: float = 30.0) -> None:
-    """Wait until the registry agent has put every record of `venues` into every scans partition, those published since a
-    time. Raises NotLevel.
+    """Wait until every record of `venues` is in the order of every scans partition. Raises NotLevel.
+
+    `since_ms` is when the newest of them was published: scans are read from there on.
     """
     last = max((record.offset for record in read_topic(settings, "venues")), default=-1)
     deadline = time.monotonic() + seconds

@@ -51,10 +51,10 @@ _COMMANDS = {
 class _Lazy(click.Group):
     """A group that imports a command when it is used, and lists them by what they are for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [name for section in _COMMANDS.values() for name in section]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         for section in _COMMANDS.values():
             if cmd_name in section:
                 module, attribute = section[cmd_name][0].split(":")
@@ -62,7 +62,7 @@ class _Lazy(click.Group):
                 return command
         return None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for title, section in _COMMANDS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, short) for name, (_, short) in section.items()])

@@ -75,13 +75,14 @@ def send(settings: Settings, topic: str, person: str, message: Message) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the traces and show them.")
 @accountable
 def test_result(
-    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, outcome: str | None, specimen: int,
-    onset: int | None, isolated: int | None, laboratory: str | None, wait: bool, officer: str, purpose: str,
+    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, outcome: str | None,
+    specimen: int, onset: int | None, isolated: int | None, laboratory: str | None, wait: bool, officer: str,
+    purpose: str,
 ) -> None:  # fmt: skip
     """Report a test of PERSON. A positive one opens a case, or revises it, and starts a forward and a backward trace.
 
-    Report again with the same --specimen to correct --onset or --isolated: the traces are made anew. DATE is 2021-10-21,
-    midnight of the deployment's zone, or a time with an offset.
+    Report again with the same --specimen to correct --onset or --isolated: the traces are made anew. DATE is
+    2021-10-21, midnight of the deployment's zone, or a time with an offset.
     """
     settings = load_settings()
     if outcome is None:
@@ -95,8 +96,8 @@ def test_result(
         store.audit(officer, purpose, f"test-result {outcome}", person=who)
         began_ms = SystemClock().now_ms()
         result = TestResult(
-            person=who, outcome=outcome, specimen_ms=specimen, onset_ms=onset, isolated_ms=isolated, laboratory=laboratory,  # type: ignore[arg-type]
-            officer=officer, purpose=purpose,
+            person=who, outcome=outcome, specimen_ms=specimen, onset_ms=onset, isolated_ms=isolated,  # type: ignore[arg-type]
+            laboratory=laboratory, officer=officer, purpose=purpose,
         )  # fmt: skip
         send(settings, "test-results", who, result)
         if wait and outcome != "negative":
@@ -124,8 +125,9 @@ def test_result(
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")
 @accountable
 def trace(
-    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, direction: str, profile_id: str | None,
-    onset: int | None, specimen: int | None, isolated: int | None, wait: bool, timeout: float, officer: str, purpose: str,
+    person: str | None, identity: bool, identity_file: str | None, key_file: str | None, direction: str,
+    profile_id: str | None, onset: int | None, specimen: int | None, isolated: int | None, wait: bool, timeout: float,
+    officer: str, purpose: str,
 ) -> None:  # fmt: skip
     """Ask for a trace of PERSON, of your own choosing."""
     settings = load_settings()
@@ -157,7 +159,8 @@ def _show_made(settings: Settings, store: Store, person: str, began_ms: int, cou
         Console().print(to_tree(each, settings.zone_info))
     if len(made) < count:
         raise click.ClickException(
-            f"{len(made)} of {count} traces came within {seconds:.0f} s. Are the workers running? `lacak traces` shows later ones."
+            f"{len(made)} of {count} traces came within {seconds:.0f} s. Are the workers running? "
+            "`lacak traces` shows later ones."
         )
 
 
@@ -258,7 +261,8 @@ def _decide(trace_name: str, contact: str, grade: str, officer: str, purpose: st
         store.audit(officer, purpose, grade, person=who, trace_id=found.trace_id)
         began_ms = SystemClock().now_ms()
         decision = ContactDecision(
-            trace_id=found.trace_id, person=found.person, contact=who, grade=grade, officer=officer, purpose=purpose, decided_at_ms=began_ms,  # type: ignore[arg-type]
+            trace_id=found.trace_id, person=found.person, contact=who, grade=grade, officer=officer,  # type: ignore[arg-type]
+            purpose=purpose, decided_at_ms=began_ms,
         )  # fmt: skip
         send(settings, "contact-decisions", found.person, decision)
         made = store.await_traces(found.person, began_ms, 1, 10.0)

@@ -53,7 +53,8 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
     Columns (any order, others are ignored): person, venue, kind (in, out or refused), at (RFC 3339 with an offset, or
     integer milliseconds); and, if you have them, scan_id, gateway, arrived_at.
 
-    A bad line is told with its number and set aside in FILE.rejected; the rest goes on. Exit code 3 says there were some.
+    A bad line is told with its number and set aside in FILE.rejected; the rest goes on. Exit code 3 says there were
+    some.
     """
     settings = load_settings()
     rejected = Rejected(file)
@@ -83,7 +84,8 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
         click.echo(f"{len(rejected.lines)} lines were not understood; they are in {aside}.", err=True)
     if report.failed:
         raise click.ClickException(
-            f"{report.failed} scans were not acknowledged. Publish the file again: what is there already does nothing twice."
+            f"{report.failed} scans were not acknowledged. Publish the file again: what is there already does nothing "
+            "twice."
         )
     if aside:
         sys.exit(SOME_REJECTED)
@@ -118,13 +120,14 @@ def _say_if_old(settings: Settings, done: Published) -> None:
     now_ms = SystemClock().now_ms()
     if now_ms - done.first_ms > settings.retention_ms:
         click.echo(
-            f"The oldest scan is of {format_time(done.first_ms)}: what is older than the retention ({settings.times.retention_days:g} days) becomes "
-            "dead letters. To run history as if it were happening, start with LACAK_CLOCK=file.",
+            f"The oldest scan is of {format_time(done.first_ms)}: what is older than the retention "
+            f"({settings.times.retention_days:g} days) becomes dead letters. "
+            "To run history as if it were happening, start with LACAK_CLOCK=file.",
             err=True,
         )
     elif now_ms - done.first_ms > settings.horizon_ms:
         click.echo(
-            f"The oldest scan is of {format_time(done.first_ms)}: what is more than {settings.times.horizon_days:g} days late stands alone, "
-            "marked `late`. To run history as if it were happening, start with LACAK_CLOCK=file.",
+            f"The oldest scan is of {format_time(done.first_ms)}: what is more than "
+            f"{settings.times.horizon_days:g} days late stands alone, marked `late`. To run history as if it were happening, start with LACAK_CLOCK=file.",
             err=True,
         )

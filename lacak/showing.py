@@ -94,7 +94,8 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
             "A made-up city, two days, one positive test",
             [
                 f"{len(scans)} scans of {people} people at {len(venues)} doors went through the topics of a real "
-                f"broker and the agents. {case.person} tested positive; the traces were readable after {took * 1000:.0f} ms.",
+                f"broker and the agents. {case.person} tested positive; the traces were readable "
+                f"{took * 1000:.0f} ms later.",
                 f"The forward trace has {len(forward.contacts)} contacts under {forward.profile} of "
                 f"{forward.profile_version}. In truth they infected {len(spread)} people; {infected} are among them.",
             ],

@@ -34,9 +34,9 @@ def venues() -> None:
 def import_venues(file: str) -> None:
     """Import a FILE of venues (CSV or NDJSON, gzip or not, - for standard input), and wait until it is in force.
 
-    Only `venue` is required. Others: name, category, region, capacity, assumed_stay_minutes, longest_stay_minutes, within
-    (the venue it lies in), valid_from. Import a venue before those within it. What it lies within can never change;
-    everything else may, from a valid_from on.
+    Only `venue` is required. Others: name, category, region, capacity, assumed_stay_minutes, longest_stay_minutes,
+    within (the venue it lies in), valid_from. Import a venue before those within it. What it lies within can never
+    change; everything else may, from a valid_from on.
     """
     settings = load_settings()
     rejected = Rejected(file)

@@ -49,8 +49,8 @@ def worker(role: str) -> None:
     tracing   opens cases, asks for traces, publishes reports
     recorder  writes what is published into PostgreSQL
 
-    Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on one
-    machine may share a data folder: a partition's snapshot is locked by the one that holds it.
+    Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on
+    one machine may share a data folder: a partition's snapshot is locked by the one that holds it.
     """
     settings = load_settings()
     try:
@@ -112,7 +112,7 @@ class _Parts:
                             [message.key],
                             [message.value],
                             highwater=message.offset + 1,
-                        )  # fmt: skip
+                        )
                     )
             except asyncio.CancelledError:
                 raise
@@ -172,7 +172,7 @@ def _tracing(settings: Settings) -> WorkerApp:
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 
-    @app.on_rebalance_complete.connect
+    @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
     async def resume(*_: Any, **__: Any) -> None:
         tracing.resume(list(people.values()))
 

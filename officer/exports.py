@@ -38,8 +38,8 @@ def to_csv(trace: Trace) -> str:
         for stay in contact.evidence:
             writer.writerow(
                 (
-                    trace.trace_id, trace.person, trace.direction, contact.person, contact.grade, contact.decided_by or "",
-                    stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
+                    trace.trace_id, trace.person, trace.direction, contact.person, contact.grade,
+                    contact.decided_by or "", stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
                     utc(stay.case_stay.start_ms), utc(stay.case_stay.end_ms), stay.case_stay.end_assumed,
                     utc(stay.contact_stay.start_ms), utc(stay.contact_stay.end_ms), stay.contact_stay.end_assumed,
                     contact.rule,
@@ -54,7 +54,7 @@ def to_graphml(trace: Trace) -> str:
 
 
 def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
-    """The report for the terminal: contacts with most minutes first, each with its evidence; `~` marks an assumed end."""
+    """The report for the terminal: contacts with most minutes first, with their evidence; `~` marks an assumed end."""
     title = Text.assemble(
         (f"{trace.direction} trace {trace.trace_id}", "bold"), f" of {trace.person}\n",
         f"{trace.state}, revision {trace.revision}, profile {trace.profile}@{trace.profile_version}, "
@@ -70,7 +70,8 @@ def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
         if partitions:
             tree.add(
                 Text(
-                    f"Partitions {', '.join(map(str, partitions))} {words}: contacts may be lacking. They are asked again.",
+                    f"Partitions {', '.join(map(str, partitions))} {words}: contacts may be lacking. "
+                    "They are asked again.",
                     "bold red",
                 )
             )

@@ -52,28 +52,31 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
         f"<style>{_STYLE}</style>",
         f"<title>{escape(trace.direction)} trace of {escape(trace.person)}</title>",
         f"<desc>{len(contacts)} contacts; each line is a person, each bar a stay shared with the case.</desc>",
-        f'<text class="title" x="16" y="28">{escape(trace.direction.capitalize())} trace of {escape(_short(trace.person))}: {len(contacts)} contacts</text>',
-        f'<text class="dim" x="16" y="48">{escape(trace.profile)} of {escape(trace.profile_version)}, {escape(trace.state)}, '
-        f"{local(trace.window_start_ms, zone)} to {local(trace.window_end_ms, zone)}</text>",
-        '<defs><linearGradient id="fade"><stop offset=".4" stop-color="#fff"/><stop offset="1" stop-color="#fff" stop-opacity=".25"/></linearGradient>'
-        '<mask id="assumed" maskContentUnits="objectBoundingBox"><rect width="1" height="1" fill="url(#fade)"/></mask></defs>',
+        f'<text class="title" x="16" y="28">{escape(trace.direction.capitalize())} trace of '
+        f"{escape(_short(trace.person))}: {len(contacts)} contacts</text>",
+        f'<text class="dim" x="16" y="48">{escape(trace.profile)} of {escape(trace.profile_version)}, '
+        f"{escape(trace.state)}, {local(trace.window_start_ms, zone)} to {local(trace.window_end_ms, zone)}</text>",
+        '<defs><linearGradient id="fade"><stop offset=".4" stop-color="#fff"/>'
+        '<stop offset="1" stop-color="#fff" stop-opacity=".25"/></linearGradient>'
+        '<mask id="assumed" maskContentUnits="objectBoundingBox"><rect width="1" height="1" fill="url(#fade)"/></mask>'
+        "</defs>",
     ]
     for at_ms, label in _ticks(first, last, zone):
         out.append(f'<line class="grid" x1="{x(at_ms)}" x2="{x(at_ms)}" y1="{_TOP - 16}" y2="{_TOP + rows * _ROW}"/>')
         out.append(f'<text class="dim" x="{x(at_ms)}" y="{_TOP - 22}" text-anchor="middle">{label}</text>')
     out.append(f'<text x="16" y="{_TOP + 16}">case</text>')
     drawn = {(stay.venue, stay.case_stay.start_ms): stay for stay in stays}
-    for stay in drawn.values():
-        out.append(
-            _bar(
-                x(stay.case_stay.start_ms),
-                x(stay.case_stay.end_ms),
-                _TOP + 3,
-                colour[stay.venue],
-                stay.case_stay.end_assumed,
-                stay.venue,
-            )
+    out += [
+        _bar(
+            x(stay.case_stay.start_ms),
+            x(stay.case_stay.end_ms),
+            _TOP + 3,
+            colour[stay.venue],
+            stay.case_stay.end_assumed,
+            stay.venue,
         )
+        for stay in drawn.values()
+    ]
     for number, contact in enumerate(shown, 1):
         top = _TOP + number * _ROW
         out.append(
@@ -93,7 +96,8 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
     for index, venue in enumerate(venues):
         left, top = 16 + (index % 3) * 350, legend_top + 22 * (index // 3)
         out.append(
-            f'<rect x="{left}" y="{top}" width="14" height="14" rx="3" fill="{colour[venue]}"/><text x="{left + 22}" y="{top + 12}">{escape(venue[:42])}</text>'
+            f'<rect x="{left}" y="{top}" width="14" height="14" rx="3" fill="{colour[venue]}"/>'
+            f'<text x="{left + 22}" y="{top + 12}">{escape(venue[:42])}</text>'
         )
     out.append("</svg>")
     return "\n".join(out)
@@ -111,7 +115,8 @@ def html(trace: Trace, zone: ZoneInfo) -> str:
 def _bar(left: float, right: float, top: int, colour: str, assumed: bool, words: str) -> str:
     mask = ' mask="url(#assumed)"' if assumed else ""
     return (
-        f'<rect x="{left}" y="{top}" width="{max(right - left, 2):.1f}" height="{_ROW - 7}" rx="3" fill="{colour}"{mask}>'
+        f'<rect x="{left}" y="{top}" width="{max(right - left, 2):.1f}" height="{_ROW - 7}" rx="3" '
+        f'fill="{colour}"{mask}>'
         f"<title>{escape(words)}</title></rect>"
     )
 

@@ -142,7 +142,8 @@ class Store:
     def trace(self, name: str) -> Trace:
         """A trace by its id or the beginning of it. Raises StoreError when none or several begin so."""
         rows = self._db.execute(
-            "select report::text from lacak.traces where starts_with(trace_id, %s) order by (trace_id = %s) desc limit 2",
+            "select report::text from lacak.traces where starts_with(trace_id, %s)"
+            " order by (trace_id = %s) desc limit 2",
             (name, name),
         ).fetchall()
         if not rows:
@@ -163,7 +164,8 @@ class Store:
 
     def _made_since(self, person: str, since_ms: int) -> list[Trace]:
         rows: Sequence[Any] = self._db.execute(
-            "select report::text from lacak.traces where person = %s and position_step >= %s order by direction desc, trace_id",
+            "select report::text from lacak.traces where person = %s and position_step >= %s"
+            " order by direction desc, trace_id",
             (person, since_ms),
         ).fetchall()
         return [msgspec.json.decode(row[0], type=Trace) for row in rows]

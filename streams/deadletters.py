@@ -15,7 +15,7 @@ from streams.settings import DeadLetterLimits
 TOPIC: Final = "dead-letters"
 
 
-class TooManyDeadLetters(RuntimeError):  # noqa: N818  (what it is, not what went wrong)
+class TooManyDeadLetters(RuntimeError):
     """So much is bad that a deploy is broken, here or at a gateway: the worker stops instead of draining the topic."""
 
 

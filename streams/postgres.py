@@ -94,7 +94,8 @@ def adopt(database: str, cluster: str) -> bool:
         if known is not None and known[0] == cluster:
             return False
         connection.execute(
-            "insert into lacak.cluster (cluster_id) values (%s) on conflict (only_one) do update set cluster_id = excluded.cluster_id",
+            "insert into lacak.cluster (cluster_id) values (%s)"
+            " on conflict (only_one) do update set cluster_id = excluded.cluster_id",
             (cluster,),
         )
         connection.execute("delete from lacak.applied_positions")
@@ -145,7 +146,8 @@ _WINDOWS: Final = f"""
         i.presence_ms / %s::float8, %s, %s
     from incoming i join unnest(%s::text[]) with ordinality as v (venue, number) on v.number = i.venue + 1
     on conflict (venue, window_start) do update set
-        entries = excluded.entries, exits = excluded.exits, assumed_exits = excluded.assumed_exits, peak = excluded.peak,
+        entries = excluded.entries, exits = excluded.exits, assumed_exits = excluded.assumed_exits,
+        peak = excluded.peak,
         presence_ms = excluded.presence_ms, mean = excluded.mean,
         position_offset = excluded.position_offset, position_step = excluded.position_step
     where {_NEWER.format("all_windows")}
@@ -180,7 +182,8 @@ _CASE: Final = f"""
     insert into lacak.cases
     values (%s, %s, to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), %s, %s, %s, %s)
     on conflict (case_id) do update set
-        specimen = excluded.specimen, onset = excluded.onset, isolated = excluded.isolated, withdrawn = excluded.withdrawn,
+        specimen = excluded.specimen, onset = excluded.onset, isolated = excluded.isolated,
+        withdrawn = excluded.withdrawn,
         revision = excluded.revision, position_offset = excluded.position_offset, position_step = excluded.position_step
     where {_NEWER.format("cases")}
 """
@@ -204,14 +207,15 @@ async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence
 
 
 _TRACE: Final = f"""
-    insert into lacak.traces (trace_id, case_id, person, direction, profile, state, revision, officer, purpose, requested,
-        window_start, window_end, as_of, contacts, report, position_offset, position_step)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0),
-        to_timestamp(%s / 1000.0), %s, %s, %s, %s)
+    insert into lacak.traces (trace_id, case_id, person, direction, profile, state, revision, officer, purpose,
+        requested, window_start, window_end, as_of, contacts, report, position_offset, position_step)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1000.0),
+        to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), %s, %s, %s, %s)
     on conflict (trace_id) do update set
-        profile = excluded.profile, state = excluded.state, revision = excluded.revision, window_start = excluded.window_start,
-        window_end = excluded.window_end, as_of = excluded.as_of, contacts = excluded.contacts, report = excluded.report,
-        recorded = clock_timestamp(), position_offset = excluded.position_offset, position_step = excluded.position_step
+        profile = excluded.profile, state = excluded.state, revision = excluded.revision,
+        window_start = excluded.window_start, window_end = excluded.window_end, as_of = excluded.as_of,
+        contacts = excluded.contacts, report = excluded.report, recorded = clock_timestamp(),
+        position_offset = excluded.position_offset, position_step = excluded.position_step
     where {_NEWER.format("traces")}
 """
 

@@ -57,8 +57,8 @@ def read_topic(
 ) -> Iterator[ReadRecord]:
     """The records of a topic (name without prefix), each partition's in order, from the earliest or from a time.
 
-    Ends where every partition's high watermark was when a fetch reached it; with `follow` it goes on until `idle` (asked
-    after each fetch) says to end, with `at_end` it begins there. Raises MissingTopic.
+    Ends where every partition's high watermark was when a fetch reached it; with `follow` it goes on until `idle`
+    (asked after each fetch) says to end, with `at_end` it begins there. Raises MissingTopic.
     """
     name = settings.topic(topic)
     consumer = KafkaConsumer(

@@ -1,4 +1,4 @@
-"""The settings tree: one frozen structure, with the unit in each name. `lacak.settings` reads it from the environment."""
+"""The settings tree: one frozen structure, with the unit in each name; `lacak.settings` reads it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,59 @@
+"""The servers that tests share: started when the first test wants them, stopped at the end of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import Postgres, Tansu
+from tests.pipeline import Broker
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers keep their files; PostgreSQL may run as another user, who must get there."""
+    folder = tmp_path_factory.mktemp("servers")
+    for each in (folder, *folder.parents):
+        if each.owner() == folder.owner() and each.name.startswith("pytest-"):
+            each.chmod(each.stat().st_mode | 0o011)
+    folder.chmod(0o711)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def broker(servers_folder: Path) -> Iterator[Broker]:
+    """The broker: Tansu, or Apache Kafka where LACAK_TEST_BROKER=kafka."""
+    if os.environ.get("LACAK_TEST_BROKER") == "kafka":
+        from deploy.kafka import Kafka
+
+        kafka = Kafka(servers_folder / "kafka")
+        kafka.start()
+        yield kafka
+        kafka.stop()
+    else:
+        tansu = Tansu(servers_folder / "tansu")
+        tansu.start()
+        yield tansu
+        tansu.stop()
+
+
+@pytest.fixture(scope="session")
+def database(servers_folder: Path) -> Iterator[str]:
+    """The address of a PostgreSQL in which each test makes its own database."""
+    postgres = Postgres(servers_folder / "postgres")
+    postgres.start()
+    yield postgres.url
+    postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real check-ins; tests that want it are skipped where it is not."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the folder of real check-ins is not here")
+    return REAL_DATA
