@@ -6,13 +6,15 @@ when that fails is each looked at alone, so that one bad record costs its neighb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import compress
+from operator import itemgetter
 
 import msgspec
 import numpy as np
 
 from contacts.deriver import Arrived
-from contacts.registry import is_name
+from contacts.registry import are_names, is_name
 from schemas.blocks import (
     CONTROL_MAGIC,
     CONTROLS,
@@ -30,6 +32,7 @@ from schemas.partitions import partitions_of
 from streams.batches import Batch
 
 _SCANS = msgspec.json.Decoder(Scan)
+_PERSON = itemgetter(2)
 _TIME_LIMIT = 2**53
 
 SetAside = Callable[[int, int, str, str], None]
@@ -46,7 +49,7 @@ class Intake:
         self._tolerance_ms = tolerance_ms
 
     def read(
-        self, batch: Batch, knows: Callable[[str], bool], set_aside: SetAside
+        self, batch: Batch, known: Mapping[str, object], set_aside: SetAside
     ) -> Iterator[list[Arrived] | tuple[int, Control]]:
         """The batch in order of the log: runs of scans, and between them `(offset, control)`."""
         start = 0
@@ -55,7 +58,7 @@ class Intake:
             if value is not None and value[:1] == b"{" and value[-1:] == b"}":
                 continue
             if start < index:
-                yield self._scans(batch, start, index, knows, set_aside)
+                yield self._scans(batch, start, index, known, set_aside)
             start = index + 1
             offset = batch.offsets[index]
             try:
@@ -71,19 +74,19 @@ class Intake:
                     scans = self._block(
                         offset, batch.timestamps_ms[index], unframe(SCANS_MAGIC, value, SCAN_BLOCKS), set_aside
                     )
-                    yield self._at_home(scans, knows, set_aside)
+                    yield self._at_home(scans, known, set_aside)
                 else:
                     scan = _SCANS.decode(value)  # white space around it
                     yield self._at_home(
-                        list(self._judged([(offset, batch.timestamps_ms[index], scan)], set_aside)), knows, set_aside
+                        self._judged([(offset, batch.timestamps_ms[index], scan)], set_aside), known, set_aside
                     )
             except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 set_aside(offset, 0, "undecodable", str(error))
         if start < len(values):
-            yield self._scans(batch, start, len(values), knows, set_aside)
+            yield self._scans(batch, start, len(values), known, set_aside)
 
     def _scans(
-        self, batch: Batch, start: int, stop: int, knows: Callable[[str], bool], set_aside: SetAside
+        self, batch: Batch, start: int, stop: int, known: Mapping[str, object], set_aside: SetAside
     ) -> list[Arrived]:
         values = batch.values[start:stop]
         offsets, stamps = batch.offsets[start:stop], batch.timestamps_ms[start:stop]
@@ -100,22 +103,22 @@ class Intake:
                     singles.append((offset, stamp, _SCANS.decode(value or b"")))
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     set_aside(offset, 0, "undecodable", str(error))
-            return self._at_home(list(self._judged(singles, set_aside)), knows, set_aside)
-        return self._at_home(list(self._judged(rows, set_aside)), knows, set_aside)
+            return self._at_home(self._judged(singles, set_aside), known, set_aside)
+        return self._at_home(self._judged(rows, set_aside), known, set_aside)
 
-    def _judged(
-        self, rows: Iterator[tuple[int, int, Scan]] | list[tuple[int, int, Scan]], set_aside: SetAside
-    ) -> Iterator[Arrived]:
+    def _judged(self, rows: Iterable[tuple[int, int, Scan]], set_aside: SetAside) -> list[Arrived]:
         """Give each scan its arrival; one whose given arrival is ahead of its record is set aside."""
         file_clock, tolerance = self._file_clock, self._tolerance_ms
+        judged = []
         for offset, stamp, scan in rows:
-            arrived = scan.arrived_at_ms
+            at, arrived = scan.at_ms, scan.arrived_at_ms
             if arrived is None:
-                arrived = scan.at_ms if file_clock else stamp
+                arrived = at if file_clock else stamp
             elif arrived > stamp + tolerance:
                 set_aside(offset, 0, "arrival_ahead", _ahead_text(arrived - stamp))
                 continue
-            yield offset, 0, scan.person, scan.venue, scan.kind, scan.at_ms, arrived
+            judged.append((offset, 0, scan.person, scan.venue, scan.kind, at, arrived))
+        return judged
 
     def _block(self, offset: int, stamp: int, block: ScanBlock, set_aside: SetAside) -> list[Arrived]:
         """The scans of a block; one that is not whole is refused whole (BlockError)."""
@@ -154,15 +157,14 @@ class Intake:
             return good
         return scans
 
-    def _at_home(self, scans: list[Arrived], knows: Callable[[str], bool], set_aside: SetAside) -> list[Arrived]:
+    def _at_home(self, scans: list[Arrived], known: Mapping[str, object], set_aside: SetAside) -> list[Arrived]:
         """Without the scans of people who are no name or belong to another partition: asked of newcomers only."""
-        new = list({scan[2] for scan in scans if not knows(scan[2])})
+        new = set(map(_PERSON, scans)).difference(known)
         if not new:
             return scans
-        named = [person for person in new if is_name(person)]
-        homes = partitions_of(named, self._partitions)
-        strangers = {person for person, home in zip(named, homes.tolist(), strict=True) if home != self._partition}
-        nameless = set(new).difference(named) if len(named) < len(new) else set()
+        named = list(new) if are_names(new) else [person for person in new if is_name(person)]
+        away = (partitions_of(named, self._partitions) != self._partition).tolist()
+        strangers, nameless = set(compress(named, away)), new.difference(named)
         if not strangers and not nameless:
             return scans
         good = []

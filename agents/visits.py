@@ -77,7 +77,7 @@ class Visits:
             file_clock=self._settings.clock == "file",
             tolerance_ms=self._settings.times.clock_tolerance_seconds * 1000,
         )
-        for part in intake.read(batch, deriver.knows, set_aside):
+        for part in intake.read(batch, deriver.known, set_aside):
             if isinstance(part, list):
                 total += len(part)
                 deriver.derive(part, set_aside)

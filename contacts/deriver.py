@@ -55,10 +55,9 @@ class _Target:
         self.seen: dict[int, int] = {}
         self.controls: list[PlacedControl] = []
 
-    def lineage(self, spot: int, place: Place) -> int:
-        index = len(self.lineages)
-        self.seen[spot] = index
-        self.lineages.append(Lineage(place.venue, place.ancestors))
+    def lineage(self, spot: int, lineage: Lineage) -> int:
+        index = self.seen[spot] = len(self.lineages)
+        self.lineages.append(lineage)
         return index
 
 
@@ -76,21 +75,23 @@ class Deriver:
         self._erased: dict[str, int] = {}
         self._origins: dict[int, int] = {}
         self._places: list[Place] = []
+        self._lineages: list[Lineage] = []
         self._partition_of: list[int] = []
         self._spots: dict[str, int] = {}
         self._dated: dict[tuple[str, int, int], int] = {}
         self._pruned_ms = NEVER_MS
         self._targets = [_Target() for _ in range(targets)]
 
-    def knows(self, person: str) -> bool:
-        """Whether scans of this person are held: who is known has been checked before."""
-        return person in self._people
+    @property
+    def known(self) -> Mapping[str, object]:
+        """The people of whom scans are held, as keys: who is known has been checked before."""
+        return self._people
 
     def derive(self, scans: Iterable[Arrived], refuse: Refuse) -> None:
         """Take scans in, in order of the log, and note what they change."""
         people, places, spots, erased = self._people, self._places, self._spots, self._erased
         horizon, tolerance = self._acceptance.horizon_ms, self._acceptance.tolerance_ms
-        log_time, emit = self.log_time_ms, self._emit
+        log_time, emit, targets, partition_of = self.log_time_ms, self._emit, self._targets, self._partition_of
         for offset, number, person, venue, kind, at, arrived in scans:
             late = not -tolerance <= arrived - at <= horizon
             if late:
@@ -153,9 +154,16 @@ class Deriver:
                             change += 1
                     if same and entry[END] >= at:
                         touching = TOUCHES
-                entry = [at, IN, spot, at + place.assumed_ms, ASSUMED, 0, offset, number]
-                history.append(entry)
-                emit(offset, number, change, person, entry, at, ASSUMED, touching)
+                end = at + place.assumed_ms
+                history.append([at, IN, spot, end, ASSUMED, 0, offset, number])
+                target = targets[partition_of[spot]]  # as _emit does, without the call: most rows are made here
+                lineage = target.seen.get(spot)
+                if lineage is None:
+                    lineage = target.lineage(spot, self._lineages[spot])
+                target.rows += (
+                    offset, number, change, offset, number, lineage, at, end, at, ASSUMED, ASSUMED, touching,
+                )  # fmt: skip
+                target.persons.append(person)
             else:
                 for entry in reversed(history):
                     start = entry[AT]
@@ -181,7 +189,7 @@ class Deriver:
         target = self._targets[self._partition_of[spot]]
         lineage = target.seen.get(spot)
         if lineage is None:
-            lineage = target.lineage(spot, self._places[spot])
+            lineage = target.lineage(spot, self._lineages[spot])
         target.rows += (
             offset,
             number,
@@ -268,11 +276,15 @@ class Deriver:
         spot = self._dated.get(key)
         if spot is None or self._places[spot] != place:
             spot = self._dated[key] = len(self._places)
-            self._places.append(place)
-            self._partition_of.append(self._route(place.ancestors[-1] if place.ancestors else venue))
+            self._add_place(place)
         if not dated:
             self._spots[venue] = spot
         return spot
+
+    def _add_place(self, place: Place) -> None:
+        self._places.append(place)
+        self._lineages.append(Lineage(place.venue, place.ancestors))
+        self._partition_of.append(self._route(place.ancestors[-1] if place.ancestors else place.venue))
 
     def control(self, offset: int, control: Control) -> None:
         """A control record at its place in the partition."""
@@ -327,11 +339,13 @@ class Deriver:
         return made
 
     def prune(self) -> None:
-        """Let go of what no scan within the horizon can meet, once an hour of log time."""
-        if self.log_time_ms < self._pruned_ms + 3_600_000:
-            return
-        self._pruned_ms = self.log_time_ms
+        """Let go of what no scan within the horizon can meet, four times a day of log time."""
         limit = self.log_time_ms - self._acceptance.horizon_ms - 2 * DAY_MS
+        if self._pruned_ms == NEVER_MS:
+            self._pruned_ms = self.log_time_ms - self._acceptance.horizon_ms  # nothing older is here
+        if limit < self._pruned_ms + DAY_MS // 4:
+            return
+        self._pruned_ms = limit
         gone = []
         for person, history in self._people.items():
             if history[0][AT] < limit:
@@ -369,5 +383,4 @@ class Deriver:
         for venue, assumed, longest, ancestors in state["places"]:
             place = Place(venue, assumed, longest, tuple(ancestors))
             self._dated[venue, assumed, longest] = len(self._places)
-            self._places.append(place)
-            self._partition_of.append(self._route(ancestors[-1] if ancestors else venue))
+            self._add_place(place)

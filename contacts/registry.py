@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -13,12 +13,18 @@ from typing import NamedTuple
 from schemas.messages import Venue
 
 _MINUTE_MS = 60_000
+_NAME_LENGTH = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_name(text: str) -> bool:
     """Whether a text may name a person or a venue: not empty, at most 200 characters, none of them a control."""
-    return 0 < len(text) <= 200 and _CONTROL.search(text) is None
+    return 0 < len(text) <= _NAME_LENGTH and _CONTROL.search(text) is None
+
+
+def are_names(texts: Collection[str]) -> bool:
+    """Whether all texts may name persons or venues, asked of them together."""
+    return all(texts) and max(map(len, texts), default=0) <= _NAME_LENGTH and _CONTROL.search("".join(texts)) is None
 
 
 class RegistryError(ValueError):

@@ -128,6 +128,7 @@ def _say_if_old(settings: Settings, done: Published) -> None:
     elif now_ms - done.first_ms > settings.horizon_ms:
         click.echo(
             f"The oldest scan is of {format_time(done.first_ms)}: what is more than "
-            f"{settings.times.horizon_days:g} days late stands alone, marked `late`. To run history as if it were happening, start with LACAK_CLOCK=file.",
+            f"{settings.times.horizon_days:g} days late stands alone, marked `late`. "
+            "To run history as if it were happening, start with LACAK_CLOCK=file.",
             err=True,
         )

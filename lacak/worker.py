@@ -30,7 +30,7 @@ from streams.partitions import DurableEachBatch, Owner
 from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
-from streams.topics import TABLES, TopicError, cluster_id, ensure_topics, partition_counts
+from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
 
 _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 0.2
@@ -68,7 +68,7 @@ class _Parts:
         self.settings = settings
         self.role = role
         self.clock = SystemClock()
-        self.outbox = Outbox(settings, partition_counts(settings), lambda error: crash(self.app, error))
+        self.outbox = Outbox(settings, lambda error: crash(self.app, error))
         self.letters = DeadLetters(self.outbox, settings.dead_letters)
         self.folder = settings.data_dir / "state" / role
         self.app: WorkerApp

@@ -10,12 +10,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
-from aiokafka.partitioner import murmur2
 
 from streams.metrics import BYTES_OUT, OUTSTANDING, RECORDS_OUT
 from streams.settings import Settings
@@ -28,13 +26,6 @@ _OUTSTANDING_BYTES_MAX: Final = 64 * 1024 * 1024
 _REQUEST_TIMEOUT_MS: Final = 30_000
 
 log = logging.getLogger(__name__)
-
-_hash: Final = lru_cache(maxsize=1 << 17)(murmur2)
-
-
-def partition_of(key: bytes, count: int) -> int:
-    """The partition of a key, as Kafka's own clients choose it: murmur2, made positive, modulo `count`."""
-    return int(_hash(key) & 0x7FFFFFFF) % count
 
 
 class OutboxError(RuntimeError):
@@ -58,7 +49,7 @@ class _Lane:
 
 
 class Outbox:
-    """A producer of the worker's own. `counts` are the partition counts that `partition_for` knows, by topic name.
+    """A producer of the worker's own.
 
     `on_failure` is told the first error, in the event loop; afterwards every call raises it.
     """
@@ -66,11 +57,9 @@ class Outbox:
     def __init__(
         self,
         settings: Settings,
-        counts: dict[str, int] | None = None,
         on_failure: Callable[[OutboxError], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._counts = counts or {}
         self._on_failure = on_failure
         self._prefix = settings.topic_prefix
         self._linger = settings.transport.linger_ms / 1000
@@ -135,10 +124,6 @@ class Outbox:
             if self._failure is None:
                 await asyncio.gather(*(lane.task for lane in self._lanes.values() if lane.task is not None))
             await producer.stop()
-
-    def partition_for(self, topic: str, key: bytes) -> int:
-        """The partition of `key` in a topic whose count is known."""
-        return partition_of(key, self._counts[topic])
 
     def send(
         self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None
