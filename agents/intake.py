@@ -109,7 +109,7 @@ class Intake:
     def _judged(self, rows: Iterable[tuple[int, int, Scan]], set_aside: SetAside) -> list[Arrived]:
         """Give each scan its arrival; one whose given arrival is ahead of its record is set aside."""
         file_clock, tolerance = self._file_clock, self._tolerance_ms
-        judged = []
+        judged: list[Arrived] = []
         for offset, stamp, scan in rows:
             at, arrived = scan.at_ms, scan.arrived_at_ms
             if arrived is None:

@@ -80,6 +80,7 @@ class Deriver:
         self._spots: dict[str, int] = {}
         self._dated: dict[tuple[str, int, int], int] = {}
         self._pruned_ms = NEVER_MS
+        self._ticked = False
         self._targets = [_Target() for _ in range(targets)]
 
     @property
@@ -290,6 +291,7 @@ class Deriver:
         """A control record at its place in the partition."""
         if isinstance(control, Tick):
             self.log_time_ms = max(self.log_time_ms, control.at_ms)
+            self._ticked = True
             return
         if isinstance(control, RegistryChange):
             partition, origin = control.origin
@@ -319,8 +321,9 @@ class Deriver:
     def blocks(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[tuple[int, VisitBlock]]:
         """What the records `[first_offset, next_offset)` made, a block for each `visits` partition; then forgotten.
 
-        With `empty` also the blocks that hold nothing: they carry the log time to where no one goes.
+        With `empty`, and after a tick, also the blocks that hold nothing: they carry the log time to where no one goes.
         """
+        empty, self._ticked = empty or self._ticked, False
         made = []
         for number, target in enumerate(self._targets):
             if empty or target.rows or target.controls:

@@ -149,10 +149,10 @@ class VisitIndex:
         """Settle which late visits among the rows give way; the rows for which that changed.
 
         `rows` must hold all rows of a person at a venue with one start, if any. A late visit gives way to one derived
-        in time; of several late ones the first counts.
+        in time, be that of no length; of several late ones the first counts.
         """
         reason, start, end = (self._rows[name][rows] for name in ("reason", "start", "end"))
-        rows = rows[(end > start) & (reason <= LATE) & self.people.odd[self._rows["person"][rows]]]
+        rows = rows[((end > start) | (reason < LATE)) & (reason <= LATE) & self.people.odd[self._rows["person"][rows]]]
         late = self._rows["reason"][rows] == LATE
         if not late.any():
             return rows[:0]

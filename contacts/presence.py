@@ -60,6 +60,9 @@ def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
     *_, within = index.lineages.arrays()
     with_others = within[index.column("lineage")[rows]]
     with_others |= (index.column("flags")[rows] & MEETS != 0) | index.people.odd[index.column("person")[rows]]
+    if with_others.any():  # all of a person's changes together: each must see the others as they were
+        person = index.column("person")[rows]
+        with_others = among(person, distinct(person[with_others]))
     steps = _alone(index, change.of(~with_others))
     if with_others.any():
         steps += _together(index, change.of(with_others))

@@ -48,7 +48,9 @@ def config(as_json: bool) -> None:
             msgspec.json.format(msgspec.json.encode({name: value for name, value, _ in rows(settings)})).decode()
         )
         return
-    table = Table("variable", "value", "from", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in ("variable", "value", "from"):
+        table.add_column(name, overflow="fold")
     for row in rows(settings):
         table.add_row(*row)
     Console().print(table)

@@ -29,7 +29,7 @@ from schemas.partitions import partition_of
 from streams.settings import Settings
 
 _DAY_MS = 86_400_000
-_BAR = 20
+_BAR = 12
 
 
 @contextmanager
@@ -180,23 +180,16 @@ def traces(person: str | None, state: str | None, as_json: bool, officer: str, p
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([each._asdict() for each in listed])).decode())
         return
-    table = Table(
-        "trace",
-        "person",
-        "direction",
-        "state",
-        "contacts",
-        "profile",
-        "asked by",
-        "requested",
-        box=None,
-        header_style="bold",
-    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("trace", no_wrap=True, min_width=18)
+    table.add_column("person", overflow="fold", min_width=12)
+    table.add_column("direction", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("contacts", justify="right", no_wrap=True)
+    table.add_column("asked for", no_wrap=True, min_width=11)
     for each in listed:
-        when = each.requested.astimezone(settings.zone_info).strftime("%Y-%m-%d %H:%M")
-        table.add_row(
-            each.trace_id, each.person, each.direction, each.state, str(each.contacts), each.profile, each.officer, when
-        )
+        when = each.requested.astimezone(settings.zone_info).strftime("%m-%d %H:%M")
+        table.add_row(each.trace_id, each.person, each.direction, each.state, str(each.contacts), when)
     Console().print(table if listed else "No traces yet: report a positive test with `lacak test-result`.")
 
 
@@ -293,12 +286,20 @@ def occupancy(venue: str | None, watch: bool, as_json: bool) -> None:
 
 def inside_table(settings: Settings, rows: list[Inside], limit: int = 30) -> Table:
     """Venues with how full they are."""
-    table = Table("venue", "inside", "allowed", "", "assumed ends", "as of", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("venue", overflow="fold", min_width=12)
+    table.add_column("name", no_wrap=True, max_width=25)
+    for name, width in (("inside", 6), ("allowed", 7), ("", _BAR), ("assumed", 7)):
+        table.add_column(name, no_wrap=True, min_width=width, justify="right" if name else "left")
+    if rows:
+        newest = max(row.log_time for row in rows)
+        table.caption = (
+            f"as of {local(round(newest.timestamp() * 1000), settings.zone_info)}; assumed: who never checked out"
+        )
     for row in rows[:limit]:
         share = row.inside / row.allowed if row.allowed else 0.0
         colour = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
         bar = f"[{colour}]{'█' * min(_BAR, round(share * _BAR))}[/]" if row.allowed else ""
-        when = local(round(row.log_time.timestamp() * 1000), settings.zone_info)
-        name = f"{row.name} [dim]{row.venue}[/]" if row.name and row.name != row.venue else row.venue
-        table.add_row(name, str(row.inside), str(row.allowed or ""), bar, f"{row.assumed_end_share:.0%}", when)
+        allowed = "" if row.allowed is None else str(row.allowed)
+        table.add_row(row.venue, row.name, str(row.inside), allowed, bar, f"{row.assumed_end_share:.0%}")
     return table

@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
-import networkx as nx
 from rich.text import Text
 from rich.tree import Tree
 
-from contacts.graph import trace_graph
 from schemas.messages import Contact, SharedStay, Trace
 
 CSV_COLUMNS = (
@@ -50,6 +48,10 @@ def to_csv(trace: Trace) -> str:
 
 def to_graphml(trace: Trace) -> str:
     """The trace's graph as GraphML, for Gephi, yEd or networkx."""
+    import networkx as nx  # half of what starting a command would take
+
+    from contacts.graph import trace_graph
+
     return "\n".join(nx.generate_graphml(trace_graph(trace)))
 
 

@@ -25,7 +25,7 @@ from streams import metrics
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
 from streams.driver import BatchTransport
-from streams.outbox import Outbox, OutboxError
+from streams.outbox import MESSAGE_BYTES_MAX, Outbox, OutboxError
 from streams.partitions import DurableEachBatch, Owner
 from streams.sensor import Sensor
 from streams.settings import Settings
@@ -112,6 +112,7 @@ def make_app(
         producer_acks=-1,
         producer_linger=0.02,
         producer_max_batch_size=262_144,
+        producer_max_request_size=MESSAGE_BYTES_MAX,
         producer_compression_type=None if transport.compression == "none" else transport.compression,
         producer_request_timeout=30.0,
         topic_allow_declare=False,

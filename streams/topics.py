@@ -78,7 +78,8 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         TopicSpec(
             changelog(settings, role, table),
             settings.partitions.cases,
-            {"cleanup.policy": "compact"},  # a `compact,delete` changelog can stall the recovery of a table
+            # a `compact,delete` changelog can stall the recovery of a table
+            {"cleanup.policy": "compact", "max.message.bytes": str(MESSAGE_BYTES_MAX)},
             f"What the table {table} of the {role} agent is made of.",
         )
         for role, tables in TABLES.items()

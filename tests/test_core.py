@@ -1,0 +1,235 @@
+"""The core against the oracle: whatever the order, the batches, the copies, the partitions, the snapshots."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from contacts.deriver import Deriver
+from contacts.matching import contacts_of, may_count
+from contacts.places import Places
+from contacts.profiles import Profile, load_profiles
+from contacts.registry import Registry
+from contacts.visits import Acceptance, derive_visits
+from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick
+from schemas.messages import Scan
+from schemas.partitions import partition_of
+from tests import oracle
+from tests.worlds import BEGIN, DAY, HOUR, World, world
+
+HORIZON, RETENTION, TOLERANCE = 3 * DAY, 28 * DAY, 300_000
+RULES = oracle.Rules(HORIZON, RETENTION, TOLERANCE)
+ZONE = ZoneInfo("Asia/Jakarta")
+WINDOW = 600_000
+END = BEGIN + 20 * DAY
+
+
+class Chain:
+    """Derivers and places of some partitions, fed as the agents would, and stopped and loaded now and then."""
+
+    def __init__(self, town: World, partitions: int, chance: random.Random) -> None:
+        self.town, self.count, self.chance = town, partitions, chance
+        self.derivers = [self._deriver(number) for number in range(partitions)]
+        self.places = [Places(partitions, WINDOW, HORIZON, RETENTION, ZONE) for _ in range(partitions)]
+        self.windows: dict[tuple[str, int], tuple[int, ...]] = {}
+        self.offsets = [0] * partitions
+        self.old_blocks: list[tuple[int, object]] = []
+
+    def _deriver(self, number: int) -> Deriver:
+        acceptance = Acceptance(HORIZON, RETENTION, TOLERANCE)
+        return Deriver(number, self.count, acceptance, lambda venue: partition_of(venue, self.count))
+
+    def control(self, make: Callable[[int], object]) -> None:
+        """A control record in every partition."""
+        for number, deriver in enumerate(self.derivers):
+            offset = self.offsets[number]
+            self.offsets[number] += 1
+            deriver.control(offset, make(offset))  # type: ignore[arg-type]
+            self._pass_on(number, offset, empty=False)
+
+    def take(self, scans: list[Scan]) -> None:
+        """Scans in this order, in batches of any size."""
+        homes: dict[int, list[Scan]] = {}
+        for scan in scans:
+            homes.setdefault(partition_of(scan.person, self.count), []).append(scan)
+        waiting = list(homes.items())
+        while waiting:
+            place = self.chance.randrange(len(waiting))
+            number, rest = waiting[place]
+            size = self.chance.randrange(1, 12)
+            batch, left = rest[:size], rest[size:]
+            waiting[place : place + 1] = [(number, left)] if left else []
+            first = self.offsets[number]
+            arrived = [
+                (first + row, 0, s.person, s.venue, s.kind, s.at_ms, s.arrived_at_ms or 0)
+                for row, s in enumerate(batch)
+            ]
+            self.offsets[number] += len(batch)
+            self.derivers[number].derive(arrived, lambda *_: None)
+            self._pass_on(number, first, empty=self.chance.random() < 0.3)
+            if self.chance.random() < 0.1:
+                self._reload(number)
+
+    def _pass_on(self, number: int, first: int, *, empty: bool) -> None:
+        for target, block in self.derivers[number].blocks(first, self.offsets[number], empty=empty):
+            self.old_blocks.append((target, block))
+            self._apply(target, block)
+        if self.chance.random() < 0.1:  # what was sent before comes again
+            start = self.chance.randrange(len(self.old_blocks) + 1)
+            for target, old in self.old_blocks[start:]:
+                self._apply(target, old)
+
+    def _apply(self, target: int, block: object) -> None:
+        places = self.places[target]
+        for placed in places.apply(block):  # type: ignore[arg-type]
+            if isinstance(placed.control, ErasureOrder):
+                places.erase(placed.control.person, placed.control.before_ms)
+            elif isinstance(placed.control, RegistryChange):
+                places.add_venue(placed.control.venue)
+
+    def _reload(self, number: int) -> None:
+        state = self.derivers[number].dump()
+        self.derivers[number] = self._deriver(number)
+        self.derivers[number].load(state)
+        self.tell(number)
+        parts = self.places[number].dump()
+        self.places[number] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE)
+
+    def tell(self, number: int) -> None:
+        """Windows as they come: a later row takes the place of an earlier, all zero takes it away."""
+        told = self.places[number].windows()
+        if told is not None:
+            for venue, start, *numbers in told.rows.tolist():
+                key = (told.venues[venue], start)
+                if any(numbers):
+                    self.windows[key] = tuple(numbers)
+                else:
+                    self.windows.pop(key, None)
+
+
+def run(seed: int) -> tuple[World, Chain, list[oracle.Visit]]:
+    """A world through the chain in any order, ended by a tick far away; and the oracle's visits."""
+    chance = random.Random(f"run {seed}")
+    town = world(seed)
+    chain = Chain(town, chance.choice((1, 2, 3, 4)), chance)
+    for number, venue in enumerate(town.registry()):
+        chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
+    scans = town.shuffled(seed)
+    cut = chance.randrange(len(scans))
+    chain.take(scans[:cut])
+    for number, erasure in enumerate(town.erasures):
+        chain.control(lambda offset, e=erasure, n=number: ErasureOrder((0, n), e.person, e.before))  # type: ignore[misc]
+    chain.take(scans[cut:])
+    chain.control(lambda offset: Tick(END, True))
+    for number in range(chain.count):
+        chain.tell(number)
+    return town, chain, oracle.visits(town.scans, town.venues, RULES, town.erasures)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_windows_and_counts_of_any_order_are_the_oracle_s(seed: int) -> None:
+    _, chain, wanted = run(seed)
+    assert chain.windows == oracle.windows(wanted)
+    counts = {count.venue: count.inside for places in chain.places for count in places.counts()}
+    assert set(counts.values()) <= {0}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_contacts_under_every_profile_are_the_oracle_s(seed: int) -> None:
+    town, chain, wanted = run(seed)
+    chance = random.Random(seed)
+    for profile in load_profiles().values():
+        for direction in ("forward", "backward"):
+            person = chance.choice([visit.person for visit in wanted])
+            as_of = chance.choice([None, BEGIN + chance.randrange(0, 2 * DAY)])
+            window = BEGIN + chance.randrange(-DAY, DAY), BEGIN + chance.randrange(0, 3 * DAY)
+            rows = []
+            for places in chain.places:
+                shared = places.shared_stays(person, *window, as_of, profile.linger_ms, direction)  # type: ignore[arg-type]
+                rows += may_count(shared, profile, places.category)
+            found = {
+                contact.person: (
+                    round(contact.minutes, 9),
+                    sorted((stay.venue, stay.start_ms, stay.end_ms) for stay in contact.evidence),
+                )
+                for contact in contacts_of(rows, profile, person)
+            }
+            expected = oracle.contacts(
+                wanted, person, window, as_of=as_of, direction=direction, venues=town.venues, **arguments(profile)
+            )
+            assert found == {
+                other: (round(minutes, 9), sorted((row.venue, row.start, row.end) for row in own))
+                for other, (minutes, own) in expected.items()
+            }
+
+
+def arguments(profile: Profile) -> dict[str, object]:
+    """A profile's numbers as the oracle takes them."""
+    rule = profile.contact
+    return {
+        "minimum_minutes": rule.minimum_minutes,
+        "strict": rule.comparison == "more_than",
+        "per": rule.per,
+        "linger": profile.linger_ms,
+        "without_minimum": rule.without_minimum,
+    }
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_how_many_are_inside_at_any_time(seed: int) -> None:
+    """Ticks move the log time; what is inside then is what the oracle says of all that has arrived by then."""
+    town = world(seed, late=0.0, erasures=0)
+    chance = random.Random(f"inside {seed}")
+    chain = Chain(town, 1, chance)
+    for number, venue in enumerate(town.registry()):
+        chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
+    scans = town.messages()
+    counts: dict[str, int] = {}
+    for moment in sorted(BEGIN + chance.randrange(0, 4 * DAY) for _ in range(6)):
+        arrived = [scan for scan in scans if (scan.arrived_at_ms or 0) <= moment]
+        scans = scans[len(arrived) :]
+        chance.shuffle(arrived)
+        chain.take(arrived)
+        chain.control(lambda offset, at=moment: Tick(at))  # type: ignore[misc]
+        counts.update({count.venue: count.inside for count in chain.places[0].counts()})
+        known = oracle.visits([scan for scan in town.scans if scan.arrived <= moment], town.venues, RULES)
+        names = {name for visit in known for name in (visit.venue, *visit.ancestors)}
+        assert {name: counts.get(name, 0) for name in names} == {
+            name: oracle.inside(known, name, moment) for name in names
+        }
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_offline_way_gives_the_oracle_s_visits(seed: int) -> None:
+    town = world(seed, erasures=0)
+    registry = Registry()
+    for venue in town.registry():
+        registry.add(venue)
+    for acceptance, rules in ((None, None), (Acceptance(HORIZON, RETENTION, TOLERANCE), RULES)):
+        found = derive_visits(town.messages(), registry, acceptance)
+        wanted = oracle.visits(town.scans, town.venues, rules)
+        assert [(v.person, v.venue, v.start_ms, v.end_ms, REASONS[v.reason], v.ancestors) for v in found] == wanted
+        places = Places.from_visits(found, WINDOW)
+        told = places.windows()
+        rows = told.rows.tolist() if told is not None else []
+        windows = {(told.venues[venue], start): tuple(row) for venue, start, *row in rows} if told is not None else {}
+        assert windows == oracle.windows(wanted)
+        assert np.all([row[0] >= 0 for row in rows])
+
+
+def test_a_stay_shared_to_the_millisecond() -> None:
+    """Fifteen minutes are fifteen minutes, one millisecond less is not."""
+    for extra, contacts in ((0, 1), (-1, 0)):
+        scans = [
+            Scan(person="a", venue="v", kind="in", at_ms=BEGIN),
+            Scan(person="b", venue="v", kind="in", at_ms=BEGIN + HOUR),
+            Scan(person="a", venue="v", kind="out", at_ms=BEGIN + HOUR + 900_000 + extra),
+        ]
+        places = Places.from_visits(derive_visits(scans, Registry()), WINDOW)
+        profile = load_profiles()["who"]
+        shared = places.shared_stays("a", BEGIN - DAY, BEGIN + DAY, None)
+        assert len(contacts_of(may_count(shared, profile, places.category), profile, "a")) == contacts
