@@ -22,6 +22,7 @@ from schemas.blocks import (
     unframe,
 )
 from schemas.messages import Occupancy
+from streams import metrics
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -60,22 +61,25 @@ class OccupancyKeeper:
         self._letters = letters
         self._contacts = contacts
         self._told: dict[int, _Told] = {}
+        self._replayed: dict[int, int | None] = {}
 
     def make(self, partition: int) -> Places:
         """The state of a partition that nothing is known of."""
-        self._told.pop(partition, None)
+        self._begin(partition)
         settings = self._settings
-        return Places(
+        places = Places(
             settings.partitions.scans,
             settings.window_ms,
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
         )
+        places.replaying()
+        return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
         """The state of a partition from its snapshot."""
-        self._told.pop(partition, None)
+        self._begin(partition)
         settings = self._settings
         return Places.load(
             dict(parts),
@@ -85,6 +89,10 @@ class OccupancyKeeper:
             settings.retention_ms,
             settings.zone_info,
         )
+
+    def _begin(self, partition: int) -> None:
+        self._told.pop(partition, None)
+        self._replayed[partition] = None
 
     async def run(self, batches: AsyncIterator[Batch], owner: Owner[Places]) -> None:
         """The agent's loop."""
@@ -118,8 +126,18 @@ class OccupancyKeeper:
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
+        self._look_for_the_end(places, batch)
         self._told.setdefault(batch.partition, _Told()).position = batch.next_offset
         self._contacts.answer_ready(batch.partition, places)
+
+    def _look_for_the_end(self, places: Places, batch: Batch) -> None:
+        """What was in the log when the state began may have been told of by another: up to there it is a replay."""
+        if batch.partition in self._replayed:
+            end = self._replayed[batch.partition] or batch.highwater
+            self._replayed[batch.partition] = end
+            if batch.next_offset >= end:
+                del self._replayed[batch.partition]
+                places.replayed()
 
     def look(self, partition: int, places: Places) -> None:
         """Tell what is due: everything that changed once a second, a crossed threshold at once."""
@@ -171,3 +189,5 @@ class OccupancyKeeper:
         venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
         block = WindowBlock(partition, (told.position, 0), window_ms, places.log_time_ms, venues, rows)
         self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
+        metrics.rows_out("windows", len(found.rows) if found is not None else 0)
+        metrics.log_time("visits", partition, places.log_time_ms)

@@ -10,6 +10,7 @@ from contacts.registry import RegistryError
 from contacts.visits import Acceptance
 from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame
 from schemas.partitions import partition_of
+from streams import metrics
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -94,6 +95,8 @@ class Visits:
             self._told[partition] = now
         for target, block in deriver.blocks(batch.offsets[0], batch.next_offset, empty=empty):
             self._outbox.send("visits", target, frame(VISITS_MAGIC, block))
+            metrics.rows_out("visits", len(block.persons))
+        metrics.log_time("scans", partition, deriver.log_time_ms)
         deriver.prune()
 
     def tick(self, partitions: frozenset[int]) -> None:

@@ -6,11 +6,9 @@ What is made up here is for measuring only; `lacak.city` makes days that mean so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from schemas.messages import Venue
@@ -21,14 +19,13 @@ DAY_START_MS: Final = 1_634_749_200_000
 """2021-10-21 00:00 in Jakarta."""
 
 _HOUR_MS: Final = 3_600_000
-_CATEGORIES: Final = (("shop", 0.45), ("restaurant", 0.25), ("office", 0.12), ("market", 0.1), ("worship", 0.08))
+_CATEGORIES: Final = {"shop": 0.45, "restaurant": 0.25, "office": 0.12, "market": 0.1, "worship": 0.08}
 _HOURS: Final = np.array([1, 1, 1, 1, 2, 4, 8, 14, 18, 20, 22, 26, 30, 26, 22, 20, 22, 28, 30, 26, 18, 10, 4, 2], float)
 _OUT_SHARE: Final = 0.25  # of the visits: a fifth of the scans
 _LATE_SHARE: Final = 0.02
 _SHUFFLE_MS: Final = 4 * 60_000
 _MALL_SHARE: Final = 0.03
 _WITHIN_SHARE: Final = 0.3
-_BATCH_BYTES: Final = 512 * 1024
 
 
 class Shape(NamedTuple):
@@ -41,7 +38,10 @@ class Shape(NamedTuple):
 
 
 class Scans(NamedTuple):
-    """Scans in order of arrival, as columns: indexes of people and venues, whether out, two times."""
+    """Scans in order of arrival, as columns: indexes of people and venues, whether out, two times.
+
+    An arrival of -1 is not given: the scan arrives when its record does.
+    """
 
     person: NDArray[np.int64]
     venue: NDArray[np.int64]
@@ -59,9 +59,13 @@ class Workload:
         self._random = np.random.default_rng(shape.seed)
         names = self._random.bytes(16 * shape.people).hex()
         self.people = [f"b1:{names[at : at + 32]}" for at in range(0, len(names), 32)]
-        self.venues = list(_venues(shape.venues, self._random))
+        self.venues = _venues(shape.venues, self._random)
         weights = 1.0 / (np.arange(shape.venues) + 10.0) ** 0.9
         self.popularity = weights / weights.sum()
+
+    def registrations(self) -> list[Venue]:
+        """The venues in an order in which they can be registered: a mall before its shops."""
+        return sorted(self.venues, key=lambda venue: venue.within is not None)
 
     def scans(self) -> Scans:
         """The day's scans. Times of arrival are those of the log: they never go back by more than the shuffling."""
@@ -94,10 +98,8 @@ class Workload:
         ):
             name = people[person]
             kind = "out" if out else "in"
-            value = (
-                f'{{"person":"{name}","venue":"{venues[venue].venue}","kind":"{kind}",'
-                f'"at_ms":{at},"arrived_at_ms":{arrived}}}'
-            )
+            tail = f',"arrived_at_ms":{arrived}}}' if arrived >= 0 else "}"
+            value = f'{{"person":"{name}","venue":"{venues[venue].venue}","kind":"{kind}","at_ms":{at}{tail}'
             found.append((name.encode(), value.encode()))
         return found
 
@@ -110,59 +112,22 @@ class Workload:
         return self.start_ms + 3 * DAY_MS
 
 
-def _venues(count: int, random: np.random.Generator) -> Iterator[Venue]:
-    """Malls first, spread over the ranks by name only; some of the others lie within one."""
-    malls = max(1, int(count * _MALL_SHARE))
-    ranks = random.permutation(count).tolist()
-    mall_ranks = set(ranks[:malls])
-    names = [f"v{rank:05d}" for rank in range(count)]
-    kinds, shares = zip(*_CATEGORIES, strict=True)
+def _venues(count: int, random: np.random.Generator) -> list[Venue]:
+    """Venues in order of popularity; malls anywhere among them, and some of the others within one."""
+    kinds, shares = list(_CATEGORIES), list(_CATEGORIES.values())
     kind_of = random.choice(len(kinds), count, p=np.array(shares)).tolist()
+    names = [f"v{rank:05d}" for rank in range(count)]
+    malls = set(random.permutation(count)[: max(1, int(count * _MALL_SHARE))].tolist())
+    mall_of = random.choice(sorted(malls), count).tolist()
     inside = (random.random(count) < _WITHIN_SHARE).tolist()
-    mall_of = random.choice(sorted(mall_ranks), count).tolist()
     capacity = random.integers(20, 2000, count).tolist()
-    order = sorted(range(count), key=lambda rank: rank not in mall_ranks)  # a venue is registered after its mall
-    for rank in order:
-        mall = rank in mall_ranks
-        yield Venue(
+    return [
+        Venue(
             venue=names[rank],
             name=f"Venue {rank}",
-            category="mall" if mall else kinds[kind_of[rank]],
+            category="mall" if rank in malls else kinds[kind_of[rank]],
             capacity=capacity[rank],
-            within=names[mall_of[rank]] if inside[rank] and not mall else None,
+            within=names[mall_of[rank]] if inside[rank] and rank not in malls else None,
         )
-
-
-class Producer:
-    """Sends ready bytes in large batches, in order of each partition. Use it as an async context manager."""
-
-    def __init__(self, brokers: str, topic: str) -> None:
-        self._brokers, self._topic = brokers, topic
-        self._producer: AIOKafkaProducer
-
-    async def __aenter__(self) -> Producer:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers, acks="all", compression_type="lz4", max_batch_size=_BATCH_BYTES,
-            max_request_size=8 << 20,
-        )  # fmt: skip
-        await self._producer.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._producer.stop()
-
-    async def send(self, partition: int, records: list[tuple[bytes, bytes]]) -> None:
-        """Send records to one partition; returns when they are acknowledged."""
-        sent = []
-        batch = self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                batch.close()
-                sent.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-                batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
-        if batch.record_count():
-            batch.close()
-            sent.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-        for each in sent:
-            await each
+        for rank in range(count)
+    ]

@@ -117,6 +117,14 @@ class Lineages:
             self._arrays = first, counts, flat, parents[flat[first]] | (counts > 1)
         return self._arrays
 
+    def places(self, lineage: Ints) -> tuple[Ints, Ints]:
+        """The venues of lineages, each with what it lies within: (index into `lineage`, venue)."""
+        first, counts, flat, _ = self.arrays()
+        size = counts[lineage]
+        row = np.repeat(np.arange(len(lineage)), size)
+        nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+        return row, flat[first[lineage[row]] + nth]
+
     def own(self, lineage: Ints) -> Ints:
         """The venues that lineages are of."""
         first, _, flat, _ = self.arrays()

@@ -23,6 +23,7 @@ from contacts.index import MEETS, VisitIndex
 from contacts.occupancy import Inside
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
+from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
 from contacts.steps import Words
 from contacts.store import store
@@ -87,6 +88,8 @@ class Places:
         self._changed_venues: set[str] = set()
         self._dated_venues: set[str] = set()
         self._floor_ms = NEVER
+        self._replayed: Retelling | None = None
+        self._again: Retelling | None = None
 
     @property
     def log_time_ms(self) -> int:
@@ -110,7 +113,12 @@ class Places:
     def _settle(self) -> None:
         """Bring the rows that wait into the index, the counts and the windows."""
         if self._incoming.waiting:
-            self._count(store(self._index, self._incoming.take()))
+            rows = self._incoming.take()
+            if self._replayed is not None:
+                row, venue = self._index.lineages.places(rows.lineage)
+                first, until = rows.start // self._window_ms, rows.end // self._window_ms + 1
+                self._replayed.touch(venue, first[row], until[row])
+            self._count(store(self._index, rows))
 
     def _count(self, change: Change) -> None:
         """Bring a change that the index holds into the counts and the windows."""
@@ -173,12 +181,24 @@ class Places:
             for venue, people, unsure, most in zip(changed.tolist(), inside, assumed, allowed, strict=True)
         ]
 
+    def replaying(self) -> None:
+        """From here on rows may come that have been told of before; `load` begins so too."""
+        self._replayed = Retelling()
+
+    def replayed(self) -> None:
+        """The replay is over: the next call of `windows` tells every window that it touched, gone or not."""
+        self._settle()
+        self._again, self._replayed = self._replayed, None
+
     def windows(self) -> WindowRows | None:
         """The windows that the log time has closed since the last call, and those closed before that have changed."""
         self._settle()
         if self.log_time_ms == NEVER:
             return None
         cells = self._windows.close(self.log_time_ms)
+        if self._again is not None:
+            cells = self._windows.also(cells, *self._again.cells(self.log_time_ms // self._window_ms))
+            self._again = None
         if not len(cells.slot):
             return None
         venues, venue = np.unique(cells.venue, return_inverse=True)
@@ -224,6 +244,9 @@ class Places:
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        waiting = self._replayed or self._again
+        if waiting is not None:
+            parts |= waiting.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -236,7 +259,7 @@ class Places:
         retention_ms: int,
         zone: ZoneInfo,
     ) -> Self:
-        """The state that `dump` gave. All counts are told anew; windows told before are not.
+        """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
         Raises ValueError when it was made with other partitions or windows.
         """
@@ -248,6 +271,8 @@ class Places:
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
+        places._replayed = Retelling()
+        places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
         count = len(places._index.lineages.venues)

@@ -132,12 +132,8 @@ def _settle(index: VisitIndex, change: Change, rows: Ints, rehidden: Ints, perso
     meeting = changed & ((flags[rows] & MEETS != 0) | index.people.odd[person])
     flags[rows[among(own, distinct(own[meeting]))]] |= MEETS
 
-    first, counts, flat, _ = index.lineages.arrays()
-    lineage = index.column("lineage")[rows]
-    size = counts[lineage]
-    row = np.repeat(np.arange(len(rows)), size)
-    nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
-    key = person[row] * venues + flat[first[lineage[row]] + nth]
+    row, venue = index.lineages.places(index.column("lineage")[rows])
+    key = person[row] * venues + venue
     wanted = among(key, distinct(key[changed[row]]))
     row, key = row[wanted], key[wanted]
     order = np.lexsort((start[row], key))

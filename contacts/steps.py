@@ -21,7 +21,7 @@ PAGE_BITS: Final = 2
 """Steps are kept by pages of so many windows (as a power of two): few enough that a page is cheap to rewrite."""
 
 _KIND_BITS: Final = 3
-_VENUE_BITS: Final = 24
+VENUE_BITS: Final = 24
 _MANY_PIECES: Final = 64
 _NONE: Final = np.empty(0, np.int64)
 
@@ -81,7 +81,7 @@ class Words:
         self.window_ms = window_ms
         self._ms_bits = window_ms.bit_length()
         self._venue_shift = self._ms_bits + _KIND_BITS
-        self.bits = self._venue_shift + _VENUE_BITS
+        self.bits = self._venue_shift + VENUE_BITS
 
     def venue(self, word: Ints) -> Ints:
         """The venues of words."""

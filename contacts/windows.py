@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints
+from contacts.columns import Bools, Ints, among
 from contacts.steps import (
     ASSUMED_END,
     CARRY,
@@ -24,6 +24,7 @@ from contacts.steps import (
     NO_STEPS,
     PAGE_BITS,
     START,
+    VENUE_BITS,
     Steps,
     Store,
     Words,
@@ -99,6 +100,18 @@ class Windows:
         self.frontier = max(ends, self.frontier)
         told = self._correct(fresh.part(0, new)), self._append(fresh.part(new, len(fresh.slot)))
         return Cells(*(np.concatenate(pair) for pair in zip(*told, strict=True)))
+
+    def also(self, cells: Cells, slot: Ints, venue: Ints) -> Cells:
+        """The cells, and with them other closed windows, given by (slot, venue) in order, as they are."""
+        other = ~among((slot << VENUE_BITS) | venue, np.sort((cells.slot << VENUE_BITS) | cells.venue))
+        if self._floor is not None:
+            other &= slot >= self._floor
+        slot, venue = slot[other], venue[other]
+        known = np.isin(slot >> PAGE_BITS, list(self._pages))
+        numbers = np.zeros((len(slot), 5), np.int64)
+        if known.any():
+            numbers[known] = self._look(self._pages, slot[known], venue[known])
+        return Cells(*(np.concatenate(pair) for pair in zip(cells, (slot, venue, numbers), strict=True)))
 
     def _carry(self, fresh: Steps, ends: int) -> Steps:
         """The CARRY that fresh steps, and those inside at the frontier, bring to the windows up to slot `ends`."""

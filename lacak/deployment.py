@@ -100,8 +100,9 @@ class Deployment(AbstractContextManager["Deployment"]):
         self._write_run_file(folder)
         for role in ROLES:
             for index in range(self._counts.get(role, 1)):
-                worker = Worker(role, index, environment_of(settings), folder / "logs")
-                self.workers.append(worker)
+                port = settings.metrics_port and settings.metrics_port + len(self.workers)
+                own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index)
+                self.workers.append(Worker(role, index, environment_of(own), folder / "logs"))
         self._stack.callback(stop_all, self.workers)
         for worker in self.workers:
             worker.start()

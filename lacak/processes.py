@@ -33,7 +33,7 @@ class Worker:
         self.role = role
         self.index = index
         self.log = logs / f"{role}-{index}.log"
-        self._environment = {**os.environ, **environment, "LACAK_WORKER_INDEX": str(index)}
+        self._environment = {**os.environ, **environment}
         self._starts: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
 

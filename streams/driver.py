@@ -7,6 +7,7 @@ starts (where the keeper's state stands), and what is committed (what the keeper
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         self._keepers = {transport.prefix + name: keeper for name, keeper in transport.keepers.items()}
         self._prefix_length = len(transport.prefix)
         self._floor: dict[TP, int] = {}
+        self._seeking = asyncio.Lock()
         self.committed_at = time.monotonic()
         """When there was last nothing left to commit, or a commit was done."""
         super().__init__(transport, *args, **kwargs)
@@ -68,7 +70,15 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
     # Where reading starts.
 
     async def perform_seek(self) -> None:
-        """Seek every kept partition to where its state stands, every other to what is committed."""
+        """Seek every kept partition to where its state stands, every other to what is committed.
+
+        Faust calls it from its recovery and from its fetcher: one after the other, so that the keepers' epoch is always
+        that of the last seek.
+        """
+        async with self._seeking:
+            await self._seek()
+
+    async def _seek(self) -> None:
         kept = {tp: keeper for tp in self.assignment() if (keeper := self.keeper_of(tp)) is not None}
         others = [tp for tp in self.assignment() if tp not in kept and not self._is_changelog_tp(tp)]
         thread: BatchThread = self._thread

@@ -106,8 +106,14 @@ class TopicMeters:
 
 
 def log_time(topic: str, partition: int, at_ms: int) -> None:
-    """An agent tells the log time that a partition has reached."""
-    LOG_TIME.labels(topic, str(partition)).set(at_ms / 1000)
+    """An agent tells the log time that a partition has reached; nothing before the first arrival."""
+    if at_ms >= 0:
+        LOG_TIME.labels(topic, str(partition)).set(at_ms / 1000)
+
+
+def rows_out(topic: str, count: int) -> None:
+    """An agent sent a block of so many rows."""
+    ROWS_OUT.labels(topic).inc(count)
 
 
 def serve(port: int, role: str, index: int) -> None:

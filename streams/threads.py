@@ -98,14 +98,19 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         return await bounds(consumer, mine), committed
 
     async def seek_all(self, offsets: Mapping[TP, int]) -> int:
-        """Read these partitions from these offsets on. Returns the epoch of everything fetched from now on."""
+        """Read these partitions from these offsets on. Returns the epoch of everything fetched from now on.
+
+        A partition that a rebalance has taken meanwhile is left alone: another seek follows it.
+        """
         return await self.call_thread(self._seek_all, offsets)  # type: ignore[no-any-return]
 
     async def _seek_all(self, offsets: Mapping[TP, int]) -> int:
         consumer = self._ensure_consumer()
         self.epoch += 1
+        assigned = consumer.assignment()
         for tp, offset in offsets.items():
-            consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+            if (where := TopicPartition(tp.topic, tp.partition)) in assigned:
+                consumer.seek(where, offset)
         return self.epoch
 
     def verify_event_path(self, now: float, tp: TP) -> None:

@@ -15,7 +15,7 @@ from contacts.places import Places
 from contacts.profiles import Profile, load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
-from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick
+from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of
 from tests import oracle
@@ -34,10 +34,22 @@ class Chain:
     def __init__(self, town: World, partitions: int, chance: random.Random) -> None:
         self.town, self.count, self.chance = town, partitions, chance
         self.derivers = [self._deriver(number) for number in range(partitions)]
-        self.places = [Places(partitions, WINDOW, HORIZON, RETENTION, ZONE) for _ in range(partitions)]
-        self.windows: dict[tuple[str, int], tuple[int, ...]] = {}
+        self.places = [self._new_places() for _ in range(partitions)]
+        self.told: dict[tuple[str, int], tuple[int, tuple[int, ...]]] = {}
         self.offsets = [0] * partitions
-        self.old_blocks: list[tuple[int, object]] = []
+        self.log: list[list[VisitBlock]] = [[] for _ in range(partitions)]
+        self.applied = [0] * partitions
+        self.saved: list[tuple[dict[str, bytes] | None, int]] = [(None, 0)] * partitions
+
+    @property
+    def windows(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """The windows that exist, as told."""
+        return {key: numbers for key, (_, numbers) in self.told.items() if any(numbers)}
+
+    def _new_places(self) -> Places:
+        places = Places(self.count, WINDOW, HORIZON, RETENTION, ZONE)
+        places.replaying()
+        return places
 
     def _deriver(self, number: int) -> Deriver:
         acceptance = Acceptance(HORIZON, RETENTION, TOLERANCE)
@@ -76,16 +88,44 @@ class Chain:
 
     def _pass_on(self, number: int, first: int, *, empty: bool) -> None:
         for target, block in self.derivers[number].blocks(first, self.offsets[number], empty=empty):
-            self.old_blocks.append((target, block))
-            self._apply(target, block)
+            self._append(target, block)
         if self.chance.random() < 0.1:  # what was sent before comes again
-            start = self.chance.randrange(len(self.old_blocks) + 1)
-            for target, old in self.old_blocks[start:]:
-                self._apply(target, old)
+            target = self.chance.randrange(self.count)
+            for old in list(self.log[target][self.chance.randrange(len(self.log[target]) + 1) :]):
+                self._append(target, old)
 
-    def _apply(self, target: int, block: object) -> None:
+    def _append(self, target: int, block: VisitBlock) -> None:
+        """A block at the end of a partition of `visits`; then the worker may tell, save its state, or be killed."""
+        self.log[target].append(block)
+        self._apply(target, block)
+        if self.applied[target] == 1:
+            self.places[target].replayed()
+        what = self.chance.random()
+        if what < 0.15:
+            self.tell(target)
+        elif what < 0.25:
+            self.saved[target] = self.places[target].dump(), self.applied[target]
+        elif what < 0.3:
+            self._kill(target)
+
+    def _kill(self, target: int) -> None:
+        parts, self.applied[target] = self.saved[target]
+        if parts is None:
+            self.places[target] = self._new_places()
+        else:
+            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE)
+        for block in self.log[target][self.applied[target] :]:
+            self._apply(target, block)
+            if self.chance.random() < 0.1:
+                self.tell(target)
+            elif self.chance.random() < 0.1:
+                self.saved[target] = self.places[target].dump(), self.applied[target]
+        self.places[target].replayed()
+
+    def _apply(self, target: int, block: VisitBlock) -> None:
+        self.applied[target] += 1
         places = self.places[target]
-        for placed in places.apply(block):  # type: ignore[arg-type]
+        for placed in places.apply(block):
             if isinstance(placed.control, ErasureOrder):
                 places.erase(placed.control.person, placed.control.before_ms)
             elif isinstance(placed.control, RegistryChange):
@@ -95,20 +135,15 @@ class Chain:
         state = self.derivers[number].dump()
         self.derivers[number] = self._deriver(number)
         self.derivers[number].load(state)
-        self.tell(number)
-        parts = self.places[number].dump()
-        self.places[number] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE)
 
     def tell(self, number: int) -> None:
-        """Windows as they come: a later row takes the place of an earlier, all zero takes it away."""
-        told = self.places[number].windows()
-        if told is not None:
-            for venue, start, *numbers in told.rows.tolist():
-                key = (told.venues[venue], start)
-                if any(numbers):
-                    self.windows[key] = tuple(numbers)
-                else:
-                    self.windows.pop(key, None)
+        """Windows as the recorder keeps them: a row takes the place of one with a lower position."""
+        found = self.places[number].windows()
+        if found is not None:
+            for venue, start, *numbers in found.rows.tolist():
+                key, position = (found.venues[venue], start), self.applied[number]
+                if key not in self.told or self.told[key][0] < position:
+                    self.told[key] = position, tuple(numbers)
 
 
 def run(seed: int) -> tuple[World, Chain, list[oracle.Visit]]:
