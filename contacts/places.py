@@ -89,7 +89,6 @@ class Places:
         self._dated_venues: set[str] = set()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
-        self._again: Retelling | None = None
 
     @property
     def log_time_ms(self) -> int:
@@ -114,14 +113,20 @@ class Places:
         """Bring the rows that wait into the index, the counts and the windows."""
         if self._incoming.waiting:
             rows = self._incoming.take()
-            if self._replayed is not None:
-                row, venue = self._index.lineages.places(rows.lineage)
-                first, until = rows.start // self._window_ms, rows.end // self._window_ms + 1
-                self._replayed.touch(venue, first[row], until[row])
+            self._touch(rows.lineage, rows.start, rows.end)
             self._count(store(self._index, rows))
+
+    def _touch(self, lineage: Ints, start: Ints, end: Ints) -> None:
+        """In a replay: these stays are, or were, in windows that may have been told of."""
+        if self._replayed is not None:
+            row, venue = self._index.lineages.places(lineage)
+            first, until = start // self._window_ms, end // self._window_ms + 1
+            self._replayed.touch(venue, first[row], until[row])
 
     def _count(self, change: Change) -> None:
         """Bring a change that the index holds into the counts and the windows."""
+        lineage, start = (self._index.column(name)[change.rows] for name in ("lineage", "start"))
+        self._touch(lineage, start, change.old_end)
         steps = self._words.net(steps_of_change(self._index, change))
         venues = len(self._index.lineages.venues)
         self._inside.make_room(venues)
@@ -161,10 +166,7 @@ class Places:
         if self.log_time_ms == NEVER:
             return []
         self._inside.advance(self.log_time_ms)
-        more = len(self._index.lineages.venues) - self._told.length
-        self._inside.make_room(self._told.length + more)
-        self._told.grow(more, allowed=-1)
-        self._allowed.grow(more, allowed=-1)
+        self._grow_told(0 if self._replayed is None else -1)
         for name in self._changed_venues | self._dated_venues:
             capacity = self._registry.capacity(name, self.log_time_ms)
             self._allowed["allowed"][self._index.lineages.numbers[name]] = -1 if capacity is None else capacity
@@ -185,20 +187,34 @@ class Places:
         """From here on rows may come that have been told of before; `load` begins so too."""
         self._replayed = Retelling()
 
-    def replayed(self) -> None:
-        """The replay is over: the next call of `windows` tells every window that it touched, gone or not."""
+    def replayed(self) -> WindowRows | None:
+        """The replay is over: the windows to publish now, with every one that it touched, gone or not.
+
+        They must be published at once: what was told before is not known, and the next change may take one away.
+        """
         self._settle()
-        self._again, self._replayed = self._replayed, None
+        self._grow_told(-1)
+        touched, self._replayed = self._replayed, None
+        return self._close(touched)
+
+    def _grow_told(self, inside: int) -> None:
+        """Make room for new venues; with -1 it is not known what was told of them, so they will be told of."""
+        more = len(self._index.lineages.venues) - self._told.length
+        self._inside.make_room(self._told.length + more)
+        self._told.grow(more, inside=inside, allowed=-1)
+        self._allowed.grow(more, allowed=-1)
 
     def windows(self) -> WindowRows | None:
         """The windows that the log time has closed since the last call, and those closed before that have changed."""
         self._settle()
+        return self._close(None)
+
+    def _close(self, touched: Retelling | None) -> WindowRows | None:
         if self.log_time_ms == NEVER:
             return None
         cells = self._windows.close(self.log_time_ms)
-        if self._again is not None:
-            cells = self._windows.also(cells, *self._again.cells(self.log_time_ms // self._window_ms))
-            self._again = None
+        if touched is not None:
+            cells = self._windows.also(cells, *touched.cells(self.log_time_ms // self._window_ms))
         if not len(cells.slot):
             return None
         venues, venue = np.unique(cells.venue, return_inverse=True)
@@ -244,9 +260,8 @@ class Places:
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
-        waiting = self._replayed or self._again
-        if waiting is not None:
-            parts |= waiting.dump()
+        if self._replayed is not None:
+            parts |= self._replayed.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -275,9 +290,7 @@ class Places:
         places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
-        count = len(places._index.lineages.venues)
-        places._told.grow(count, inside=-1, allowed=-1)
-        places._allowed.grow(count, allowed=-1)
+        places._grow_told(-1)
         return places
 
     @classmethod

@@ -28,8 +28,7 @@ class Retelling:
         self._waiting = 0
 
     def touch(self, venue: Ints, first: Ints, until: Ints) -> None:
-        """Rows have touched these spans. A row's own stay is enough: what it took away either stays away, which is
-        seen as a change, or is made good by another row."""
+        """Stays, as rows make them or as they were before, have touched these spans."""
         self._more.append(np.stack((venue, first, until)))
         self._waiting += len(venue)
         if self._waiting > _MANY:

@@ -11,7 +11,7 @@ import pytest
 
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
-from contacts.places import Places
+from contacts.places import Places, WindowRows
 from contacts.profiles import Profile, load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
@@ -99,7 +99,7 @@ class Chain:
         self.log[target].append(block)
         self._apply(target, block)
         if self.applied[target] == 1:
-            self.places[target].replayed()
+            self._keep(target, self.places[target].replayed())
         what = self.chance.random()
         if what < 0.15:
             self.tell(target)
@@ -120,7 +120,7 @@ class Chain:
                 self.tell(target)
             elif self.chance.random() < 0.1:
                 self.saved[target] = self.places[target].dump(), self.applied[target]
-        self.places[target].replayed()
+        self._keep(target, self.places[target].replayed())
 
     def _apply(self, target: int, block: VisitBlock) -> None:
         self.applied[target] += 1
@@ -138,7 +138,9 @@ class Chain:
 
     def tell(self, number: int) -> None:
         """Windows as the recorder keeps them: a row takes the place of one with a lower position."""
-        found = self.places[number].windows()
+        self._keep(number, self.places[number].windows())
+
+    def _keep(self, number: int, found: WindowRows | None) -> None:
         if found is not None:
             for venue, start, *numbers in found.rows.tolist():
                 key, position = (found.venues[venue], start), self.applied[number]
