@@ -41,7 +41,7 @@ class _Told:
     """What one partition has told, and what waits to be told."""
 
     def __init__(self) -> None:
-        self.position = -1
+        self.replaying = True
         self.closed = -1
         self.at = 0.0
         self.looked = 0.0
@@ -61,11 +61,9 @@ class OccupancyKeeper:
         self._letters = letters
         self._contacts = contacts
         self._told: dict[int, _Told] = {}
-        self._replayed: dict[int, int | None] = {}
 
     def make(self, partition: int) -> Places:
         """The state of a partition that nothing is known of."""
-        self._begin(partition)
         settings = self._settings
         places = Places(
             settings.partitions.scans,
@@ -74,12 +72,12 @@ class OccupancyKeeper:
             settings.retention_ms,
             settings.zone_info,
         )
-        places.replaying()
+        self.returned(partition, places)
         return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
         """The state of a partition from its snapshot."""
-        self._begin(partition)
+        self._told[partition] = _Told()
         settings = self._settings
         return Places.load(
             dict(parts),
@@ -90,9 +88,10 @@ class OccupancyKeeper:
             settings.zone_info,
         )
 
-    def _begin(self, partition: int) -> None:
-        self._told.pop(partition, None)
-        self._replayed[partition] = None
+    def returned(self, partition: int, places: Places) -> None:
+        """A state goes on where another worker may have gone on: what that one told is not known."""
+        self._told[partition] = _Told()
+        places.replaying()
 
     async def run(self, batches: AsyncIterator[Batch], owner: Owner[Places]) -> None:
         """The agent's loop."""
@@ -101,7 +100,7 @@ class OccupancyKeeper:
             if held is not None:
                 places, fresh = held
                 self.apply(places, fresh)
-                self.look(fresh.partition, places)
+                self.look(fresh.partition, places, fresh.next_offset, owner.level(fresh.partition))
                 await self._outbox.room()
                 await owner.done(fresh)
 
@@ -126,59 +125,43 @@ class OccupancyKeeper:
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
-        self._told.setdefault(batch.partition, _Told()).position = batch.next_offset
-        self._look_for_the_end(places, batch)
         self._contacts.answer_ready(batch.partition, places)
 
-    def _look_for_the_end(self, places: Places, batch: Batch) -> None:
-        """What was in the log when the state began may have been told of by another: up to there it is a replay."""
-        if batch.partition in self._replayed:
-            end = self._replayed[batch.partition] or batch.highwater
-            self._replayed[batch.partition] = end
-            if batch.next_offset >= end:
-                del self._replayed[batch.partition]
-                self._tell_windows(batch.partition, places, self._told[batch.partition], places.replayed())
+    def look(self, partition: int, places: Places, position: int, level: bool) -> None:
+        """Tell what is due: everything that changed once a second, a crossed threshold at once.
 
-    def look(self, partition: int, places: Places) -> None:
-        """Tell what is due: everything that changed once a second, a crossed threshold at once."""
-        told = self._told.get(partition)
-        now = self._clock.monotonic()
-        if told is None or told.position < 0 or now - told.looked < _LOOK_SECONDS:
+        `position` is the offset after what `places` holds, `level` whether that is all there was when reading began.
+        """
+        told, now = self._told[partition], self._clock.monotonic()
+        if told.replaying and level:
+            told.replaying = False
+            self._tell_windows(partition, places, told, position, places.replayed())
+        if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
-        due = now - told.at >= _TELL_SECONDS
-        for count in places.counts():
+        changed = places.counts()
+        for count in changed:
             told.waiting[count.venue] = count
-        if due:
+        if now - told.at >= _TELL_SECONDS:
             told.at = now
             ready = list(told.waiting.values())
             told.waiting.clear()
-            self._tell_windows(partition, places, told, places.windows())
+            self._tell_windows(partition, places, told, position, places.windows())
             places.expire()
         else:
             ready = [
-                count
-                for count in told.waiting.values()
-                if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
+                count for count in changed if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
             ]
             for count in ready:
                 del told.waiting[count.venue]
         if ready:
-            self._outbox.send_many("occupancy", [self._message(partition, count, places, told) for count in ready])
+            log_time_ms = places.log_time_ms
+            self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
+            told.inside.update((count.venue, count.inside) for count in ready)
 
-    def _message(self, partition: int, count: Count, places: Places, told: _Told) -> tuple[int, bytes, bytes]:
-        told.inside[count.venue] = count.inside
-        message = Occupancy(
-            venue=count.venue,
-            inside=count.inside,
-            log_time_ms=places.log_time_ms,
-            position=(told.position, 0),
-            allowed=count.allowed,
-            assumed_end_share=count.assumed_inside / count.inside if count.inside else 0.0,
-        )
-        return partition, count.venue.encode(), msgspec.json.encode(message)
-
-    def _tell_windows(self, partition: int, places: Places, told: _Told, found: WindowRows | None) -> None:
+    def _tell_windows(
+        self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None
+    ) -> None:
         """Tell the windows found; with none, up to where the log time has closed them."""
         window_ms = self._settings.window_ms
         closed = places.log_time_ms // window_ms
@@ -186,7 +169,19 @@ class OccupancyKeeper:
             return
         told.closed = closed
         venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
-        block = WindowBlock(partition, (told.position, 0), window_ms, places.log_time_ms, venues, rows)
+        block = WindowBlock(partition, (position, 0), window_ms, places.log_time_ms, venues, rows)
         self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
         metrics.rows_out("windows", len(found.rows) if found is not None else 0)
         metrics.log_time("visits", partition, places.log_time_ms)
+
+
+def _message(partition: int, count: Count, log_time_ms: int, position: int) -> tuple[int, bytes, bytes]:
+    message = Occupancy(
+        venue=count.venue,
+        inside=count.inside,
+        log_time_ms=log_time_ms,
+        position=(position, 0),
+        allowed=count.allowed,
+        assumed_end_share=count.assumed_inside / count.inside if count.inside else 0.0,
+    )
+    return partition, count.venue.encode(), msgspec.json.encode(message)

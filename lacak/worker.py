@@ -147,16 +147,25 @@ def _places(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
     keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts)
-    owner = Owner("visits", keeper.make, keeper.load, parts.store(), parts.outbox, settings, parts.clock.monotonic)
+    owner = Owner(
+        "visits",
+        keeper.make,
+        keeper.load,
+        parts.store(),
+        parts.outbox,
+        settings,
+        parts.clock.monotonic,
+        keeper.returned,
+    )
     parts.build({"visits": owner})
     attach(parts.app, "visits", _bound(keeper.run, owner))
     parts.listen(("trace-queries",), contacts.take)
 
     def look() -> None:
         for partition in owner.partitions:
-            places = owner.state(partition)
-            if places is not None:
-                keeper.look(partition, places)
+            places, position = owner.state(partition), owner.position(partition)
+            if places is not None and isinstance(position, int):
+                keeper.look(partition, places, position, owner.level(partition))
 
     parts.every(_LOOK_SECONDS, look)
     return parts.app

@@ -242,6 +242,7 @@ async def _watch(app: WorkerApp) -> None:
         await asyncio.sleep(1.0)
         now = time.monotonic()
         for keeper in app.keepers.values():
+            await keeper.warm()
             keeper.housekeep()
             if keeper.in_hand_seconds() > _HUNG_SECONDS:
                 raise RuntimeError(f"a batch of {keeper.topic} has been in hand for {_HUNG_SECONDS:.0f} s")

@@ -29,6 +29,8 @@ class Keeper(Protocol):
     """What the driver asks of whoever keeps the state of a topic's partitions. Called in the main loop only."""
 
     epoch: int
+    ends: dict[int, int]
+    """Given by the driver: where each partition's log ended when reading began."""
     reseek: Callable[[], Awaitable[None]]
     """Given by the driver: read every partition from its `position` again."""
 
@@ -66,6 +68,7 @@ class KeeperBase:
     def __init__(self, topic: str, clock: Callable[[], float]) -> None:
         self.topic = topic
         self.epoch = 0
+        self.ends: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock
         self._meters = TopicMeters(topic)
@@ -166,6 +169,9 @@ class DurableEachBatch(KeeperBase):
         self._held = frozenset()
 
     # For the worker.
+
+    async def warm(self) -> None:
+        """Nothing to load."""
 
     def housekeep(self) -> None:
         """Nothing to do: each batch is durable by itself."""

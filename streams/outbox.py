@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
 
+from streams.compression import use_fast_lz4
 from streams.metrics import BYTES_OUT, OUTSTANDING, RECORDS_OUT
 from streams.settings import Settings
 
@@ -89,6 +90,7 @@ class Outbox:
             self._producer = await self._connect(idempotent=False)
 
     async def _connect(self, *, idempotent: bool) -> Any:
+        use_fast_lz4()
         transport = self._settings.transport
         sender_log = logging.getLogger("aiokafka.producer.sender")
         producer = AIOKafkaProducer(

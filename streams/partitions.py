@@ -60,13 +60,16 @@ class _Slot(Generic[S]):
         self.records = 0
         self.since = now
         self.writing: asyncio.Task[None] | None = None
+        self.loading = asyncio.Lock()
 
 
 class Owner(KeeperBase, Generic[S]):
     """The states of one topic's partitions in this worker.
 
     `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
-    `clock` gives seconds that never go back. Errors of the outbox or the disk are raised by the next `take` or `done`.
+    `returned(partition, state)` is told of a state in memory whose partition was given up and has come back, perhaps
+    from another worker; `clock` gives seconds that never go back. Errors of the outbox or the disk are raised by the
+    next `take` or `done`.
     """
 
     def __init__(
@@ -78,10 +81,12 @@ class Owner(KeeperBase, Generic[S]):
         outbox: Flushes,
         settings: Settings,
         clock: Callable[[], float],
+        returned: Callable[[int, S], None] = lambda *_: None,
     ) -> None:
         super().__init__(topic, clock)
         self._make = make
         self._load = load
+        self._returned = returned
         self._store = store
         self._outbox = outbox
         self._cadence = settings.snapshots
@@ -124,6 +129,11 @@ class Owner(KeeperBase, Generic[S]):
         slot = self._slots.get(partition)
         return slot.state if slot is not None and partition in self._held else None
 
+    def level(self, partition: int) -> bool:
+        """Whether the state has everything that was in the log when reading it began."""
+        slot = self._slots.get(partition)
+        return slot is not None and slot.state is not None and slot.taken >= self.ends.get(partition, slot.taken + 1)
+
     # For the driver.
 
     def position(self, partition: int) -> int | Start:
@@ -151,8 +161,11 @@ class Owner(KeeperBase, Generic[S]):
                 del self._slots[partition]
         for partition in partitions:
             await asyncio.to_thread(self._store.lock, self.topic, partition)
-            if partition not in self._slots:
+            slot = self._slots.get(partition)
+            if slot is None:
                 self._slots[partition] = _Slot(self._store.manifest(self.topic, partition), self._clock())
+            elif slot.state is not None:
+                self._returned(partition, slot.state)
         self._held = partitions
         self._meters.holds(len(partitions))
 
@@ -165,6 +178,13 @@ class Owner(KeeperBase, Generic[S]):
             self._store.unlock(self.topic, partition)
 
     # For the worker.
+
+    async def warm(self) -> None:
+        """Load the snapshots of quiet partitions too: their states have questions to answer and things to tell."""
+        for partition in self._held:
+            slot = self._slots.get(partition)
+            if slot is not None and slot.state is None and slot.manifest is not None and not self._closing:
+                await self._bring_up(partition, slot)
 
     def housekeep(self) -> None:
         """Make the snapshots that are due in quiet partitions; called every second or so."""
@@ -194,11 +214,15 @@ class Owner(KeeperBase, Generic[S]):
         return self._slots.get(batch.partition) if self._wants(batch) else None
 
     async def _bring_up(self, partition: int, slot: _Slot[S]) -> None:
-        """Load the snapshot in a thread. One that turns out unusable is thrown away, and reading begins anew."""
-        if slot.manifest is None:
-            slot.state = self._make(partition)
-            return
-        parts = await asyncio.to_thread(self._store.read, self.topic, partition, slot.manifest)
+        """Load the snapshot, if there is one. One that turns out unusable is thrown away, and reading begins anew."""
+        async with slot.loading:
+            if slot.state is None and slot.manifest is None:
+                slot.state = self._make(partition)
+            elif slot.state is None and slot.manifest is not None:
+                await self._load_snapshot(partition, slot, slot.manifest)
+
+    async def _load_snapshot(self, partition: int, slot: _Slot[S], manifest: Manifest) -> None:
+        parts = await asyncio.to_thread(self._store.read, self.topic, partition, manifest)
         if parts is not None:
             try:
                 slot.state = await asyncio.to_thread(self._load, partition, parts)
