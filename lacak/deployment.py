@@ -20,6 +20,8 @@ from streams.settings import Settings
 from streams.topics import cluster_id, ensure_topics
 
 _EMBEDDED_SESSION_SECONDS = 6
+_EMBEDDED_SESSION_SECONDS_SHARED = 10
+"""On the embedded broker joining a group takes half the session's timeout; below 10 s two members lose each other."""
 
 ROLES = ("registry", "visits", "places", "tracing", "recorder")
 
@@ -81,10 +83,9 @@ class Deployment(AbstractContextManager["Deployment"]):
             self._stack.callback(broker.stop)
             broker.start()
             changes["brokers"] = broker.bootstrap
-            # On this broker joining a group takes half the session's timeout, and its workers are all on this machine.
-            changes["transport"] = msgspec.structs.replace(
-                settings.transport, session_timeout_seconds=_EMBEDDED_SESSION_SECONDS
-            )
+            shared = max(self._counts.values(), default=1) > 1
+            session = _EMBEDDED_SESSION_SECONDS_SHARED if shared else _EMBEDDED_SESSION_SECONDS
+            changes["transport"] = msgspec.structs.replace(settings.transport, session_timeout_seconds=session)
         if not settings.database:
             self._say("starting the embedded PostgreSQL")
             database = Postgres(folder / "postgres")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from schemas.blocks import (
 from streams.settings import Settings
 
 _POLL_MS = 200
+_ENDS_SECONDS = 10.0
 
 
 class ReadRecord(NamedTuple):
@@ -95,6 +97,37 @@ def read_topic(
                 end = consumer.highwater(tp)
                 if end is not None and consumer.position(tp) >= max(end, ends[tp]):
                     open_ends.discard(tp)
+    finally:
+        consumer.close()
+
+
+def true_ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
+    """How many offsets each topic has used, over all partitions, from the high watermarks of fetches: what a broker
+    says without a fetch is too small on some."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False, fetch_max_wait_ms=100)
+    try:
+        names = {settings.topic(topic): topic for topic in topics}
+        wanted = [
+            TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name) or ()
+        ]
+        ends = dict(consumer.end_offsets(wanted))
+        consumer.assign(wanted)
+        filled = [tp for tp in wanted if ends[tp] > 0]
+        for tp in wanted:
+            consumer.seek(tp, max(ends[tp] - 1, 0))
+        consumer.pause(*(tp for tp in wanted if ends[tp] == 0))
+        deadline = time.monotonic() + _ENDS_SECONDS
+        while filled and time.monotonic() < deadline:
+            consumer.poll(timeout_ms=_POLL_MS)
+            for tp in list(filled):
+                high = consumer.highwater(tp)
+                if high is not None:
+                    ends[tp] = max(ends[tp], high)
+                    filled.remove(tp)
+        totals = dict.fromkeys(names.values(), 0)
+        for tp, end in ends.items():
+            totals[names[tp.topic]] += end
+        return totals
     finally:
         consumer.close()
 

@@ -161,7 +161,7 @@ def pipeline(
         clock=clock,  # type: ignore[arg-type]
         partitions=Partitions(scans=partitions, visits=partitions, cases=min(partitions, 2)),
         times=Times(retention_days=retention_days),
-        transport=Transport(session_timeout_seconds=6),
+        transport=Transport(session_timeout_seconds=10 if workers else 6),
         snapshots=Snapshots(every_seconds=snapshot_seconds, every_records=500),
         dead_letters=limits or DeadLetterLimits(),
     )

@@ -12,6 +12,8 @@ from tests.pipeline import Broker, pipeline
 from tests.test_pipeline import check
 from tests.worlds import World, world
 
+pytestmark = pytest.mark.kafka
+
 
 @pytest.fixture(scope="module")
 def town() -> World:
