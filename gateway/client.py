@@ -157,6 +157,10 @@ class Gateway:
         self._send_waiting(partition)  # what came before goes before
         self._send(partition, single(scan))
 
+    def check(self, scan: Scan) -> None:
+        """Raises BadScan where `publish` would."""
+        self._ready(scan)
+
     def publish(self, scans: Iterable[Scan]) -> None:
         """Hand scans over, identities as persons where there is a key. Raises BadScan at the first that is bad: those
         before it are handed over.

@@ -92,7 +92,10 @@ def _window_rows(found: object, window_ms: int) -> Iterator[tuple[object, ...]]:
     "--specimen", type=Date(), metavar="DATE", help="When the specimen was taken; enough where there are no symptoms."
 )
 @click.option("--isolated", type=Date(), metavar="DATE", help="Since when the case has been isolated.")
-@click.option("--direction", type=click.Choice(["forward", "backward"]), default="forward", show_default=True)
+@click.option(
+    "--direction", type=click.Choice(["forward", "backward"]), default="forward", show_default=True,
+    help="Whom the person may have infected, or who the person.",
+)  # fmt: skip
 @click.option("--as-of", "as_of_ms", type=Date(), metavar="TIME", help="Cut everything at this time.")
 @click.option("--summary", is_flag=True, help="One row a contact instead of one a shared stay.")
 @_OUTPUT
@@ -110,7 +113,7 @@ def contacts(
         raise click.UsageError("give --onset or --specimen: the infectious window is counted from it.")
     try:
         profile = find_profile(load_profiles(settings.rules_folder), profile_id)
-        registry = _registry(venues_file, Rejected(venues_file or ""))
+        registry = _registry(venues_file)
         rejected = Rejected(visits_file)
         with reading(visits_file, "reading") as progress:
             rows = [
@@ -119,6 +122,7 @@ def contacts(
             ]
     except (FileError, OSError, ProfileError, RegistryError) as error:
         raise click.ClickException(str(error)) from error
+    rejected.set_aside()
     if not any(row.person == person for row in rows):
         raise click.ClickException(f"{visits_file} holds no visit of {person!r}.")
     window = (profile.infectious_window if direction == "forward" else profile.exposure_window)(
@@ -157,14 +161,12 @@ def _derive(scans: str, venues_file: str | None) -> list[Visit]:
     settings = load_settings(need_servers=False)
     rejected = Rejected(scans)
     try:
-        registry = _registry(venues_file, Rejected(venues_file or ""))
+        registry = _registry(venues_file)
         with reading(scans, "reading") as progress:
             read: list[Scan] = list(read_scans(scans, rejected, progress))
     except (FileError, OSError, RegistryError) as error:
         raise click.ClickException(str(error)) from error
-    aside = rejected.set_aside()
-    if aside:
-        click.echo(f"{len(rejected.lines)} lines were not understood; they are in {aside}.", err=True)
+    rejected.set_aside()
     judged = (
         Acceptance(settings.horizon_ms, settings.retention_ms)
         if any(s.arrived_at_ms is not None for s in read)
@@ -173,13 +175,16 @@ def _derive(scans: str, venues_file: str | None) -> list[Visit]:
     return derive_visits(read, registry, judged)
 
 
-def _registry(path: str | None, on_bad: Rejected) -> Registry:
+def _registry(path: str | None) -> Registry:
     registry = Registry()
-    for venue in read_venues(path, on_bad) if path else ():
-        try:
-            registry.add(venue)
-        except RegistryError as error:
-            on_bad(BadLine(0, venue.venue, str(error)))
+    if path is not None:
+        rejected = Rejected(path)
+        for venue in read_venues(path, rejected):
+            try:
+                registry.add(venue)
+            except RegistryError as error:
+                rejected(BadLine(0, venue.venue, str(error)))
+        rejected.set_aside()
     return registry
 
 
@@ -190,7 +195,7 @@ def _places(rows: Iterable[Visit], settings: Settings) -> Places:
 def _write(output: str, columns: tuple[str, ...], rows: Iterable[Iterable[object]], what: str) -> None:
     try:
         count = write_rows(output, columns, rows)
-    except OSError as error:
-        raise click.ClickException(f"{output} cannot be written: {error.strerror}.") from error
+    except (FileError, OSError) as error:
+        raise click.ClickException(str(error)) from error
     if output != "-":
         click.echo(f"{count} {what} are in {output}.")

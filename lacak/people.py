@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from contacts.registry import is_name
-from gateway.pseudonyms import Key, KeyFileError
+from gateway.pseudonyms import Key
 
 
 def accountable(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,8 +56,8 @@ def named(person: str | None, identity: bool, identity_file: str | None, key_fil
             if identity_file
             else click.prompt("Identity", hide_input=True)
         )
-    except (OSError, KeyFileError) as error:
+        return key.pseudonym(text)
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{identity_file} is no text.") from error
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    if not text:
-        raise click.ClickException("The identity is empty.")
-    return key.pseudonym(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -39,13 +40,15 @@ class Rejected:
                 f"{where}, line {line.number}: {line.reason}", style="yellow", highlight=False, markup=False
             )
 
-    def set_aside(self) -> str | None:
-        """Write the bad lines, as they were, beside the file; the name of what was written, if anything."""
+    def set_aside(self) -> bool:
+        """Write the bad lines, as they were, beside the file, and say so; whether there were any."""
         if not self.lines:
-            return None
+            return False
         if len(self.lines) > _SHOWN:
             self._console.print(f"... and {len(self.lines) - _SHOWN} more", style="yellow")
         name = "standard-input.rejected" if self._path == "-" else f"{self._path}.rejected"
         with open(name, "w", encoding="utf-8") as file:
             file.writelines(f"{line.text}\n" for line in self.lines)
-        return name
+        lines = "1 line was" if len(self.lines) == 1 else f"{len(self.lines)} lines were"
+        click.echo(f"{lines} set aside in {name}.", err=True)
+        return True

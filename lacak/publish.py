@@ -10,7 +10,7 @@ from itertools import islice
 import click
 import msgspec
 
-from gateway.client import BadScan, Gateway, GatewayError
+from gateway.client import Gateway, GatewayError
 from gateway.files import FileError, format_time, read_scans
 from gateway.pseudonyms import Key, KeyFileError
 from lacak.clock import SystemClock
@@ -66,22 +66,20 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
             Gateway(settings.brokers, key=key, topic=settings.topic("scans"), blocks=not single) as gateway,
             reading(file, "publishing") as progress,
         ):
-            for chunk in chunks(as_arrived(settings, read_scans(file, rejected, progress))):
+            for chunk in chunks(as_arrived(settings, read_scans(file, rejected, progress, gateway.check))):
                 note(done, chunk)
                 gateway.publish(chunk)
                 if rate is not None:
                     time.sleep(max(0.0, done.scans / rate - (time.monotonic() - began)))
             if done.scans and (final if final is not None else settings.clock == "file"):
                 gateway.end_run(done.last_ms + 2 * DAY_MS)
-    except (FileError, OSError, KeyFileError, GatewayError, BadScan) as error:
+    except (FileError, OSError, KeyFileError, GatewayError) as error:
         raise click.ClickException(str(error)) from error
     report = gateway.report
     seconds = time.monotonic() - began
     click.echo(f"{report} in {seconds:.1f} s ({report.acknowledged / max(seconds, 1e-9):,.0f}/s).")
     _say_if_old(settings, done)
     aside = rejected.set_aside()
-    if aside:
-        click.echo(f"{len(rejected.lines)} lines were not understood; they are in {aside}.", err=True)
     if report.failed:
         raise click.ClickException(
             f"{report.failed} scans were not acknowledged. Publish the file again: what is there already does nothing "

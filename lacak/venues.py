@@ -59,9 +59,7 @@ def import_venues(file: str) -> None:
     except NotLevel as error:
         raise click.ClickException(f"The venues are published, but {error}. Is the registry worker running?") from error
     click.echo(f"{len(good)} records are in force; {sum(1 for _ in registry.venues())} in all.")
-    aside = rejected.set_aside()
-    if aside:
-        click.echo(f"{len(rejected.lines)} were refused; they are in {aside}.", err=True)
+    if rejected.set_aside():
         sys.exit(SOME_REJECTED)
 
 
