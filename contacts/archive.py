@@ -22,6 +22,15 @@ _MANY_SEGMENTS: Final = 3
 _MUCH_GONE: Final = 0.2
 
 
+class Damaged(RuntimeError):
+    """A file that is not what was written: nothing may be answered from it, what it held is to be rebuilt."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"The file {name} of a snapshot cannot be used: {why}. What it held is rebuilt from the topic."
+        )
+
+
 class Shelf(Protocol):
     """Where segments are kept: files that are written once and mapped, or the memory."""
 
@@ -31,6 +40,10 @@ class Shelf(Protocol):
 
     def get(self, name: str) -> Arrays:
         """The arrays of a name."""
+        ...
+
+    def check(self, name: str) -> None:
+        """Called before the first look at arrays that `get` gave. Raises Damaged when they are not what was put."""
         ...
 
     def drop(self, name: str) -> None:
@@ -55,6 +68,9 @@ class MemoryShelf:
     def get(self, name: str) -> Arrays:
         """The arrays of a name."""
         return self._kept[name]
+
+    def check(self, name: str) -> None:
+        """Memory is believed."""
 
     def drop(self, name: str) -> None:
         """Let go of arrays."""
@@ -86,14 +102,31 @@ class Archive:
         return sum(segment.bytes_held for segment in self.segments)
 
     def between(self, since_ms: int, until_ms: int) -> Iterator[Segment]:
-        """The segments that may hold visits which touch `[since_ms, until_ms]`."""
+        """The segments that may hold visits which touch `[since_ms, until_ms]`. Raises Damaged."""
         for segment in self.segments:
             if segment.midnight_ms <= until_ms and segment.until_ms >= since_ms:
+                self._check(segment)
                 yield segment
+
+    def all(self) -> Iterator[Segment]:
+        """All segments. Raises Damaged."""
+        return self.between(-(1 << 62), 1 << 62)
+
+    def check_one(self) -> bool:
+        """Check one segment that nobody has looked at yet; whether there was one. Raises Damaged."""
+        segment = next((each for each in self.segments if not each.checked), None)
+        if segment is not None:
+            self._check(segment)
+        return segment is not None
+
+    def _check(self, segment: Segment) -> None:
+        if not segment.checked:
+            self.shelf.check(segment.file)
+            segment.checked = True
 
     def add(self, midnight_ms: int, visits: Sealed, lineages: int) -> None:
         """Settle visits of a day. With many small segments of it, or much gone from them, they become one."""
-        mine = [segment for segment in self.segments if segment.midnight_ms == midnight_ms]
+        mine = [segment for segment in self.all() if segment.midnight_ms == midnight_ms]
         gone = sum(segment.gone_count for segment in mine)
         if len(mine) >= _MANY_SEGMENTS or gone > _MUCH_GONE * sum(map(len, mine)):
             pieces = [segment.visits() for segment in mine]
@@ -103,12 +136,12 @@ class Archive:
             segment = Segment.build(midnight_ms, visits, lineages)
             segment.file, kept = self.shelf.put(segment.arrays())
             self.segments.append(Segment.of_arrays(midnight_ms, segment.until_ms, kept, segment.gone))
-            self.segments[-1].file = segment.file
+            self.segments[-1].file, self.segments[-1].checked = segment.file, True
             self.segments.sort(key=lambda each: each.midnight_ms)
 
     def purge(self, lineages: int) -> bool:
         """Write one segment anew that still holds erased visits; whether there was one."""
-        for segment in self.segments:
+        for segment in self.all():
             if segment.erased:
                 self._drop([segment])
                 self.add(segment.midnight_ms, segment.visits(), lineages)
@@ -141,12 +174,12 @@ class Archive:
 
     def holds(self, person: int) -> bool:
         """Whether there is a visit of a person."""
-        return any(len(segment.of_persons(np.array([person]))[1]) for segment in self.segments)
+        return any(len(segment.of_persons(np.array([person]))[1]) for segment in self.all())
 
     def erase(self, person: int, before_ms: int) -> Sealed | None:
         """Take out all visits of a person that began before a time, to be wiped out of the files by `purge`."""
         taken = []
-        for segment in self.segments:
+        for segment in self.all():
             _, places = segment.of_persons(np.array([person]))
             visits = segment.visits(places)
             early = visits.start < before_ms
@@ -160,7 +193,7 @@ class Archive:
         """Let go of the visits that ended before a time."""
         old = [segment for segment in self.segments if segment.until_ms < before_ms]
         self._drop(old)
-        for segment in self.segments:
+        for segment in self.between(before_ms, before_ms):
             if segment.midnight_ms < before_ms:
                 ended = segment.midnight_ms + (segment.exact >> 32) + ((segment.exact >> 4) & 0xFFF_FFFF) < before_ms
                 segment.take_out(np.flatnonzero(ended))
@@ -170,14 +203,15 @@ class Archive:
             self.segments.remove(segment)
             self.shelf.drop(segment.file)
 
-    def dump(self) -> dict[str, bytes]:
-        """What is needed beside the files, as named parts."""
+    def dump(self) -> dict[str, bytes | None]:
+        """What is needed, as named parts: None stands for a file on the shelf."""
         listed = [_Listed(each.file, each.midnight_ms, each.until_ms, each.erased) for each in self.segments]
-        parts = {f"gone.{each.file}": each.gone.tobytes() for each in self.segments if each.gone_count}
+        parts: dict[str, bytes | None] = {each.file: None for each in self.segments}
+        parts |= {f"gone.{each.file}": each.gone.tobytes() for each in self.segments if each.gone_count}
         return {"segments": msgspec.msgpack.encode(listed), **parts}
 
     def load(self, parts: Mapping[str, bytes]) -> None:
-        """Take up what `dump` gave; the arrays come from the shelf."""
+        """Take up what `dump` gave; the arrays come from the shelf. Raises Damaged."""
         for each in msgspec.msgpack.decode(parts["segments"], type=list[_Listed]):
             arrays = self.shelf.get(each.name)
             gone = np.zeros((len(arrays["words"]) + 7) // 8, np.uint8)

@@ -245,7 +245,7 @@ class VisitIndex:
     def used_people(self, used: Bools) -> None:
         """Mark the persons (by number) of whom there is a visit."""
         used[self._rows["person"][self.kept(np.arange(len(self)))]] = True
-        for segment in self.archive.segments:
+        for segment in self.archive.all():
             used[segment.persons()] = True
 
     def nameless(self) -> Ints:
@@ -255,10 +255,14 @@ class VisitIndex:
             self.used_people(used)
         return np.flatnonzero(used & ~self.people.named)
 
-    def dump(self) -> dict[str, bytes]:
-        """The state, as named parts, but for the directory and the segments' files."""
+    def dump(self) -> dict[str, bytes | None]:
+        """The state, as named parts, but for the directory; None stands for a file on the shelf."""
         small = _Small(self.lineages.venues, self.lineages.lineages(), self.longest_ms)
-        parts = {"index": msgspec.msgpack.encode(small), **self._rows.dump("rows."), **self.archive.dump()}
+        parts: dict[str, bytes | None] = {
+            "index": msgspec.msgpack.encode(small),
+            **self._rows.dump("rows."),
+            **self.archive.dump(),
+        }
         parts["odd"] = np.flatnonzero(self._odd).tobytes()
         for number, births in enumerate(self.births):
             parts |= births.columns.dump(f"births.{number}.")

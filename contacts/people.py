@@ -24,6 +24,9 @@ _PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
 _DIGITS: Final = 32
 _OTHER, _LAST_TAG, _DEAD = 0, 250, 255
 _FULLEST: Final = 0.75
+KEY: Final = np.dtype([("high", "<i8"), ("low", "<i8"), ("tag", "u1")])
+"""What is kept of a person, in files."""
+
 _NIBBLES: Final = np.full(256, 255, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 
@@ -43,12 +46,19 @@ class _Small(msgspec.Struct):
     key_ids: list[str]
     others: dict[int, str]
     factor: int
+    id: str
+    epoch: int
 
 
 class Directory:
-    """Names by number and numbers by name. A name that was forgotten and comes again gets a new number."""
+    """Names by number and numbers by name. A name that was forgotten and comes again gets a new number.
+
+    `id` tells a directory from all others; `epoch` counts how often names were forgotten.
+    """
 
     def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        self.epoch = 0
         self._columns = Columns(high="i8", low="i8", tag="u1")
         self._table = np.zeros(1024, np.uint32)
         self._key_ids: list[str] = []
@@ -103,23 +113,54 @@ class Directory:
     def forget(self, numbers: Iterable[int]) -> None:
         """Wipe out names. Nothing may refer to their numbers any more."""
         gone = np.fromiter(numbers, np.int64)
+        self.epoch += 1
         self._columns["tag"][gone] = _DEAD
         self._columns["high"][gone] = self._columns["low"][gone] = 0
         for number in gone.tolist():
             self._others.pop(number, None)
 
+    def stamp(self) -> bytes:
+        """What a snapshot keeps of the directory that its numbers are of."""
+        return msgspec.msgpack.encode((self.id, len(self), self.epoch))
+
+    def epoch_of(self, stamp: bytes) -> int:
+        """The epoch at which a stamp of this directory was made. Raises ValueError when it is another's, or newer."""
+        name, count, epoch = msgspec.msgpack.decode(stamp, type=tuple[str, int, int])
+        if name != self.id or count > len(self) or epoch > self.epoch:
+            raise ValueError("the snapshot's persons are numbered by another directory")
+        return epoch
+
+    WIPED: Final = np.array([(0, 0, _DEAD)], KEY).tobytes()
+    """The key of a person who was forgotten."""
+
+    def keys(self, first: int, last: int) -> NDArray[np.void]:
+        """The keys of the numbers `[first, last)`."""
+        keys = np.empty(last - first, KEY)
+        for name in ("high", "low", "tag"):
+            keys[name] = self._columns[name][first:last]
+        return keys
+
+    def small(self) -> bytes:
+        """What is needed beside the keys."""
+        return msgspec.msgpack.encode(_Small(self._key_ids, self._others, self._factor, self.id, self.epoch))
+
+    def restore(self, keys: NDArray[np.void], small: bytes) -> None:
+        """Take up all that `keys` and `small` gave."""
+        rare = msgspec.msgpack.decode(small, type=_Small)
+        self._key_ids, self._others, self._factor = rare.key_ids, rare.others, rare.factor
+        self.id, self.epoch = rare.id, rare.epoch
+        self._tags = {key_id: number + 1 for number, key_id in enumerate(self._key_ids)}
+        self._columns = Columns(high="i8", low="i8", tag="u1")
+        self._columns.grow(len(keys), **{name: keys[name] for name in ("high", "low", "tag")})
+        self._rehash(len(self))
+
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
-        small = _Small(self._key_ids, self._others, self._factor)
-        return {"people": msgspec.msgpack.encode(small), **self._columns.dump("people.")}
+        return {"people": self.small(), "people.keys": self.keys(0, len(self)).tobytes()}
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up what `dump` gave."""
-        small = msgspec.msgpack.decode(parts["people"], type=_Small)
-        self._key_ids, self._others, self._factor = small.key_ids, small.others, small.factor
-        self._tags = {key_id: number + 1 for number, key_id in enumerate(self._key_ids)}
-        self._columns.load("people.", parts)
-        self._rehash(len(self))
+        self.restore(np.frombuffer(parts["people.keys"], KEY), parts["people"])
 
     def _keys(self, names: Sequence[str], *, add: bool) -> _Keys:
         keys = _Keys(len(names))

@@ -280,13 +280,13 @@ class Places:
         self._settle()
         return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
 
-    def expire(self) -> None:
+    def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
-        Not before `windows` has told of those days.
+        Not before `windows` has told of those days. Whether there was something to let go of.
         """
         if self.log_time_ms == NEVER:
-            return
+            return False
         self._settle()
         midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
         if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
@@ -294,10 +294,12 @@ class Places:
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             if not self._shares_people:
-                forget_unused(self._index.people, [self])
+                self._index.people.forget(unused_people(self._index.people, [self]))
+            return True
+        return False
 
     def settle(self) -> None:
-        """Settle the visits of days that have been over for long enough, and wipe erased ones out of the files."""
+        """Settle the visits of days long over; wipe erased ones out of a file, and check another."""
         if self.log_time_ms == NEVER:
             return
         self._settle()
@@ -307,9 +309,10 @@ class Places:
             self._index.settle(midnights(first_ms, midnight, self._zone))
         self._settled_ms = max(self._settled_ms, midnight)
         self._index.archive.purge(self._index.lineages.count)
+        self._index.archive.check_one()
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
+    def dump(self) -> dict[str, bytes | None]:
+        """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
@@ -317,7 +320,9 @@ class Places:
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
-        if not self._shares_people:
+        if self._shares_people:
+            parts["directory"] = self._index.people.stamp()
+        else:
             parts |= self._index.people.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
@@ -378,9 +383,9 @@ class Places:
         return places
 
 
-def forget_unused(people: Directory, partitions: Iterable[Places]) -> None:
-    """Wipe out the names of persons of whom none of the partitions that share a directory has a visit."""
+def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
+    """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
     used = np.zeros(len(people), np.bool_)
     for places in partitions:
         places.used_people(used)
-    people.forget(np.flatnonzero(~used & people.named).tolist())
+    return np.flatnonzero(~used & people.named).tolist()

@@ -75,6 +75,8 @@ class Segment:
         self.words, self.begins, self.mine, self.exact, self.gone = words, begins, mine, exact, gone
         self.file = ""
         """The file that holds it, once there is one."""
+        self.checked = False
+        """Whether its arrays are known to be what was written."""
         self.erased = False
         """Whether it holds visits that must not even be kept as gone."""
         self.gone_count = int(np.bitwise_count(gone).sum(dtype=np.int64))
