@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import Columns, Ints, ints
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
@@ -228,16 +229,17 @@ class Places:
         window_start_ms: int,
         window_end_ms: int,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> list[tuple[str, SharedStay]]:
         """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
 
-        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
-        stays whole, cut at `as_of_ms` only.
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. `linger` says how long the
+        air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+        air = Air(linger) if isinstance(linger, int) else linger
+        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, air, direction))
 
     def expire(self) -> None:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.

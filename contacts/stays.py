@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import Bools, Ints, among, distinct
 from contacts.index import MEETS, VisitIndex, end_assumed
 from contacts.presence import unite
@@ -16,12 +17,12 @@ _MINUTE_MS = 60_000
 
 
 class Query(NamedTuple):
-    """What is asked: the case's window, the cut (None: no cut), and the linger (ms) and whose end it moves."""
+    """What is asked: the case's window, the cut (None: no cut), after whose stays the air stays infectious."""
 
     window_start_ms: int
     window_end_ms: int
     as_of_ms: int | None
-    linger_ms: int
+    air: Air
     direction: Direction
 
 
@@ -33,14 +34,18 @@ class _Stays(NamedTuple):
     end: Ints
     assumed: Bools
 
+    def of(self, wanted: Bools) -> _Stays:
+        """Those wanted."""
+        return _Stays(self.key[wanted], self.start[wanted], self.end[wanted], self.assumed[wanted])
+
 
 def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str, SharedStay]]:
     """All pairs of a stay of the case and a stay of another person that share time, by person, venue, start."""
     case = index.people.numbers.get(person)
     if case is None:
         return []
-    linger = query.linger_ms if query.direction == "forward" else 0
-    lag = query.linger_ms if query.direction == "backward" else 0
+    air, forward = query.air, query.direction == "forward"
+    reach = 0 if forward else air.reach_ms
     rows = index.of_person(case)
     rows = rows[index.live(rows)]
     shared: list[tuple[str, SharedStay]] = []
@@ -48,22 +53,28 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
         first, last = max(start, query.window_start_ms), min(end, query.window_end_ms)
         if first >= last:
             continue
-        last += linger
+        if forward:
+            interval = air.interval(first, last)
+            if interval is None:
+                continue
+            first, last = interval
         name = index.lineages.venues[venue]
         mine = StayEvidence(start_ms=start, end_ms=end, end_assumed=assumed)
-        others = _others(index, case, venue, first - lag, last, query.as_of_ms)
-        for other, other_start, other_end, other_assumed in _listed(others):
-            begin, until = max(first, other_start), min(last, other_end + lag)
-            if begin < until:
-                stay = SharedStay(
-                    venue=name,
-                    start_ms=begin,
-                    end_ms=until,
-                    minutes=(until - begin) / _MINUTE_MS,
-                    case_stay=mine,
-                    contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
-                )
-                shared.append((index.people.names[other] or "", stay))
+        others = _others(index, case, venue, first - reach, last + reach, query.as_of_ms)
+        begins, untils = (others.start, others.end) if forward else air.intervals(others.start, others.end)
+        begins, untils = np.maximum(begins, first), np.minimum(untils, last)
+        meet = begins < untils
+        pairs = zip(_listed(others.of(meet)), begins[meet].tolist(), untils[meet].tolist(), strict=True)
+        for (other, other_start, other_end, other_assumed), begin, until in pairs:
+            stay = SharedStay(
+                venue=name,
+                start_ms=begin,
+                end_ms=until,
+                minutes=(until - begin) / _MINUTE_MS,
+                case_stay=mine,
+                contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
+            )
+            shared.append((index.people.names[other] or "", stay))
     shared.sort(key=_order)
     return shared
 
