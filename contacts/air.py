@@ -66,3 +66,8 @@ class Air(NamedTuple):
         late = until - last > first + grid - start
         begin = np.where(late, last + grid - length, first)
         return begin, begin + length
+
+
+def air_of(linger: Air | int) -> Air:
+    """The numbers where nothing but a linger (ms) is asked for, or those given."""
+    return Air(linger) if isinstance(linger, int) else linger

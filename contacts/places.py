@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from contacts.air import Air
+from contacts.air import Air, air_of
 from contacts.columns import Columns, Ints, ints
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
@@ -238,8 +238,8 @@ class Places:
         air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        air = Air(linger) if isinstance(linger, int) else linger
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, air, direction))
+        query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
+        return shared_stays(self._index, person, query)
 
     def expire(self) -> None:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.

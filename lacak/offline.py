@@ -123,6 +123,8 @@ def contacts(
     except (FileError, OSError, ProfileError, RegistryError) as error:
         raise click.ClickException(str(error)) from error
     rejected.set_aside()
+    if profile.by_category and venues_file is None:
+        click.echo(f"{profile.id} goes by category: without --venues no venue has one.", err=True)
     if not any(row.person == person for row in rows):
         raise click.ClickException(f"{visits_file} holds no visit of {person!r}.")
     window = (profile.infectious_window if direction == "forward" else profile.exposure_window)(

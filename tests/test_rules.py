@@ -66,7 +66,7 @@ def test_corona_warn_app_s_split_and_sums() -> None:
     course = Course(onset=date(2021, 10, 22), specimen=None)
     warned = cwa.warnings(start, end, course)
     midnight = at("2021-10-21T00:00:00") // cwa.INTERVAL_MS
-    assert warned == [cwa.Warning(midnight - 6, 6, 7), cwa.Warning(midnight, 9, 8)]
+    assert warned == [cwa.TraceWarning(midnight - 6, 6, 7), cwa.TraceWarning(midnight, 9, 8)]
     found = cwa.overlaps("a", at("2021-10-20T23:57:30"), at("2021-10-21T00:03:30"), warned)
     found += cwa.overlaps("b", at("2021-10-21T01:29:00"), at("2021-10-21T02:00:00"), warned)
     one, two = date(2021, 10, 20), date(2021, 10, 21)
@@ -132,6 +132,14 @@ def test_clea_s_slots() -> None:
         3,
         2,
     ]
+
+
+def test_a_profile_by_category_asks_for_the_registry(tmp_path: Path) -> None:
+    visits = tmp_path / "visits.csv"
+    visits.write_text("person,venue,start,end\na,v,2021-10-21T10:00:00Z,2021-10-21T10:05:00Z\n", "utf-8")
+    for profile, told in (("kmk-2021-07", True), ("kmk-413", False), ("clea", False)):
+        ran = run("contacts", visits, "--person", "a", "--profile", profile, "--onset", "2021-10-21", "-o", "-")
+        assert ("without --venues" in ran.stderr) is told
 
 
 def test_clea_s_contacts_need_not_meet(tmp_path: Path) -> None:
