@@ -16,6 +16,10 @@ help: ## Show this list
 
 venv: .venv/ready ## Make .venv
 
+.venv/bench-ready: requirements-bench.lock .venv/ready
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: .venv/ready ## Run a small city through the whole pipeline and look at what comes out
 	@$(BIN)/lacak demo
 
@@ -40,8 +44,12 @@ bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a s
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
+COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
 lock: ## Pin every dependency anew, with hashes
-	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra bench --constraint requirements.lock -o requirements-bench.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info

@@ -1,69 +1,10 @@
-"""Names as small integers: the people and the venues that one partition knows."""
+"""Venues as small integers, and what they lay within when somebody checked in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, count, islice, repeat
-
 import numpy as np
 
-from contacts.columns import Bools, Columns, Ints, ints
-
-
-class People:
-    """The persons who have visits here. A person of whom nothing is left is forgotten, and the number used again."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-        self.names: list[str | None] = []
-        self._free: list[int] = []
-        self._columns = Columns(head="i8", odd="?")
-
-    @property
-    def head(self) -> Ints:
-        """The newest visit of each, -1 where there is none: where the person's list begins."""
-        return self._columns["head"]
-
-    @property
-    def odd(self) -> Bools:
-        """Who has a visit that stands alone (late or self-reported), of which the visits agent keeps no account."""
-        return self._columns["odd"]
-
-    def take(self, names: Sequence[str]) -> Ints:
-        """The numbers of names, new ones for those not known."""
-        found = np.fromiter(map(self.numbers.get, names, repeat(-1)), np.int64, len(names))
-        unknown = np.flatnonzero(found < 0).tolist()
-        if unknown:
-            new = dict.fromkeys([names[place] for place in unknown])
-            reused = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
-            self.numbers.update(zip(new, chain(reused, count(len(self.names))), strict=False))
-            for number, name in zip(reused, new, strict=False):
-                self.names[number] = name
-            self.names.extend(islice(new, len(reused), None))
-            self._columns.grow(len(self.names) - self._columns.length, head=-1)
-            found[unknown] = [self.numbers[names[place]] for place in unknown]
-        return found
-
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Let go of persons' names. Nothing may refer to their numbers any more."""
-        for number in numbers:
-            name = self.names[number]
-            if name is not None:
-                del self.numbers[name]
-                self.names[number] = None
-                self._free.append(number)
-                self.head[number], self.odd[number] = -1, False
-
-    def dump(self) -> tuple[list[str | None], dict[str, bytes]]:
-        """Names by number, and the columns as named parts."""
-        return self.names, self._columns.dump("people.")
-
-    def load(self, names: list[str | None], parts: Mapping[str, bytes]) -> None:
-        """Take up what `dump` gave."""
-        self.names = names
-        self.numbers = {name: number for number, name in enumerate(names) if name is not None}
-        self._free = [number for number, name in enumerate(names) if name is None]
-        self._columns.load("people.", parts)
+from contacts.columns import Bools, Ints, ints
 
 
 class Lineages:
@@ -77,6 +18,7 @@ class Lineages:
         self._first: list[int] = []
         self._flat: list[int] = []
         self._parents: set[int] = set()
+        self._of_venue: dict[int, list[int]] = {}
         self._arrays: tuple[Ints, Ints, Ints, Bools] | None = None
 
     def venue(self, name: str) -> int:
@@ -103,6 +45,7 @@ class Lineages:
             self._first.append(len(self._flat))
             self._flat.extend(places)
             self._parents.update(places[1:])
+            self._of_venue.setdefault(places[0], []).append(number)
             self._arrays = None
         return number
 
@@ -129,6 +72,21 @@ class Lineages:
         """The venues that lineages are of."""
         first, _, flat, _ = self.arrays()
         return flat[first[lineage]]
+
+    @property
+    def count(self) -> int:
+        """How many lineages there are."""
+        return len(self._first)
+
+    def of_venue(self, venue: int) -> list[int]:
+        """The lineages that are of a venue: one, or two where people checked in before it was registered."""
+        return self._of_venue.get(venue, [])
+
+    def of_venues(self, venue: Ints) -> tuple[Ints, Ints]:
+        """The lineages of venues: (index into `venue`, lineage)."""
+        found = [(place, number) for place, each in enumerate(venue.tolist()) for number in self.of_venue(each)]
+        both = ints(found).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
 
     def lineages(self) -> list[tuple[str, ...]]:
         """All lineages by number, to be taken up again in this order."""

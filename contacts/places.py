@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple, Self
@@ -18,10 +17,13 @@ import msgspec
 import numpy as np
 
 from contacts.air import Air, air_of
-from contacts.columns import Columns, Ints, ints
+from contacts.archive import Shelf
+from contacts.columns import Bools, Columns, Ints, ints
+from contacts.days import midnight_ms, midnights
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
 from contacts.occupancy import Inside
+from contacts.people import Directory
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
 from contacts.retell import Retelling
@@ -62,6 +64,12 @@ class WindowRows(NamedTuple):
     rows: Ints
 
 
+@cache
+def _settle_after_ms() -> int:
+    table = tomllib.loads(files("contacts.data").joinpath("index.toml").read_text("utf-8"))
+    return int(table["settle_after_hours"] * 3_600_000)
+
+
 class _State(msgspec.Struct):
     """What of a snapshot is small."""
 
@@ -73,12 +81,26 @@ class _State(msgspec.Struct):
 
 
 class Places:
-    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
+    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`.
 
-    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+    `people` is a directory of persons that other partitions share: without one there is one of its own, part of the
+    snapshot. `shelf` is where settled visits are kept: without one, the memory.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
-        self._index = VisitIndex(sources)
+        self._shares_people = people is not None
+        self._index = VisitIndex(sources, people, shelf)
         self._incoming = Incoming(sources, self._index.lineages)
         self._words = words
         self._inside = Inside(words)
@@ -88,13 +110,18 @@ class Places:
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
         self._dated_venues: set[str] = set()
-        self._floor_ms = NEVER
+        self._floor_ms = self._settled_ms = NEVER
         self._replayed: Retelling | None = None
 
     @property
     def log_time_ms(self) -> int:
         """The least of the sources' log times; NEVER while one has not been heard."""
         return self._incoming.log_time_ms
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where settled visits are kept."""
+        return self._index.archive.shelf
 
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
@@ -150,9 +177,14 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
-        number = self._index.people.numbers.get(person)
-        if number is None:
-            return
+        number = self._index.people.number(person)
+        if number >= 0:
+            self._erase(number, before_ms)
+            if not self._shares_people and not self.holds(number):
+                self._index.people.forget([number])
+
+    def _erase(self, number: int, before_ms: int) -> None:
+        self._index.revive_all(number, before_ms)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
@@ -160,6 +192,15 @@ class Places:
         end[rows] = start[rows]
         self._count(change)
         self._index.clear(rows)
+
+    def holds(self, number: int) -> bool:
+        """Whether there is a visit of a person."""
+        return self._index.holds(number)
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
+        self._settle()
+        self._index.used_people(used)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -249,11 +290,25 @@ class Places:
         if self.log_time_ms == NEVER:
             return
         self._settle()
-        midnight = _midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
+        midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
         if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
+            if not self._shares_people:
+                forget_unused(self._index.people, [self])
+
+    def settle(self) -> None:
+        """Settle the visits of days that have been over for long enough, and wipe erased ones out of the files."""
+        if self.log_time_ms == NEVER:
+            return
+        self._settle()
+        midnight = midnight_ms(self.log_time_ms - _settle_after_ms(), self._zone)
+        first_ms = self._index.first_ms
+        if midnight > self._settled_ms and first_ms is not None and first_ms < midnight:
+            self._index.settle(midnights(first_ms, midnight, self._zone))
+        self._settled_ms = max(self._settled_ms, midnight)
+        self._index.archive.purge(self._index.lineages.count)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -264,6 +319,8 @@ class Places:
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
+        if not self._shares_people:
+            parts |= self._index.people.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -275,16 +332,22 @@ class Places:
         horizon_ms: int,
         retention_ms: int,
         zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
+        Persons whom a shared directory has forgotten since then are erased.
+
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
         places._incoming.sources, places._floor_ms = state.sources, state.floor_ms
+        if people is None:
+            places._index.people.load(parts)
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
@@ -293,6 +356,8 @@ class Places:
         for venue in state.venues:
             places.add_venue(venue)
         places._grow_told(-1)
+        for number in places._index.nameless().tolist():
+            places._erase(number, _FOREVER)
         return places
 
     @classmethod
@@ -302,10 +367,10 @@ class Places:
         places._incoming.sources[0].log_time_ms = _FOREVER
         index = places._index
         kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
-        person = index.people.take([visit.person for visit in kept])
+        person = index.take_people([visit.person for visit in kept])
         lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
         start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
-        index.people.odd[person[reason >= LATE]] = True
+        index.odd[person[reason >= LATE]] = True
         rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
         key = person * len(index.lineages.venues) + index.own_venue(rows)
         order = np.lexsort((start, key))
@@ -315,7 +380,9 @@ class Places:
         return places
 
 
-def _midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
-    """The start of the day that a time is in."""
-    day = (datetime(1970, 1, 1, tzinfo=_UTC) + timedelta(milliseconds=at_ms)).astimezone(zone)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+def forget_unused(people: Directory, partitions: Iterable[Places]) -> None:
+    """Wipe out the names of persons of whom none of the partitions that share a directory has a visit."""
+    used = np.zeros(len(people), np.bool_)
+    for places in partitions:
+        places.used_people(used)
+    people.forget(np.flatnonzero(~used & people.named).tolist())
