@@ -209,10 +209,9 @@ def load_profiles(folder: Path | None = None) -> dict[str, Profile]:
     """The profiles of Lacak, and those of `folder`, which overrule them by id. Raises ProfileError."""
     found = dict(_shipped())
     if folder is not None:
-        paths = sorted(folder.glob("*.toml"))
-        if not paths:
-            raise ProfileError(f"The folder {folder} holds no profiles (*.toml).")
-        for path in paths:
+        if not folder.is_dir():
+            raise ProfileError(f"There is no folder {folder} to read profiles (ID.toml) from.")
+        for path in sorted(folder.glob("*.toml")):
             found[path.stem] = _read(path.stem, path.read_text("utf-8"), str(path))
     return found
 

@@ -329,6 +329,12 @@ def test_an_office_s_own_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "who.toml cannot be used: line 1" in broken.output
 
 
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    assert load_profiles(tmp_path) == load_profiles()
+    with pytest.raises(ProfileError, match="no folder"):
+        load_profiles(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

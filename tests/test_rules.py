@@ -224,6 +224,15 @@ def test_vectors_in_the_shape_of_corona_warn_app_s_authors(tmp_path: Path) -> No
         case("2021-06-01 11:00+02:00", "2021-06-01 12:20+02:00", "bb", 0),
         case("2021-06-01 12:30+02:00", "2021-06-01 12:40+02:00", "aa", 0),
     ]
-    path = tmp_path / "overlap.json"
+    day = "2021-06-01 {}+02:00".format
+    interval = {"startDateStr": day("12:00"), "endDateStr": day("12:20")}
+    cases += [
+        {**interval, "expStartDateStr": day("12:00"), "expEndDateStr": day("12:40")},
+        {**interval, "endDateStr": day("12:08"), "expStartDateStr": None, "expEndDateStr": None},
+    ]
+    path = tmp_path / "theirs.json"
     path.write_text(json.dumps({"testCases": cases}), "utf-8")
-    assert run("profiles", "vectors", path).exit_code == 0
+    told = run("profiles", "vectors", path)
+    assert (told.exit_code, "5 of 5 vectors hold" in told.stdout) == (0, True)
+    path.write_text(json.dumps({"testCases": [{**interval, "expStartDateStr": None, "expEndDateStr": None}]}), "utf-8")
+    assert run("profiles", "vectors", path).exit_code == 1
