@@ -35,7 +35,7 @@ class Air(NamedTuple):
     @property
     def reach_ms(self) -> int:
         """No interval begins more than this before its stay, or ends more than this after it."""
-        return self.linger_ms + 2 * self.grid_ms
+        return self.linger_ms + self.grid_ms
 
     def interval(self, start_ms: int, end_ms: int) -> tuple[int, int] | None:
         """The infectious interval of one stay, or None."""

@@ -181,7 +181,10 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def by_category(self) -> bool:
         """Whether venues of different categories are treated differently."""
-        return bool(self.contact.without_minimum) or len(self.contact.venue_factors) + len(self.slots) > 1
+        return any(
+            segments(each) != ("*",)
+            for each in (*self.contact.without_minimum, *self.contact.venue_factors, *self.slots)
+        )
 
     def slot_rule(self, category: str) -> SlotRule | None:
         """The rule for slots at a venue of this category, where the profile has such rules."""
