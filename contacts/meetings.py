@@ -13,8 +13,8 @@ from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct
 from contacts.index import MEETS, VisitIndex, end_assumed
 from contacts.presence import unite
+from contacts.reads import ASKED, Found
 from contacts.runs import Asked
-from contacts.segments import Sealed
 from schemas.messages import Direction
 
 _FIRST = -(1 << 62)
@@ -96,22 +96,23 @@ def meetings(
     order = np.lexsort((own.start, own.asked * venues + own.venue))
     own = own.of(order)
     stays = unite(own.asked * venues + own.venue, own.start, own.end, own.assumed)
-    exposer, venue = stays.key // venues, stays.key % venues
+    exposer, venue = np.divmod(stays.key, venues)
     begin, close = np.maximum(stays.start, since[exposer]), np.minimum(stays.end, until[exposer])
-    some = begin < close
+    some = np.flatnonzero(begin < close)
     exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some]
     if forward:
         begin, close = air.intervals(begin, close)
     own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
 
-    found = _at_venues(index, Asked(np.arange(len(exposer)), venue, begin - reach, close + reach))
-    found = found.of(found.person != persons[exposer[found.asked]])
+    asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
+    found = _at_venues(index, asked, persons[exposer])
     others = _whole(index, found).cut(as_of_ms)
-    other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
-    start, end = np.maximum(other_start, begin[others.asked]), np.minimum(other_end, close[others.asked])
-    shares = start < end
-    others, start, end = others.of(shares), start[shares], end[shares]
     stay = others.asked
+    other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
+    start, end = np.maximum(other_start, begin[stay]), np.minimum(other_end, close[stay])
+    if as_of_ms is not None or not air.plain or found is not others:
+        shares = np.flatnonzero(start < end)
+        others, start, end, stay = others.of(shares), start[shares], end[shares], stay[shares]
     return Meetings(
         exposer[stay], others.person, venue[stay], start, end, own_start[stay], own_end[stay], others.start,
         others.end, own_assumed[stay], others.assumed,
@@ -120,34 +121,34 @@ def meetings(
 
 def _of_persons(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> _Visits:
     """The visits of persons (each once) that touch their windows, and those that touch these, and perhaps more."""
-    order = np.argsort(persons)
-    ordered = persons[order]
-    rows = index.of_persons(ordered, since[order] - 2 * index.longest_ms)
-    rows = rows[index.live(rows)]
-    asked = order[np.searchsorted(ordered, index.column("person")[rows].astype(np.int64))]
-    parts = [_of_rows(index, asked, rows)]
-    low = int(since.min()) - index.longest_ms if len(since) else 0
-    for segment in index.archive.between(low, int(until.max()) if len(until) else 0):
-        row, places = segment.of_persons(ordered)
-        if len(places):
-            parts.append(_of_segment(index, order[row], segment.visits(places)))
-    return _together(parts)
+    found = Found()
+    if len(persons):
+        order = np.argsort(persons) if len(persons) > 1 else np.zeros(1, np.int64)
+        ordered = persons[order]
+        if len(index):
+            rows = index.of_persons(ordered, since[order] - 2 * index.longest_ms)
+            rows = rows[index.live(rows)]
+            _add_rows(index, found, np.searchsorted(ordered, index.column("person")[rows].astype(np.int64)), rows)
+        venue_of = index.lineages.all_own
+        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max())):
+            found.of_persons(segment, ordered, venue_of)
+        found.columns()[ASKED] = order[found.columns()[ASKED]]
+    return _visits(found)
 
 
-def _at_venues(index: VisitIndex, asked: Asked) -> _Visits:
-    """The visits at venues that share time with what is asked for."""
-    number, rows = index.at_venues(asked)
-    parts = [_of_rows(index, number, rows)]
-    if len(asked.since) and index.archive.segments:
+def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> _Visits:
+    """The visits at venues that share time with what is asked for, but for those of a person each."""
+    found = Found()
+    if len(asked.since):
+        if len(index):
+            number, rows = index.at_venues(asked)
+            other = index.column("person")[rows] != without[number]
+            _add_rows(index, found, number[other], rows[other])
         which, lineage = index.lineages.of_venues(asked.venue)
-        since, until = asked.since[which], asked.until[which]
-        for segment in index.archive.between(int(since.min()), int(until.max())):
-            number, places = segment.meeting(which, lineage, since, until)
-            if len(places):
-                visits = _of_segment(index, number, segment.visits(places))
-                shares = (visits.start < asked.until[visits.asked]) & (visits.end > asked.since[visits.asked])
-                parts.append(visits.of(shares))
-    return _together(parts)
+        questions = asked.venue[which], asked.since[which], asked.until[which], without[which], which
+        for segment in index.archive.between(int(asked.since.min()), int(asked.until.max())):
+            found.at_lineages(segment, lineage, *questions)
+    return _visits(found)
 
 
 def _whole(index: VisitIndex, found: _Visits) -> _Visits:
@@ -180,21 +181,16 @@ def _whole(index: VisitIndex, found: _Visits) -> _Visits:
     return _together([found.of(whole), stays])
 
 
-def _of_rows(index: VisitIndex, asked: Ints, rows: Ints) -> _Visits:
-    person, start, end = (index.column(name)[rows].astype(np.int64) for name in ("person", "start", "end"))
-    meets = index.column("flags")[rows] & MEETS != 0
-    return _Visits(asked, person, index.own_venue(rows), start, end, end_assumed(index.column("reason")[rows]), meets)
+def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
+    start, end, reason = (index.column(name)[rows] for name in ("start", "end", "reason"))
+    meets = index.column("flags")[rows] & MEETS
+    found.add(asked, index.column("person")[rows], index.own_venue(rows), start, end, reason, meets)
 
 
-def _of_segment(index: VisitIndex, asked: Ints, visits: Sealed) -> _Visits:
-    counted = (visits.end > visits.start) & ~visits.hidden
-    found = _Visits(
-        asked, visits.person, index.lineages.own(visits.lineage), visits.start, visits.end,
-        end_assumed(visits.reason), visits.meets,
-    )  # fmt: skip
-    return found if counted.all() else found.of(counted)
+def _visits(found: Found) -> _Visits:
+    asked, person, venue, start, end, reason, meets = found.columns()
+    return _Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
 
 
 def _together(parts: list[_Visits]) -> _Visits:
-    parts = [part for part in parts if len(part.asked)] or parts[:1]
-    return parts[0] if len(parts) == 1 else _Visits._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Visits._make(np.concatenate(column) for column in zip(*parts, strict=True))

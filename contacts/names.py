@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, ints
+from contacts.columns import Bools, Columns, Ints, ints
 
 
 class Lineages:
@@ -15,11 +15,10 @@ class Lineages:
         self.numbers: dict[str, int] = {}
         self._known: dict[tuple[str, ...], int] = {}
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
-        self._first: list[int] = []
-        self._flat: list[int] = []
-        self._parents: set[int] = set()
-        self._of_venue: dict[int, list[int]] = {}
-        self._arrays: tuple[Ints, Ints, Ints, Bools] | None = None
+        self._lineages = Columns(first="i8", size="i8", own="i8", within="?")
+        self._flat = Columns(venue="i8")
+        self._venues = Columns(lineage="i8", parent="?")
+        self._more: dict[int, list[int]] = {}
 
     def venue(self, name: str) -> int:
         """The number of a venue."""
@@ -27,6 +26,7 @@ class Lineages:
         if number is None:
             number = self.numbers[name] = len(self.venues)
             self.venues.append(name)
+            self._venues.grow(1, lineage=-1)
         return number
 
     def take(self, venue: str, ancestors: tuple[str, ...]) -> int:
@@ -40,53 +40,64 @@ class Lineages:
         key = (venue, *ancestors)
         number = self._known.get(key)
         if number is None:
-            number = self._known[key] = len(self._first)
+            number = self._known[key] = self._lineages.length
             places = [self.venue(name) for name in key]
-            self._first.append(len(self._flat))
-            self._flat.extend(places)
-            self._parents.update(places[1:])
-            self._of_venue.setdefault(places[0], []).append(number)
-            self._arrays = None
+            own = places[0]
+            within = len(places) > 1 or bool(self._venues["parent"][own])
+            self._lineages.grow(1, first=self._flat.length, size=len(places), own=own, within=within)
+            self._flat.grow(len(places), venue=places)
+            if self._venues["lineage"][own] < 0:
+                self._venues["lineage"][own] = number
+            else:
+                self._more.setdefault(own, []).append(number)
+            for parent in places[1:]:
+                if not self._venues["parent"][parent]:
+                    self._venues["parent"][parent] = True
+                    self._lineages["within"][self.of_venue(parent)] = True
         return number
 
-    def arrays(self) -> tuple[Ints, Ints, Ints, Bools]:
-        """By lineage: the first of its places in the list of places, how many, that list, and whether other venues'
-        visits count at one of its places."""
-        if self._arrays is None:
-            first, flat = ints(self._first), ints(self._flat)
-            counts = np.diff(np.append(first, len(flat)))
-            parents = np.zeros(len(self.venues) + 1, np.bool_)
-            parents[list(self._parents)] = True
-            self._arrays = first, counts, flat, parents[flat[first]] | (counts > 1)
-        return self._arrays
+    def within(self, lineage: Ints) -> Bools:
+        """Whether other venues' visits count at one of the places of lineages."""
+        found: Bools = self._lineages["within"][lineage]
+        return found
 
     def places(self, lineage: Ints) -> tuple[Ints, Ints]:
         """The venues of lineages, each with what it lies within: (index into `lineage`, venue)."""
-        first, counts, flat, _ = self.arrays()
-        size = counts[lineage]
+        size = self._lineages["size"][lineage]
         row = np.repeat(np.arange(len(lineage)), size)
         nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
-        return row, flat[first[lineage[row]] + nth]
+        return row, self._flat["venue"][self._lineages["first"][lineage[row]] + nth]
+
+    @property
+    def all_own(self) -> Ints:
+        """The venues that all lineages are of, by number."""
+        return self._lineages["own"]
 
     def own(self, lineage: Ints) -> Ints:
         """The venues that lineages are of."""
-        first, _, flat, _ = self.arrays()
-        return flat[first[lineage]]
+        return self.all_own[lineage]
 
     @property
     def count(self) -> int:
         """How many lineages there are."""
-        return len(self._first)
+        return self._lineages.length
 
     def of_venue(self, venue: int) -> list[int]:
         """The lineages that are of a venue: one, or two where people checked in before it was registered."""
-        return self._of_venue.get(venue, [])
+        first = int(self._venues["lineage"][venue])
+        return [] if first < 0 else [first, *self._more.get(venue, ())]
 
     def of_venues(self, venue: Ints) -> tuple[Ints, Ints]:
         """The lineages of venues: (index into `venue`, lineage)."""
-        found = [(place, number) for place, each in enumerate(venue.tolist()) for number in self.of_venue(each)]
-        both = ints(found).reshape(-1, 2)
-        return both[:, 0], both[:, 1]
+        first = self._venues["lineage"][venue]
+        place = np.flatnonzero(first >= 0)
+        found = place, first[place]
+        if self._more:
+            listed = venue.tolist()
+            more = [(row, number) for row, each in enumerate(listed) for number in self._more.get(each, ())]
+            rest = ints(more).reshape(-1, 2)
+            found = np.concatenate((found[0], rest[:, 0])), np.concatenate((found[1], rest[:, 1]))
+        return found
 
     def lineages(self) -> list[tuple[str, ...]]:
         """All lineages by number, to be taken up again in this order."""

@@ -57,8 +57,7 @@ def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
 def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
     """The steps that a change of visits makes in the counts of all venues it reaches."""
     rows = change.rows
-    *_, within = index.lineages.arrays()
-    with_others = within[index.column("lineage")[rows]]
+    with_others = index.lineages.within(index.column("lineage")[rows])
     with_others |= (index.column("flags")[rows] & MEETS != 0) | index.odd[index.column("person")[rows]]
     if with_others.any():  # all of a person's changes together: each must see the others as they were
         person = index.column("person")[rows]

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, ints
-from contacts.compiled import compiled
 
 MINUTE_MS: Final = 60_000
 LENGTH_MINUTES: Final = (30, 120, 480, 2000)
@@ -34,7 +33,7 @@ _MINUTES_SHIFT: Final = 33
 _START_SHIFT: Final = 44
 _CLASS_SHIFT: Final = 55
 _CLASSES: Final = len(LENGTH_MINUTES)
-_LIMITS: Final = ints(LENGTH_MINUTES)
+LIMITS: Final = ints(LENGTH_MINUTES)
 _ROW_BITS: Final = 26
 _LINEAGE_BITS: Final = 24
 _MEETS: Final = 1
@@ -96,7 +95,7 @@ class Segment:
         start, length = visits.start - midnight_ms, visits.end - visits.start
         minute = start // MINUTE_MS
         minutes = -(-(start + length) // MINUTE_MS) - minute
-        cls_of = np.searchsorted(_LIMITS, minutes)
+        cls_of = np.searchsorted(LIMITS, minutes)
         order = _order(visits.lineage, (cls_of << 11) | minute)
         head = (cls_of << _CLASS_SHIFT) | (minute << _START_SHIFT) | (minutes << _MINUTES_SHIFT)
         words = (head | (visits.person << _PERSON_SHIFT) | visits.meets)[order]
@@ -157,22 +156,6 @@ class Segment:
         kept = (self.gone[places >> 3] >> (places & 7)) & 1 == 0
         return row[kept], places[kept]
 
-    def meeting(self, asked: Ints, lineage: Ints, since: Ints, until: Ints) -> tuple[Ints, Ints]:
-        """Visits at lineages that may share time with `[since, until)` (ms): (`asked` of the question, place).
-
-        What passes is to be judged by its exact times.
-        """
-        low = np.maximum((since - self.midnight_ms) // MINUTE_MS, -1)
-        high = np.minimum(-(-(until - self.midnight_ms) // MINUTE_MS), 2047)
-        rows = np.flatnonzero((high > 0) & (lineage < len(self.begins) - 1))
-        found = np.empty((2, max(256, 64 * len(rows))), np.int64)
-        while True:
-            args = asked[rows], lineage[rows], low[rows], high[rows], _LIMITS
-            count = _meeting(self.words, self.begins, self.gone, *args, found)
-            if count <= found.shape[1]:
-                return found[0, :count], found[1, :count]
-            found = np.empty((2, count), np.int64)
-
 
 def _order(lineage: Ints, key: Ints) -> Ints:
     """The order by (lineage, key), keys below 2^13. Sorting packed words is ten times as fast as sorting indexes."""
@@ -181,50 +164,3 @@ def _order(lineage: Ints, key: Ints) -> Ints:
         words = np.sort((lineage << (13 + _ROW_BITS)) | (key << _ROW_BITS) | np.arange(count))
         return words & ((1 << _ROW_BITS) - 1)
     return np.lexsort((key, lineage))
-
-
-@compiled
-def _meeting(
-    words: Ints, begins: NDArray[np.uint32], gone: Bits, asked: Ints, lineage: Ints, low: Ints, high: Ints,
-    limits: Ints, found: Ints,
-) -> int:  # fmt: skip
-    """Fill `found` with (asked, place) of words that touch `[low, high)` in minutes; how many there are, fit or not."""
-    room = found.shape[1]
-    count = 0
-    for row in range(len(asked)):
-        first, last = np.int64(begins[lineage[row]]), np.int64(begins[lineage[row] + 1])
-        for cls in range(len(limits)):
-            if first >= last:
-                break
-            if last - first <= 24:  # so few that looking at all is quicker than searching
-                begin, end = first, last
-            else:
-                least = max(low[row] - limits[cls], 0)
-                wanted = (np.int64(cls) << 55) | (np.int64(least) << 44)
-                begin, stop = first, last
-                while begin < stop:
-                    middle = (begin + stop) >> 1
-                    if words[middle] < wanted:
-                        begin = middle + 1
-                    else:
-                        stop = middle
-                wanted = (np.int64(cls) << 55) | (np.int64(high[row]) << 44)
-                end, stop = begin, last
-                while end < stop:
-                    middle = (end + stop) >> 1
-                    if words[middle] < wanted:
-                        end = middle + 1
-                    else:
-                        stop = middle
-            for place in range(begin, end):
-                word = words[place]
-                start = (word >> 44) & 2047
-                touches = start < high[row] and start + ((word >> 33) & 2047) > low[row]
-                if touches and (gone[place >> 3] >> (place & 7)) & 1 == 0:
-                    if count < room:
-                        found[0, count] = asked[row]
-                        found[1, count] = place
-                    count += 1
-            if last - first <= 24:
-                break
-    return count
