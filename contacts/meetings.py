@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct
 from contacts.index import MEETS, VisitIndex, end_assumed
 from contacts.presence import unite
@@ -22,8 +23,8 @@ _FIRST = -(1 << 62)
 class Meetings(NamedTuple):
     """One row a pair of stays that share time. Times in ms.
 
-    `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is the
-    shared part, cut to the asked person's window and lengthened by the linger; the stays are whole, cut at the as-of.
+    `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is what
+    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of.
     """
 
     exposer: Ints
@@ -80,16 +81,16 @@ def meetings(
     since: Ints,
     until: Ints,
     as_of_ms: int | None,
-    linger_ms: int,
+    linger: Air | int,
     direction: Direction,
 ) -> Meetings:
     """All meetings of persons (numbers, each once) with others, each person's stays cut to `[since, until)` (ms).
 
-    Forward the linger lengthens the person's stay, backward the other's; `as_of_ms` cuts everything (None: no cut).
-    Rows come in no order.
+    Infectious is the interval that the air makes of a stay (`linger`: a profile's `air`, or ms): forward of what of the
+    person's is in the window, backward of the other's. `as_of_ms` cuts all stays (None: no cut). Rows come in no order.
     """
-    linger = linger_ms if direction == "forward" else 0
-    lag = linger_ms if direction == "backward" else 0
+    air, forward = air_of(linger), direction == "forward"
+    reach = 0 if forward else air.reach_ms
     own = _of_persons(index, persons, since, until).cut(as_of_ms)
     venues = len(index.lineages.venues)
     order = np.lexsort((own.start, own.asked * venues + own.venue))
@@ -98,15 +99,18 @@ def meetings(
     exposer, venue = np.divmod(stays.key, venues)
     begin, close = np.maximum(stays.start, since[exposer]), np.minimum(stays.end, until[exposer])
     some = np.flatnonzero(begin < close)
-    exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some] + linger
+    exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some]
+    if forward:
+        begin, close = air.intervals(begin, close)
     own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
 
-    found = _at_venues(index, Asked(np.arange(len(exposer)), venue, begin - lag, close), persons[exposer])
+    asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
+    found = _at_venues(index, asked, persons[exposer])
     others = _whole(index, found).cut(as_of_ms)
     stay = others.asked
-    other_end = others.end + lag if lag else others.end
-    start, end = np.maximum(others.start, begin[stay]), np.minimum(other_end, close[stay])
-    if as_of_ms is not None or lag or found is not others:
+    other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
+    start, end = np.maximum(other_start, begin[stay]), np.minimum(other_end, close[stay])
+    if as_of_ms is not None or not air.plain or found is not others:
         shares = np.flatnonzero(start < end)
         others, start, end, stay = others.of(shares), start[shares], end[shares], stay[shares]
     return Meetings(

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.columns import Bools, Columns, Ints, ints
 from contacts.days import midnight_ms, midnights
@@ -269,16 +270,17 @@ class Places:
         window_start_ms: int,
         window_end_ms: int,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> list[tuple[str, SharedStay]]:
         """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
 
-        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
-        stays whole, cut at `as_of_ms` only.
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. `linger` says how long the
+        air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+        query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
+        return shared_stays(self._index, person, query)
 
     def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.

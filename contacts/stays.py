@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import ints
 from contacts.index import VisitIndex
 from contacts.meetings import meetings
@@ -15,12 +16,12 @@ _MINUTE_MS = 60_000
 
 
 class Query(NamedTuple):
-    """What is asked: the case's window, the cut (None: no cut), and the linger (ms) and whose end it moves."""
+    """What is asked: the case's window, the cut (None: no cut), after whose stays the air stays infectious."""
 
     window_start_ms: int
     window_end_ms: int
     as_of_ms: int | None
-    linger_ms: int
+    air: Air
     direction: Direction
 
 
@@ -29,8 +30,8 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
     case = index.people.number(person)
     if case < 0:
         return []
-    since, until, as_of_ms, linger_ms, direction = query
-    met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, linger_ms, direction)
+    since, until, as_of_ms, air, direction = query
+    met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
     names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
     shared = [
         (
