@@ -34,7 +34,7 @@ def plan_unions(source: Ints, target: Ints, at_ms: Ints, people: int, strict: bo
     new[1:] = (source[1:] != source[:-1]) | (target[1:] != target[:-1]) | (at_ms[1:] != at_ms[:-1])
     source, target, at_ms = source[new], target[new], at_ms[new]
 
-    begins = np.flatnonzero(np.append(True, at_ms[1:] != at_ms[:-1])) if len(at_ms) else np.zeros(0, np.int64)
+    begins = np.flatnonzero(np.diff(at_ms, prepend=at_ms[:1] - 1))
     borders = np.append(begins, len(at_ms))
     moment = np.repeat(np.arange(len(begins)), np.diff(borders))
     on_a_way = among(moment * people + source, distinct(moment * people + target))
@@ -45,8 +45,9 @@ def plan_unions(source: Ints, target: Ints, at_ms: Ints, people: int, strict: bo
     for first, last in zip(borders[linked].tolist(), borders[linked + 1].tolist(), strict=True):
         _add(plan, source[done:first].tolist(), target[done:first].tolist())
         pairs = source[first:last].tolist(), target[first:last].tolist()
-        rows = max(rows, _apart(plan, *pairs)) if strict else rows
-        if not strict:
+        if strict:
+            rows = max(rows, _apart(plan, *pairs))
+        else:
             _together(plan, *pairs)
         done = last
     _add(plan, source[done:].tolist(), target[done:].tolist())
@@ -113,10 +114,14 @@ def _components(follows: dict[int, list[int]]) -> Iterator[list[int]]:
 
 
 def unite(sets: NDArray[np.uint64], plan: Plan) -> None:
-    """Carry out the plan on rows of bits, in place."""
+    """Carry out the plan on rows of bits, in place. Of many people most sets are empty in a block, and passed over."""
     rows = list(sets)
+    filled: list[bool] = (sets != 0).any(axis=1).tolist()
     for into, taken in zip(plan.into, plan.taken, strict=True):
-        if into < plan.people:
+        if into >= plan.people:
+            filled[into] = filled[taken]
+            if filled[taken]:
+                rows[into][:] = rows[taken]
+        elif filled[taken]:
             np.bitwise_or(rows[into], rows[taken], out=rows[into])
-        else:
-            rows[into][:] = rows[taken]
+            filled[into] = True

@@ -1,4 +1,4 @@
-"""Times in files: RFC 3339 with an offset, or integer milliseconds since the epoch."""
+"""Times in files: RFC 3339 with an offset, or integer milliseconds since the epoch; and plain dates, days of a zone."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import click
 
 from contacts.dated import DatedContacts
@@ -88,6 +86,6 @@ def _read(path: str) -> list[ContactRow]:
     return rows
 
 
-def _contacts(rows: Iterable[ContactRow], undirected: bool) -> DatedContacts:
+def _contacts(rows: list[ContactRow], undirected: bool) -> DatedContacts:
     source, target, at_ms, _ = zip(*rows, strict=True) if rows else ((), (), (), ())
     return DatedContacts.of(source, target, at_ms, both_ways=undirected)
