@@ -44,6 +44,9 @@ bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a s
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
+bench-reach: .venv/ready ## Measure reach over a dated contact list
+	@$(BIN)/python -m bench.reach
+
 COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: ## Pin every dependency anew, with hashes
@@ -54,4 +57,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace bench-reach lock clean
