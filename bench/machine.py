@@ -30,8 +30,8 @@ class NotQuiet(RuntimeError):
     """Processes did not become idle in time."""
 
 
-def describe(broker: str = "none") -> dict[str, str]:
-    """The machine, the broker and the versions, for people."""
+def describe(broker: str | None = None) -> dict[str, str]:
+    """The machine, the broker where there is one, and the versions, for people."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -40,7 +40,7 @@ def describe(broker: str = "none") -> dict[str, str]:
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "broker": broker,
+        **({"broker": broker} if broker else {}),
         **{name: version(name) for name in _PACKAGES},
     }
 

@@ -129,7 +129,7 @@ def measure(task: Task) -> Measured:
 
 def _time(peer: Peer, persons: Sequence[int], seconds: float, found: Measured) -> None:
     """Ask everything in rounds, until there are enough or the time is up."""
-    gc.freeze()
+    gc.freeze()  # what was loaded is not looked through again while others are timed
     rounds: list[list[float]] = []
     deadline = time.monotonic() + seconds
     while len(rounds) < _ROUNDS and (not rounds or time.monotonic() < deadline):
@@ -170,16 +170,25 @@ def digest(answer: Contacts) -> str:
 def differing(found: Sequence[Measured]) -> list[str]:
     """Sentences about answers that are not the same; empty when all is well.
 
-    A peer that holds a part of the visits is held against the reference over that part.
+    Peers are held against the reference, or the first where it was not measured; one that holds a part of the visits
+    against the reference over that part.
     """
     said = []
     whole = [each for each in found if each.answers and each.wanted is None]
+    whole.sort(key=lambda each: each.name != _REFERENCE.name)
     for each in found:
-        wanted = each.wanted if each.wanted is not None else whole[0].answers if whole else each.answers
+        if not each.answers:
+            continue
+        wanted, whose = (whole[0].answers, whole[0].name) if each.wanted is None else (each.wanted, _REFERENCE.name)
         wrong = sum(mine != theirs for mine, theirs in zip(each.answers, wanted, strict=True))
-        if each.answers and wrong:
-            said.append(f"{each.name} gives another answer to {wrong} of {len(wanted)} questions.")
+        if wrong:
+            said.append(f"{each.name} answers {wrong} of {len(wanted)} questions otherwise than {whose}.")
     return said
+
+
+def _told(found: Measured) -> dict[str, Any]:
+    """A peer's figures, without its answers."""
+    return {name: value for name, value in msgspec.to_builtins(found).items() if name not in ("answers", "wanted")}
 
 
 def in_a_child(task: Task) -> Measured:
@@ -238,10 +247,11 @@ def main() -> int:
         progress.print(f"{PEERS[peer].name}: {PEERS[peer].form}", highlight=False)
         task = Task(peer, given.visits, given.questions, given.seed, given.threads, given.seconds)
         found.append(in_a_child(task))
-    machine = describe()
+    machine, said = describe(), differing(found)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     what = f"the contacts of a case ({PROFILE}, 14 days): ms from asking to the answer in memory"
-    data = {"what": what, "machine": machine, "visits": given.visits, "questions": given.questions, "peers": found}
+    data = {"what": what, "machine": machine, "visits": given.visits, "questions": given.questions}
+    data |= {"all_equal": not said, "peers": [_told(each) for each in found]}
     given.output.write_bytes(msgspec.json.format(msgspec.json.encode(data)) + b"\n")
     console.print(table(found))
     for each in found:
@@ -251,7 +261,6 @@ def main() -> int:
     if sizes:
         console.print(f"{given.visits:,} visits; contacts in an answer: {sizes}", highlight=False)
     console.print(", ".join(f"{key} {value}" for key, value in machine.items()), style="dim", highlight=False)
-    said = differing(found)
     for sentence in said:
         progress.print(sentence, style="red")
     return 1 if said else 0

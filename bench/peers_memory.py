@@ -100,6 +100,10 @@ class Polars(Peer):
         """Two scans and a join."""
         return self._joined(self._frame.lazy().filter(self._polars.col("person") == person), person)
 
+    def notes(self) -> dict[str, Any]:
+        """The version."""
+        return {"version": self._polars.__version__, "threads": self._polars.thread_pool_size()}
+
     def _joined(self, stays: Any, person: int) -> Contacts:
         pl, (opens, closes) = self._polars, self.window
         own = stays.select(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from bench import peers_memory
 from bench.machine import bench_folder
-from bench.peer import Contacts, Peer, most_shared
+from bench.peer import Contacts, Peer, PeerMissing, most_shared
 from bench.peers import PEERS, Measured, Task, differing, digest, in_a_child, table
 from bench.population import Population, Visits
 from tests import oracle
@@ -119,6 +120,13 @@ def test_a_graph_that_does_not_fit_holds_some_venues_whole(
     assert answers == wanted(set(peer.venues().tolist()))
 
 
+def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, package in NEEDS.items():
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(PeerMissing, match=f"{package} is not installed: pip install {package}"):
+            PEERS[name]((0, 1), Path()).load([])
+
+
 def test_minutes_and_the_most_of_several_stays() -> None:
     found = most_shared(np.array([7, 3, 7], np.uint32), np.array([20 * MINUTE, 15 * MINUTE, 90_000 * 11]))
     assert found.minutes() == {3: 15.0, 7: 20.0}
@@ -131,13 +139,14 @@ def test_answers_that_differ_are_told() -> None:
     def measured(name: str, answers: list[str], wanted: list[str] | None = None) -> Measured:
         return Measured(name, "", answers=answers, wanted=wanted)
 
-    right = measured("right", ["a", "b"])
+    numpy = measured("numpy", ["a", "b"])
+    absent = Measured("absent", "", missing="absent is not installed")
     part = measured("part", ["x", "b"], ["x", "b"])
-    assert differing([right, right, part]) == []
-    assert differing([right, measured("wrong", ["a", "c"])]) == ["wrong gives another answer to 1 of 2 questions."]
-    assert differing([right, measured("part", ["x", "c"], ["x", "b"])]) == [
-        "part gives another answer to 1 of 2 questions."
-    ]
+    assert differing([measured("right", ["a", "b"]), numpy, absent, part]) == []
+    assert differing([absent, part]) == []
+    said = ["wrong answers 1 of 2 questions otherwise than numpy."]
+    assert differing([measured("wrong", ["a", "c"]), numpy]) == said
+    assert differing([numpy, measured("wrong", ["x", "c"], ["x", "b"])]) == said
 
 
 def test_a_peer_is_measured_in_a_process_of_its_own() -> None:

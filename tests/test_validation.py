@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from bench import validation
+from bench.museum import convert
 from bench.validation import Validation, markdown, validate, write_page
 from gateway.files import FileError
 
@@ -105,6 +106,31 @@ def test_the_command_writes_page_and_json(
 def test_a_page_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be read"):
         write_page(tmp_path / "nowhere.md", "text")
+
+
+def test_lists_of_contacts_become_scans_and_faces(tmp_path: Path) -> None:
+    """Two days, a line that is there twice, a packed list, and what the validation makes of them."""
+    (tmp_path / "one.txt").write_text("1240913020\t7\t12\n1240913040 12 7\n1240913040 12 7\n1240914220 7 30\n", "ascii")
+    (tmp_path / "two.txt.gz").write_bytes(gzip.compress(b"1241000020 41 40\n"))
+    lists = [str(tmp_path / "one.txt"), str(tmp_path / "two.txt.gz")]
+    assert convert(lists, tmp_path) == (5, 3)
+    with gzip.open(tmp_path / "museum_scans.csv.gz", "rt", encoding="utf-8") as file:
+        scans = [(row["person"], row["kind"], row["at"]) for row in csv.DictReader(file)]
+    assert scans[:5] == [
+        ("visitor-12", "in", "2009-04-28T10:03:20.000Z"),
+        ("visitor-7", "in", "2009-04-28T10:03:20.000Z"),
+        ("visitor-12", "out", "2009-04-28T10:04:00.000Z"),
+        ("visitor-30", "in", "2009-04-28T10:23:20.000Z"),
+        ("visitor-30", "out", "2009-04-28T10:23:40.000Z"),
+    ]
+    found = validate(str(tmp_path / "museum_scans.csv.gz"), str(tmp_path / "museum_faces.csv.gz"))
+    assert (found.visitors, found.sharing_pairs, found.face_to_face_pairs, found.outside) == (5, 3, 3, 0)
+    assert found.proximity == 1.0
+    with pytest.raises(FileError, match="visitor-12, as an earlier one"):
+        convert([lists[0], lists[0]], tmp_path)
+    (tmp_path / "one.txt").write_text("1240913020 7\n", "ascii")
+    with pytest.raises(FileError, match="line 1"):
+        convert(lists, tmp_path)
 
 
 def by_hand(folder: Path) -> tuple[dict[frozenset[str], int], dict[frozenset[str], int]]:
