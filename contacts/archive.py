@@ -112,21 +112,25 @@ class Archive:
         """The segments that may hold visits which touch `[since_ms, until_ms]`. Raises Damaged."""
         for segment in self.segments:
             if segment.midnight_ms <= until_ms and segment.until_ms >= since_ms:
-                self._check(segment)
+                self.check(segment)
                 yield segment
 
     def all(self) -> Iterator[Segment]:
         """All segments. Raises Damaged."""
         return self.between(-(1 << 62), 1 << 62)
 
-    def check_one(self) -> bool:
-        """Check one segment that nobody has looked at yet; whether there was one. Raises Damaged."""
-        segment = next((each for each in self.segments if not each.checked), None)
-        if segment is not None:
-            self._check(segment)
-        return segment is not None
+    @property
+    def unchecked(self) -> Segment | None:
+        """A segment that nobody has looked at yet, if there is one."""
+        return next((each for each in self.segments if not each.checked), None)
 
-    def _check(self, segment: Segment) -> None:
+    @property
+    def erased(self) -> Segment | None:
+        """A segment that still holds erased visits, if there is one."""
+        return next((each for each in self.segments if each.erased), None)
+
+    def check(self, segment: Segment) -> None:
+        """See that a segment is what was written; any thread may. Raises Damaged."""
         if not segment.checked:
             self.shelf.check(segment.file)
             segment.checked = True
@@ -139,10 +143,6 @@ class Archive:
         if newer is not None:
             self.segments.append(newer)
             self.segments.sort(key=lambda each: each.midnight_ms)
-
-    def erased(self) -> Segment | None:
-        """A segment that still holds erased visits, if there is one."""
-        return next((each for each in self.segments if each.erased), None)
 
     def take_touching(self, persons: Ints, low: Ints, high: Ints) -> Sealed | None:
         """Take out the visits of persons (sorted) that touch their `[low, high]` (ms), one span for each."""

@@ -182,9 +182,10 @@ class VisitIndex:
     def settled(self) -> None:
         """Take up what the settling has built."""
         settling, self._settling = self._settling, None
-        for day in settling.made if settling is not None else ():
-            self._settled(day)
-        self._may_drop = True
+        if settling is not None:
+            for day in settling.made:
+                self._settled(day)
+            self._may_drop = True
 
     def _settled(self, day: Day) -> None:
         rows, flags = day.rows, self._rows["flags"][day.rows]
@@ -246,13 +247,22 @@ class VisitIndex:
             births.forget(int(open_births[0]) if len(open_births) else births.columns.length)
         self._may_drop = True
 
+    def _move(self, rows: Ints) -> None:
+        """Give living rows new numbers."""
+        if len(rows):
+            names = ("person", "lineage", "start", "end", "reason", "flags")
+            self.add(*(self._rows[name][rows].astype(np.int64) for name in names))
+            self._rows["flags"][rows] |= SETTLED
+
     def tidy(self) -> None:
-        """Let go of the oldest rows where none of them lives; not while a settling has them in hand."""
+        """Let go of the oldest rows where hardly any lives; not while a settling has them in hand."""
         if not self._may_drop or self._settling is not None:
             return
         self._may_drop = False
-        count = self._runs.droppable(self._rows["flags"] & (GONE | SETTLED) != 0)
+        gone = self._rows["flags"] & (GONE | SETTLED) != 0
+        count = self._runs.droppable(gone)
         if count:
+            self._move(np.flatnonzero(~gone[:count]))
             self._runs.drop(count)
             self._rows.drop(count)
             _lower(self._head, count)

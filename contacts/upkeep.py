@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from contacts.columns import ints
 from contacts.days import midnight_ms, midnights
 from contacts.index import VisitIndex
-from contacts.settling import Settling
 
 
 @cache
@@ -27,41 +27,42 @@ class Upkeep:
     def __init__(self, index: VisitIndex, zone: ZoneInfo) -> None:
         self._index, self._zone = index, zone
         self._settled_ms = -(1 << 62)
-        self._building: Future[None] | None = None
+        self._going_on: Future[None] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether files are being written by another thread."""
-        return self._building is not None
+        """Whether another thread has something in hand."""
+        return self._going_on is not None
 
     def go_on(self, now_ms: int, worker: Executor | None) -> None:
-        """Settle the days long over at a time; else write a file anew that holds erased visits, and check another.
+        """Settle the days long over at a time; else write a file anew that holds erased visits; else check another.
 
-        With a worker files are written there, and taken up by the first call after that. Raises OSError or Damaged.
+        A worker does what takes long; the first call after it is ready takes it up. Raises OSError or Damaged.
         """
-        if self._building is not None:
-            if self._building.done():
-                building, self._building = self._building, None
-                building.result()
-                self._index.settled()
-            return
-        self._index.tidy()
-        settling = self._next(now_ms)
-        if settling is None:
-            self._index.archive.check_one()
-        elif worker is not None:
-            self._building = worker.submit(settling.build)
+        if self._going_on is None:
+            self._index.tidy()
+            task = self._next(now_ms)
+            if task is None:
+                return
+            if worker is not None:
+                self._going_on = worker.submit(task)
+                return
+            task()
+        elif self._going_on.done():
+            done, self._going_on = self._going_on, None
+            done.result()
         else:
-            settling.build()
-            self._index.settled()
+            return
+        self._index.settled()
 
-    def _next(self, now_ms: int) -> Settling | None:
-        midnight = midnight_ms(now_ms - settle_after_ms(), self._zone)
+    def _next(self, now_ms: int) -> Callable[[], None] | None:
+        midnight, archive = midnight_ms(now_ms - settle_after_ms(), self._zone), self._index.archive
         if midnight > self._settled_ms:
             first_ms, self._settled_ms = self._index.first_ms, midnight
             if first_ms is not None and first_ms < midnight:
-                return self._index.settling(midnights(first_ms, midnight, self._zone))
-        erased = self._index.archive.erased()
-        if erased is not None:
-            return self._index.settling(ints([erased.midnight_ms, erased.midnight_ms + 1]), living=False)
+                return self._index.settling(midnights(first_ms, midnight, self._zone)).build
+        if (erased := archive.erased) is not None:
+            return self._index.settling(ints([erased.midnight_ms, erased.midnight_ms + 1]), living=False).build
+        if (unchecked := archive.unchecked) is not None:
+            return partial(archive.check, unchecked)
         return None
