@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -75,6 +76,7 @@ class OccupancyKeeper:
         self._home = home
         self._states = states
         self._unused = False
+        self._builder = ThreadPoolExecutor(1, "settling")
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -169,7 +171,7 @@ class OccupancyKeeper:
             told.waiting.clear()
             self._tell_windows(partition, places, told, position, places.windows())
             self._unused |= places.expire()
-            places.settle()
+            places.settle(self._builder)
             self._forget()
         else:
             ready = [
