@@ -12,7 +12,7 @@ from contacts.archive import Shelf
 from contacts.columns import Ints
 from contacts.index import VisitIndex
 from contacts.people import Directory
-from contacts.segments import Sealed
+from contacts.segments import Sealed, Segment
 from schemas.blocks import CHECKED_OUT
 from streams.settings import DAY_MS
 
@@ -54,7 +54,12 @@ class Holding:
             none = np.zeros(len(start), np.bool_)
             reason = np.full(len(start), CHECKED_OUT)
             sealed = Sealed(person, venue[mine] // self._count, start, end, reason, none, none)
-            index.archive.add(self.start_ms + day * DAY_MS, sealed, index.lineages.count)
+            midnight_ms = self.start_ms + day * DAY_MS
+            made, _ = Segment.build(midnight_ms, sealed, index.lineages.count)
+            file, arrays = index.archive.shelf.put(made.arrays())
+            segment = Segment.of_arrays(midnight_ms, made.until_ms, arrays, made.gone)
+            segment.file, segment.checked = file, True
+            index.archive.replace([], segment)
             index.longest_ms = LONGEST_MS
 
     @property
