@@ -31,8 +31,8 @@ def names_of(count: int, seed: int) -> Iterable[list[str]]:
 class Holding:
     """The partitions of a population's visits, by venue. They share a directory of persons."""
 
-    def __init__(self, venues: int, start_ms: int, shelves: list[Shelf]) -> None:
-        self.people = Directory()
+    def __init__(self, venues: int, start_ms: int, shelves: list[Shelf], people: Directory | None = None) -> None:
+        self.people = people if people is not None else Directory()
         self.start_ms = start_ms
         self._count = len(shelves)
         self.partitions = [VisitIndex(1, self.people, shelf) for shelf in shelves]

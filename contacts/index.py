@@ -33,8 +33,6 @@ _FIRST: Final = -(1 << 62)
 
 
 class _Small(msgspec.Struct):
-    venues: list[str]
-    lineages: list[tuple[str, ...]]
     longest_ms: int
 
 
@@ -294,9 +292,9 @@ class VisitIndex:
 
     def dump(self) -> dict[str, bytes | None]:
         """The state, as named parts, but for the directory; None stands for a file on the shelf."""
-        small = _Small(self.lineages.venues, self.lineages.lineages(), self.longest_ms)
         parts: dict[str, bytes | None] = {
-            "index": msgspec.msgpack.encode(small),
+            "index": msgspec.msgpack.encode(_Small(self.longest_ms)),
+            **self.lineages.dump(),
             **self._rows.dump("rows."),
             **self.archive.dump(self.archive.shelf.last if self._settling is None else self._last),
         }
@@ -307,12 +305,8 @@ class VisitIndex:
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state."""
-        small = msgspec.msgpack.decode(parts["index"], type=_Small)
-        self.longest_ms = small.longest_ms
-        for venue in small.venues:
-            self.lineages.venue(venue)
-        for venue, *ancestors in small.lineages:
-            self.lineages.take(venue, tuple(ancestors))
+        self.longest_ms = msgspec.msgpack.decode(parts["index"], type=_Small).longest_ms
+        self.lineages.load(parts)
         self._rows.load("rows.", parts)
         self.archive.load(parts)
         self._make_room()
