@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from typing import Protocol
 
 from contacts.profiles import Profile
 from schemas.messages import Contact, SharedStay
@@ -20,6 +21,15 @@ Shared = tuple[str, SharedStay]
 
 Category = Callable[[str, int], str]
 """The category of a venue at a time (ms)."""
+
+
+class Span(Protocol):
+    """A time that two people shared."""
+
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
 
 
 def may_count(shared: Iterable[Shared], profile: Profile, category: Category) -> list[Shared]:
@@ -49,7 +59,7 @@ def contacts_of(shared: Iterable[Shared], profile: Profile, case_person: str) ->
     return contacts
 
 
-def most_in_a_day(evidence: Iterable[SharedStay]) -> int:
+def most_in_a_day(evidence: Iterable[Span]) -> int:
     """The most shared time (ms, over all venues, counted once) in any 24 hours.
 
     The time shared within a sliding day rises and falls in straight lines that bend only where a piece of shared time
@@ -63,7 +73,7 @@ def most_in_a_day(evidence: Iterable[SharedStay]) -> int:
     )
 
 
-def _union(evidence: Iterable[SharedStay]) -> list[tuple[int, int]]:
+def _union(evidence: Iterable[Span]) -> list[tuple[int, int]]:
     pieces: list[tuple[int, int]] = []
     for start, end in sorted((stay.start_ms, stay.end_ms) for stay in evidence):
         if pieces and start <= pieces[-1][1]:

@@ -7,7 +7,7 @@ it has been given, whatever their order between sources, and however often they 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -18,8 +18,10 @@ import msgspec
 import numpy as np
 
 from contacts.columns import Columns, Ints, ints
+from contacts.exposures import Named, named
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
+from contacts.meetings import meetings
 from contacts.occupancy import Inside
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
@@ -238,6 +240,23 @@ class Places:
         """
         self._settle()
         return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+
+    def meetings(
+        self,
+        persons: Sequence[str],
+        since: Ints,
+        until: Ints,
+        as_of_ms: int | None,
+        linger_ms: int = 0,
+        direction: Direction = "forward",
+    ) -> Named:
+        """All meetings of many persons, each within a window `[since, until)` of their own (ms)."""
+        self._settle()
+        numbers = ints([self._index.people.numbers.get(person, -1) for person in persons])
+        known = np.flatnonzero(numbers >= 0)
+        met = meetings(self._index, numbers[known], since[known], until[known], as_of_ms, linger_ms, direction)
+        names, venues = self._index.people.names, self._index.lineages.venues
+        return named(met._replace(exposer=known[met.exposer]), names, venues, self.category, self._dated_venues)
 
     def expire(self) -> None:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
