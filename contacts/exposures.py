@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, distinct, ints
-from contacts.matching import DAY_MS, most_in_a_day
+from contacts.columns import Bools, Ints, ints
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
+from contacts.rules.clea import risk_of_slot
+from contacts.spans import DAY_MS, most_in_a_day
+from schemas.messages import Direction
 
 _MINUTE_MS = 60_000
 
@@ -81,23 +84,19 @@ def _numbers(names: list[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-class _Span(NamedTuple):
-    start_ms: int
-    end_ms: int
-
-
-def may_expose(found: Found, profile: Profile) -> Found:
+def may_expose(found: Found, profile: Profile, direction: Direction) -> Found:
     """What of one partition's meetings can count: with a minimum in one stay those that reach it, else all."""
-    return found.of(_long_enough(found, profile)) if profile.contact.per == "stay" else found
+    return found.of(_long_enough(found, profile, direction)) if profile.contact.per == "stay" else found
 
 
-def exposing(found: Found, profile: Profile) -> Found:
+def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
     """The meetings that count: in one stay those that reach the minimum, over 24 hours all of the pairs that do.
 
-    All meetings of a pair must be there: a sum over 24 hours goes over all venues.
+    All meetings of a pair must be there: a sum over 24 hours goes over all venues. A score by a case's dates plays no
+    part: of those exposed nobody knows the dates.
     """
     if profile.contact.per == "stay":
-        return found.of(_long_enough(found, profile))
+        return found.of(_long_enough(found, profile, direction))
     met = found.met
     if not len(met.start):
         return found
@@ -110,25 +109,26 @@ def exposing(found: Found, profile: Profile) -> Found:
     reach = np.fromiter((profile.enough(ms / _MINUTE_MS, "") for ms in total.tolist()), np.bool_, len(total))
     for pair in np.flatnonzero(reach & (last - first > 1)).tolist():
         rows = slice(first[pair], last[pair])
-        spans = [_Span(*span) for span in zip(start[rows].tolist(), end[rows].tolist(), strict=True)]
+        spans = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
         reach[pair] = profile.enough(most_in_a_day(spans) / _MINUTE_MS, "")
     return found.of(np.sort(order[reach[np.cumsum(begins) - 1]]))
 
 
-def _long_enough(found: Found, profile: Profile) -> Bools:
+def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:
     """Whether each meeting reaches the minimum of one stay: a longer one does where a shorter one does."""
-    shared = found.met.end - found.met.start
-    enough = np.zeros(len(shared), np.bool_)
+    start, end = found.met.start, found.met.end
+    if profile.contact.whole_minutes:
+        pairs = zip(start.tolist(), end.tolist(), strict=True)
+        minutes = np.fromiter((profile.minutes(*pair) for pair in pairs), np.float64, len(start))
+    else:
+        minutes = (end - start) / _MINUTE_MS
+    enough = np.zeros(len(minutes), np.bool_)
     for code, name in enumerate(found.categories):
+        if profile.slots and risk_of_slot(profile.slot_rule(name), direction, cases=1) is None:
+            continue
         here = found.category == code
-        lengths = distinct(shared[here])
-        low, high = 0, len(lengths)
-        while low < high:
-            middle = (low + high) // 2
-            if profile.enough(int(lengths[middle]) / _MINUTE_MS, name):
-                high = middle
-            else:
-                low = middle + 1
-        if low < len(lengths):
-            enough |= here & (shared >= lengths[low])
+        lengths = np.unique(minutes[here])
+        place = bisect_left(lengths, True, key=lambda length: profile.enough(float(length), name))
+        if place < len(lengths):
+            enough |= here & (minutes >= lengths[place])
     return enough

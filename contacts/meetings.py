@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import Bools, Ints, among, distinct
 from contacts.index import MEETS, VisitIndex, end_assumed
 from contacts.presence import unite
@@ -21,7 +22,7 @@ class Meetings(NamedTuple):
     """One row a pair of stays that share time. Times in ms.
 
     `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is the
-    shared part, cut to the asked person's window and lengthened by the linger; the stays are whole, cut at the as-of.
+    shared part, cut to the asked person's window, with the linger; the stays are whole, cut at the as-of.
     """
 
     exposer: Ints
@@ -68,27 +69,29 @@ def meetings(
     since: Ints,
     until: Ints,
     as_of_ms: int | None,
-    linger_ms: int,
+    linger: Air | int,
     direction: Direction,
 ) -> Meetings:
     """All meetings of persons (numbers, each once) with others, each person's stays cut to `[since, until)` (ms).
 
-    Forward the linger lengthens the person's stay, backward the other's; `as_of_ms` cuts everything (None: no cut).
-    Rows come in no order.
+    `linger` says how long the air stays infectious (a profile's `air`, or ms): forward after the person's stay,
+    backward after the other's. `as_of_ms` cuts everything (None: no cut). Rows come in no order.
     """
-    linger = linger_ms if direction == "forward" else 0
-    lag = linger_ms if direction == "backward" else 0
+    air, forward = Air(linger) if isinstance(linger, int) else linger, direction == "forward"
+    reach = 0 if forward else air.reach_ms
     parts = []
     for place, (person, first, last) in enumerate(zip(persons.tolist(), since.tolist(), until.tolist(), strict=True)):
         rows = index.of_person(person)
         rows = rows[index.live(rows)]
         for venue, start, end, assumed in _united(index, rows, index.own_venue(rows), as_of_ms).listed():
             begin, close = max(start, first), min(end, last)
-            if begin >= close:
+            interval = (begin, close) if not forward else air.interval(begin, close)
+            if begin >= close or interval is None:
                 continue
-            close += linger
-            others = _others(index, person, venue, begin - lag, close, as_of_ms)
-            shared_start, shared_end = np.maximum(others.start, begin), np.minimum(others.end + lag, close)
+            begin, close = interval
+            others = _others(index, person, venue, begin - reach, close + reach, as_of_ms)
+            shared_start, shared_end = (others.start, others.end) if forward else air.intervals(*others[1:3])
+            shared_start, shared_end = np.maximum(shared_start, begin), np.minimum(shared_end, close)
             kept = shared_start < shared_end
             same = np.ones(int(np.count_nonzero(kept)), np.int64)
             parts.append(

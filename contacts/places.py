@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import Columns, Ints, ints
 from contacts.exposures import Named, named
 from contacts.incoming import NEVER, Incoming, Source
@@ -230,16 +231,17 @@ class Places:
         window_start_ms: int,
         window_end_ms: int,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> list[tuple[str, SharedStay]]:
         """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
 
-        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
-        stays whole, cut at `as_of_ms` only.
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. `linger` says how long the
+        air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+        air = Air(linger) if isinstance(linger, int) else linger
+        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, air, direction))
 
     def meetings(
         self,
@@ -247,14 +249,14 @@ class Places:
         since: Ints,
         until: Ints,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> Named:
         """All meetings of many persons, each within a window `[since, until)` of their own (ms)."""
         self._settle()
         numbers = ints([self._index.people.numbers.get(person, -1) for person in persons])
         known = np.flatnonzero(numbers >= 0)
-        met = meetings(self._index, numbers[known], since[known], until[known], as_of_ms, linger_ms, direction)
+        met = meetings(self._index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
         names, venues = self._index.people.names, self._index.lineages.venues
         return named(met._replace(exposer=known[met.exposer]), names, venues, self.category, self._dated_venues)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tomllib
 from datetime import date
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from contacts.categories import rule_for
 from contacts.columns import Ints
-from contacts.registry import category_key
 
 Floats = NDArray[np.float64]
 
@@ -81,8 +80,8 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return round(self.latent_days * DAY_MS)
 
     def near(self, category: str) -> float:
-        """The share of shared time that is face to face at a venue of this category."""
-        return _near(tuple(self.proximity.items()), category_key(category))
+        """The share of shared time that is face to face at a venue of this category; 0 where none is given."""
+        return rule_for(self.proximity, category) or 0.0
 
     def exposure(self, shared_ms: Ints, near: Floats, since_infectious_ms: Ints) -> Floats:
         """The risk of shared stays (n,): `1 - exp(-rate x hours x proximity x infectiousness of the day)`.
@@ -93,12 +92,6 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         day = np.clip(since_infectious_ms // DAY_MS, 0, len(by_day) - 1)
         found: Floats = -np.expm1(-self.rate_per_hour * (shared_ms / HOUR_MS) * near * by_day[day])
         return found
-
-
-@cache
-def _near(proximity: tuple[tuple[str, float], ...], category: str) -> float:
-    fitting = [(len(name.replace("*", "")), name, near) for name, near in proximity if fnmatchcase(category, name)]
-    return max(fitting)[2] if fitting else 0.0
 
 
 def combined(logs: Floats) -> Floats:

@@ -140,7 +140,7 @@ class Spread:
     def take(self, found: Found) -> None:
         """What was found of those asked about (`exposer` indexes them): one level further."""
         found = found.of(found.met.other != self._people[0])
-        found = exposing(found, self._terms.profile)
+        found = exposing(found, self._terms.profile, self._terms.direction)
         again = among(self.met.exposer, self._pending)
         met = found.met._replace(
             exposer=self._pending[found.met.exposer],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from contacts.air import Air
 from contacts.columns import ints
 from contacts.index import VisitIndex
 from contacts.meetings import meetings
@@ -13,12 +14,12 @@ _MINUTE_MS = 60_000
 
 
 class Query(NamedTuple):
-    """What is asked: the case's window, the cut (None: no cut), and the linger (ms) and whose end it moves."""
+    """What is asked: the case's window, the cut (None: no cut), after whose stays the air stays infectious."""
 
     window_start_ms: int
     window_end_ms: int
     as_of_ms: int | None
-    linger_ms: int
+    air: Air
     direction: Direction
 
 
@@ -33,7 +34,7 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
         ints([query.window_start_ms]),
         ints([query.window_end_ms]),
         query.as_of_ms,
-        query.linger_ms,
+        query.air,
         query.direction,
     )
     names, venues = index.people.names, index.lineages.venues

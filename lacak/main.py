@@ -37,6 +37,10 @@ _COMMANDS = {
         "visits": ("lacak.offline:visits", "Derive visits from a file of scans."),
         "windows": ("lacak.offline:windows", "Count 10-minute windows from a file of scans."),
         "contacts": ("lacak.offline:contacts", "Find a person's contacts in a file of visits."),
+        "profiles": (
+            "lacak.profile_commands:profiles",
+            "List, show and check the numbers that make somebody a contact.",
+        ),
     },
     "Operate": {
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),

@@ -18,7 +18,7 @@ from lacak.dates import Date
 from lacak.progress import Rejected, reading
 from lacak.settings import load_settings
 from schemas.blocks import REASONS, WINDOW_COLUMNS
-from schemas.messages import Contact, Scan
+from schemas.messages import Contact, Direction, Scan
 from streams.settings import Settings
 
 _OUTPUT = click.option(
@@ -106,7 +106,7 @@ def contacts(
     """Find a person's contacts in a file of VISITS, such as `lacak visits` writes.
 
     Rows are shared stays (person, venue, start, end, minutes, rule), or with --summary people (person, minutes, first,
-    last, venues, rule).
+    last, venues, rule). A profile that scores adds score and level; one that goes by category needs --venues.
     """
     settings = load_settings(need_servers=False)
     if onset is None and specimen is None:
@@ -128,19 +128,24 @@ def contacts(
     window = (profile.infectious_window if direction == "forward" else profile.exposure_window)(
         onset, specimen, isolated, settings.zone_info
     )
-    shared = _places(rows, settings).shared_stays(
-        person, *window, as_of_ms, profile.linger_ms, "forward" if direction == "forward" else "backward"
-    )
-    found = contacts_of(may_count(shared, profile, registry.category), profile, person)
+    way: Direction = "forward" if direction == "forward" else "backward"
+    shared = _places(rows, settings).shared_stays(person, *window, as_of_ms, profile.air, way)
+    course = profile.course(onset, specimen, settings.zone_info) if way == "forward" else None
+    found = contacts_of(may_count(shared, profile, registry.category, way), profile, person, course)
+    scores = ("score", "level") if profile.score is not None or profile.slots else ()
     if summary:
-        _write(output, ("person", "minutes", "first", "last", "venues", "rule"), map(_summary, found), "contacts")
+        people = ((*_summary(contact), *(contact.score, contact.level)[: len(scores)]) for contact in found)
+        _write(output, ("person", "minutes", "first", "last", "venues", "rule", *scores), people, "contacts")
     else:
         evidence = (
-            (c.person, s.venue, format_time(s.start_ms), format_time(s.end_ms), f"{s.minutes:.6f}", c.rule)
+            (
+                c.person, s.venue, format_time(s.start_ms), format_time(s.end_ms), f"{s.minutes:.6f}", c.rule,
+                *(s.score, c.level)[: len(scores)],
+            )
             for c in found
             for s in c.evidence
-        )
-        _write(output, ("person", "venue", "start", "end", "minutes", "rule"), evidence, "shared stays")
+        )  # fmt: skip
+        _write(output, ("person", "venue", "start", "end", "minutes", "rule", *scores), evidence, "shared stays")
 
 
 def _summary(contact: Contact) -> tuple[object, ...]:

@@ -28,6 +28,9 @@ from tests.worlds import BEGIN, DAY, HOUR, MINUTE
 PROXIMITY = {"*": 0.5, "mall": 0.05, "shop": 0.2, "office": 1.0}
 CATEGORIES = ("mall", "shop", "office", "restaurant", "market", "", "other", "cinema")
 NEAR = {name: PROXIMITY.get(name, 0.5) for name in CATEGORIES}
+PLAIN = [p for p in load_profiles().values() if not (p.slots or p.score)]
+"""The profiles that count shared time as it is; of the others the first hop is held against an oracle of its own."""
+
 EVERYTHING = Limits(hops=3, least_risk=0.0, people=1000, seconds=60.0)
 
 
@@ -71,7 +74,7 @@ def searched(
         persons = [names[number] for number in asked.people.tolist()]
         window = asked.since, asked.until
         direction = case.direction
-        parts = [p.meetings(persons, *window, case.as_of, profile.linger_ms, direction) for p in places]  # type: ignore[arg-type]
+        parts = [p.meetings(persons, *window, case.as_of, profile.air, direction) for p in places]  # type: ignore[arg-type]
         found, people, _ = merged(parts)
         for name in people:
             if name not in known:
@@ -116,7 +119,7 @@ def offline(visits: Sequence[oracle.Visit]) -> Places:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_search_in_any_order_and_number_of_partitions_is_the_oracle_s(seed: int) -> None:
-    """Hops, times and risk under every profile; scans shuffled, doubled, late, erased, over 1 to 4 partitions."""
+    """Hops, times and risk under every plain profile; scans shuffled, doubled, late, erased, over 1 to 4 partitions."""
     town, chain, visits = run(seed)
     chance = random.Random(f"spread {seed}")
 
@@ -124,7 +127,7 @@ def test_the_search_in_any_order_and_number_of_partitions_is_the_oracle_s(seed: 
         records = sorted((r for r in town.venues if r.venue == venue), key=lambda record: record.valid_from)
         return ([r for r in records if r.valid_from <= at] or records[:1])[-1].category if records else "other"
 
-    for profile in load_profiles().values():
+    for profile in PLAIN:
         case, risk, hops = ask(chance, visits), numbers(chance), chance.randrange(1, 5)
         least = chance.choice((0.0, 0.02, 0.1, 0.4))
         limits = Limits(hops=hops, least_risk=least, people=1000, seconds=60.0)
@@ -163,7 +166,7 @@ def test_backward_is_forward_on_negated_time(seed: int) -> None:
     mirrored = [visit._replace(start=-visit.end, end=-visit.start) for visit in visits]
     case, risk = ask(chance, visits)._replace(as_of=None, direction="forward"), numbers(chance)
     against = case._replace(window=(-case.window[1], -case.window[0]), direction="backward")
-    for profile in load_profiles().values():
+    for profile in PLAIN:
         if profile.linger_ms == 0:
             there = labels(*searched([offline(visits)], case, profile, risk, EVERYTHING))
             back = labels(*searched([offline(mirrored)], against, profile, risk, EVERYTHING))
