@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from contacts.meetings import Meetings
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
-from schemas.messages import Direction
+from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows
 
 _MINUTE_MS = 60_000
 
@@ -78,6 +79,29 @@ def merged(parts: Sequence[Named]) -> Named:
         met.append(rows._replace(other=other[rows.other], venue=venue[rows.venue]))
         category.append(code[part.found.category])
     return Named(Found(Meetings.together(met), np.concatenate(category), categories), people, venues)
+
+
+def packed(part: Named) -> MeetingRows:
+    """Meetings as they travel."""
+    met = part.found.met
+    assumed = met.own_assumed.astype(np.int64) + 2 * met.other_assumed
+    columns = (*met[:3], part.found.category, *met[3:9], assumed)
+    rows = zlib.compress(np.stack(columns, axis=1).astype("<i8").tobytes(), 1) if len(met.start) else b""
+    return MeetingRows(
+        people=tuple(part.people), venues=tuple(part.venues), categories=tuple(part.found.categories), rows=rows
+    )
+
+
+def unpacked(rows: MeetingRows) -> Named:
+    """Meetings that have travelled."""
+    data = zlib.decompress(rows.rows) if rows.rows else b""
+    columns = np.frombuffer(data, "<i8").reshape(-1, len(MEETING_COLUMNS)).T.astype(np.int64)
+    assumed = columns[10]
+    met = Meetings(
+        columns[0], columns[1], columns[2], columns[4], columns[5], columns[6], columns[7], columns[8], columns[9],
+        assumed & 1 != 0, assumed & 2 != 0,
+    )  # fmt: skip
+    return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
 
 
 def _numbers(names: list[str]) -> dict[str, int]:

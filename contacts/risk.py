@@ -54,12 +54,14 @@ class Incubation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a trace goes: hops, people in the report, seconds, and the risk from which on people are followed."""
+    """How far a trace goes: hops (never more than `hops_most`), people in the report, seconds, and the risk from which
+    on people are followed."""
 
     hops: int
     least_risk: float
     people: int
     seconds: float
+    hops_most: int = 10
 
 
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,11 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     incubation: Incubation
     proximity: dict[str, float]
     limits: Limits
+
+    @property
+    def version(self) -> str:
+        """The date from which these numbers hold."""
+        return self.valid_from.isoformat()
 
     @property
     def latent_ms(self) -> int:

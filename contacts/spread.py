@@ -25,9 +25,9 @@ from contacts.exposures import Found, exposing
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
 from contacts.risk import Floats, Limits, Risk, combined, logs_of
-from schemas.messages import Direction
+from schemas.messages import Direction, Limit
 
-FAR_MS: Final = 1 << 61
+FAR_MS: Final = 1 << 53  # further than any time, and a whole number in everybody's JSON
 _ALMOST: Final = 1 - 1e-9  # the sums of logarithms hold to that: who has just the least risk is followed
 
 
@@ -85,7 +85,7 @@ class Spread:
         self._window = (window_start_ms, window_end_ms) if forward else (-window_end_ms, -window_start_ms)
         self._bound = FAR_MS if terms.bound_ms is None else self._sign * terms.bound_ms
         self.level = 0
-        self._stopped: str | None = None
+        self._stopped: Limit | None = None
         self._moved = False
         self._people = ints([case])
         self._hop = ints([0])
@@ -97,6 +97,8 @@ class Spread:
         """The meetings that count, `exposer` and `other` as people are numbered here."""
         self._begin = ints([])
         self._exposure: Floats = np.empty(0)
+        self._category = ints([])
+        self._categories: list[str] = []
 
     @property
     def going(self) -> bool:
@@ -105,13 +107,13 @@ class Spread:
         return within and (self.level == 0 or self._moved or bool(self._due().any()))
 
     @property
-    def cut_by(self) -> tuple[str, ...]:
+    def cut_by(self) -> tuple[Limit, ...]:
         """The limits but for which the search would have gone on: `hops`, `people`, `seconds`."""
         if self._stopped is not None:
             return (self._stopped,)
         return ("hops",) if self.level and bool(self._due().any()) else ()
 
-    def stop(self, limit: str) -> None:
+    def stop(self, limit: Limit) -> None:
         """Go no further, because of a limit."""
         self._stopped = limit
 
@@ -137,10 +139,14 @@ class Spread:
             since, until = -until, -since
         return Asked(self._people[self._pending], since, until)
 
-    def take(self, found: Found) -> None:
-        """What was found of those asked about (`exposer` indexes them): one level further."""
+    def take(self, found: Found, *, counted: bool = False) -> None:
+        """What was found of those asked about (`exposer` indexes them): one level further.
+
+        `counted`: all of it counts, as other rules had it.
+        """
         found = found.of(found.met.other != self._people[0])
-        found = exposing(found, self._terms.profile, self._terms.direction)
+        if not counted:
+            found = exposing(found, self._terms.profile, self._terms.direction)
         again = among(self.met.exposer, self._pending)
         met = found.met._replace(
             exposer=self._pending[found.met.exposer],
@@ -152,6 +158,8 @@ class Spread:
         self.met = Meetings.together([self.met.of(~again), met])
         self._begin = np.concatenate((self._begin[~again], begin))
         self._exposure = np.concatenate((self._exposure[~again], exposure))
+        self._category = np.concatenate((self._category[~again], found.category + len(self._categories)))
+        self._categories += found.categories
         self.level += 1
         self._relabel()
         if len(self._people) - 1 > self._terms.limits.people:
@@ -222,6 +230,10 @@ class Spread:
             )
             for person in order.tolist()
         ]
+
+    def category(self, row: int) -> str:
+        """The category of the venue of a meeting, at its time."""
+        return self._categories[int(self._category[row])]
 
     def person(self, number: int) -> int:
         """The caller's number of a person."""
