@@ -116,6 +116,22 @@ class ContactDecision(Message, frozen=True, omit_defaults=True, kw_only=True):
     decided_at_ms: int
 
 
+class InterviewContact(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `interview-contacts`, keyed by the case's person: a contact known from an interview, not from scans.
+
+    They were together in `[start_ms, end_ms)`. A later message about the same contact, times and venue takes its place.
+    """
+
+    person: str
+    contact: str
+    start_ms: TimeMs
+    end_ms: TimeMs
+    officer: str
+    purpose: str
+    told_at_ms: TimeMs
+    venue: str = ""
+
+
 class Occupancy(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `occupancy` (compacted), keyed by venue: how many are inside at `log_time_ms`.
 
@@ -144,6 +160,7 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     `score` is what this part counts under a profile that scores, by the profile's own scale.
     `case_stay` is that of the case, or at a later hop that of the contact who exposed this one; `category` the venue's.
+    `told_by` is the officer who heard of it in an interview; without one it was found by scans.
     """
 
     venue: str
@@ -154,6 +171,7 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     contact_stay: StayEvidence
     score: float | None = None
     category: str = ""
+    told_by: str | None = None
 
 
 class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -195,6 +213,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     `revision` grows with every re-run; `position` (revision, when it was made in ms) orders the messages of one trace.
     `cut_by` names the limits but for which it would have gone on: `hops`, `people`, `seconds`; `risk_numbers` is the
     version of the numbers that made the risks.
+    A trace stands until log time `standing_until_ms`: what changes until then comes as another report; then it has
+    `ended`.
     """
 
     trace_id: str
@@ -220,6 +240,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     least_risk: float | None = None
     cut_by: tuple[Limit, ...] = ()
     risk_numbers: str = ""
+    standing_until_ms: int | None = None
+    ended: bool = False
 
 
 class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -309,11 +331,15 @@ class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding); `deadline`, `overdue` and
     `retry` are the coordinator's own reminders to itself, of no partition (-1). Its key is the case's person.
     The first `hop` is answered with `shared`, later ones with `meetings`.
+    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding). `changed` answers no
+    question: something that the standing trace watches has changed by `as_of`. `deadline`, `overdue` and `retry` are
+    the coordinator's own reminders to itself, of no partition (-1). The key is the case's person. `erasure` comes from
+    the registry: forget the person of the key, who may be in anybody's reports, before `at_ms`.
     """
 
     query_id: str
     trace_id: str
-    kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry"]
+    kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry", "changed", "erasure"]
     partition: int
     as_of_ms: int | None = None
     as_of: tuple[SourceOffset, ...] = ()
@@ -330,6 +356,7 @@ JSON_TOPICS: dict[str, type[Message]] = {
     "test-results": TestResult,
     "trace-requests": TraceRequest,
     "contact-decisions": ContactDecision,
+    "interview-contacts": InterviewContact,
     "occupancy": Occupancy,
     "cases": Case,
     "traces": Trace,
