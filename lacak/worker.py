@@ -19,6 +19,7 @@ from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
 from contacts.profiles import ProfileError, load_profiles
+from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
@@ -56,7 +57,7 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError) as error:
+    except (TopicError, ProfileError, RiskError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(run_worker(app))
 
@@ -173,11 +174,11 @@ def _places(settings: Settings) -> WorkerApp:
 
 def _tracing(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "tracing")
-    profiles = load_profiles(settings.rules_folder)
+    profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     app = parts.build({})
     raw = faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     people, reports = (app.Table(name, partitions=settings.partitions.cases, schema=raw) for name in TABLES["tracing"])
-    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, people, reports)
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 
