@@ -13,6 +13,8 @@ from schemas.messages import Contact, SharedStay, Trace
 def without(trace: Trace, person: str, before_ms: int) -> Trace:
     """The report without the stays of a person that began before a time, and without contacts of whom none is left.
 
+    At a later hop a contact also goes when the person is on the path to them.
+
     A stay that began before and went on after it goes whole: what counts of it is found again when the trace is asked
     again, if it still stands.
     """
@@ -21,9 +23,13 @@ def without(trace: Trace, person: str, before_ms: int) -> Trace:
 
 
 def _without(trace: Trace, contact: Contact, person: str, before_ms: int) -> Contact:
+    exposer = contact.exposed_by[-1] if contact.exposed_by else trace.person
+    if person in contact.exposed_by[:-1]:
+        return msgspec.structs.replace(contact, evidence=())
+
     def stays(stay: SharedStay) -> bool:
         gone = (contact.person == person and stay.contact_stay.start_ms < before_ms) or (
-            trace.person == person and stay.case_stay.start_ms < before_ms
+            exposer == person and stay.case_stay.start_ms < before_ms
         )
         return not gone
 

@@ -186,7 +186,7 @@ def _held(stays: CaseStays, row: Ints, slot: Ints, attendance: Attendance) -> _S
     others = np.bincount(place[len(row) :], attendance.presence[wanted], key.shape[1])
     presence = np.maximum(own, others)
     total = np.array([attendance.total.get(each, 0) for each in key[1].tolist()], np.float64)
-    return _Slots(key[0], key[1], presence / np.maximum(total, presence))
+    return _Slots(key[0], key[1], presence / np.maximum(np.maximum(total, presence), 1))
 
 
 def _numbered(held: _Slots, seen: Ints) -> Ints:

@@ -108,7 +108,7 @@ def world(seed: int) -> tuple[list[Stay], list[int], dict[tuple[int, int], int],
             stays.append(stays[-1]._replace(venue=0, own=False))
     slots = {stay.start // SLOT + n for stay in stays for n in range(-1, 30)}
     presence = {
-        (venue, slot): chance.randrange(1, 50 * HOUR)
+        (venue, slot): chance.choice((0, 1, chance.randrange(50 * HOUR)))
         for venue in range(venues + 1)
         for slot in slots
         if chance.random() < 0.8
