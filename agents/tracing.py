@@ -260,8 +260,10 @@ class Tracing:
                 left = forgotten(dossier, person, before_ms)
                 if left != dossier:
                     self._let_go(dossier, left)
-                for trace in left.jobs:
-                    self._dossiers.erase(partition, trace, person, before_ms)
+                for trace, job in left.jobs.items():
+                    erased = self._dossiers.erase(partition, trace, person, before_ms)
+                    if erased and job.hops > 1:  # others may be reached by another way
+                        self._on_change(partition, dossier.person, trace)
 
     def _let_go(self, dossier: Dossier, left: Dossier) -> None:
         """Forget what an erasure left out of a dossier, and let the topics forget it."""
