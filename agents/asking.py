@@ -120,6 +120,6 @@ class Asking:
             contacts=search.contacts(),
             hops=job.hops,
             least_risk=least if job.hops > 1 else None,
-            cut_by=search.cut_by if job.hops > 1 else (),
+            cut_by=tuple(limit for limit in search.cut_by if job.hops > 1 or limit != "hops"),
             risk_numbers=self._risk.version,
         )

@@ -69,11 +69,11 @@ class Log:
     async def flush(self) -> None:
         """All that was sent is in the log."""
 
-    def ask(self, hops: int) -> None:
+    def ask(self, hops: int, people: int | None = None) -> None:
         """A trace of `ill` over hops, nobody too unlikely to follow."""
         request = TraceRequest(
             request_id="r", person="ill", officer="dr", purpose="why", profile="who", onset_ms=BEGIN + 2 * DAY,
-            hops=hops, least_risk=0.0,
+            hops=hops, least_risk=0.0, people_most=people,
         )  # fmt: skip
         self.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
 
@@ -116,6 +116,19 @@ def test_links_in_several_partitions_are_followed_hop_by_hop() -> None:
     assert [contact.exposed_by for contact in log.told[0].contacts] == [(), ("a",), ("a", "b"), ("a", "b", "c")]
     risk = 1 - 2.718281828459045 ** (-0.11)
     assert [contact.risk for contact in log.told[0].contacts] == pytest.approx([risk, risk**2, risk**3, risk**4])
+
+
+@pytest.mark.parametrize(
+    ("hops", "people", "found", "cut"),
+    [(1, None, 1, ()), (2, None, 2, ("hops",)), (5, None, 4, ()), (5, 2, 2, ("people",))],
+)
+def test_a_report_names_the_limit_that_cut_it(hops: int, people: int | None, found: int, cut: tuple[str, ...]) -> None:
+    """A trace of one hop is what it is asked to be, not cut."""
+    log = Log()
+    log.ask(hops, people)
+    log.run()
+    assert log.told[0].cut_by == cut
+    assert len(log.told[0].contacts) == found
 
 
 def test_a_partition_silent_at_a_later_hop_leaves_the_report_incomplete_until_it_answers() -> None:

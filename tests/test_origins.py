@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -130,7 +131,7 @@ def test_sources_of_who_has_no_case_is_a_sentence(running: Pipeline) -> None:
     assert "--until must be after --since" in result.output
 
 
-def test_a_trace_over_two_hops_shows_risk_and_the_way(running: Pipeline) -> None:
+def test_a_trace_over_two_hops_shows_risk_and_the_way(running: Pipeline, tmp_path: Path) -> None:
     """The colleague is reached by way of the spouse, three days after the evening at home."""
     result = lacak(
         running, "trace", "c1", "--hops", "2", "--least-risk", "2%", "--people", "500", "--wait", *ASKING
@@ -145,6 +146,8 @@ def test_a_trace_over_two_hops_shows_risk_and_the_way(running: Pipeline) -> None
     assert (colleague["hop"], colleague["exposed_by"], colleague["venue"]) == ("2", "spouse", "desk")
     assert colleague["earliest"] == "2021-11-03T05:00:00.000Z"
     assert "exposed_by" in lacak(running, "show", trace[1], "--json", *ASKING).stdout
+    lacak(running, "show", trace[1], "--svg", str(tmp_path / "trace.svg"), *ASKING)
+    assert "hop 2 by way of spouse</title>" in (tmp_path / "trace.svg").read_text("utf-8")
     assert 'target="colleague"' in lacak(running, "show", trace[1], "--graphml", *ASKING).stdout
 
 
