@@ -16,7 +16,7 @@ import msgspec
 
 from contacts.columns import ints
 from contacts.deriver import NEVER_MS
-from contacts.exposures import may_expose, packed
+from contacts.exposures import Question, may_expose, packed
 from contacts.matching import may_count
 from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
@@ -149,7 +149,7 @@ def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) 
 def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> MeetingRows:
     """A later hop: whom the question's people met, each in a window of their own."""
     since, until = ints(query.since_ms), ints(query.until_ms)
-    part = places.meetings(query.people, since, until, as_of_ms, profile.air, query.direction)
+    part = places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
     return packed(part._replace(found=may_expose(part.found, profile, query.direction)))
 
 

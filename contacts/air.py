@@ -35,7 +35,7 @@ class Air(NamedTuple):
     @property
     def reach_ms(self) -> int:
         """No interval begins more than this before its stay, or ends more than this after it."""
-        return self.linger_ms + 2 * self.grid_ms
+        return self.linger_ms + self.grid_ms
 
     def interval(self, start_ms: int, end_ms: int) -> tuple[int, int] | None:
         """The infectious interval of one stay, or None."""
@@ -66,3 +66,8 @@ class Air(NamedTuple):
         late = until - last > first + grid - start
         begin = np.where(late, last + grid - length, first)
         return begin, begin + length
+
+
+def air_of(linger: Air | int) -> Air:
+    """The numbers where nothing but a linger (ms) is asked for, or those given."""
+    return Air(linger) if isinstance(linger, int) else linger

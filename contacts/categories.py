@@ -24,11 +24,6 @@ def segments(text: str) -> tuple[str, ...]:
     return tuple(category_key(part) for part in text.split("/"))
 
 
-def matches(pattern: str, category: str) -> bool:
-    """Whether a pattern matches a category."""
-    return _rank(pattern, category) is not None
-
-
 def best_match(patterns: Iterable[str], category: str) -> str | None:
     """The most specific of the patterns that match, or None."""
     best: tuple[tuple[int, ...], str] | None = None
@@ -37,6 +32,12 @@ def best_match(patterns: Iterable[str], category: str) -> str | None:
         if rank is not None and (best is None or rank > best[0]):
             best = rank, pattern
     return best[1] if best else None
+
+
+@lru_cache(maxsize=65_536)
+def any_matches(patterns: tuple[str, ...], category: str) -> bool:
+    """Whether any of the patterns matches."""
+    return best_match(patterns, category) is not None
 
 
 def rule_for(rules: Mapping[str, _Rule], category: str) -> _Rule | None:

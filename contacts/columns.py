@@ -56,6 +56,12 @@ class Columns:
             array[first : self.length] = values.get(name, 0)
             self._views[name] = array[: self.length]
 
+    def shorten(self, length: int) -> None:
+        """Let go of the rows from `length` on."""
+        self.length = length
+        for name, array in self._arrays.items():
+            self._views[name] = array[:length]
+
     def drop(self, count: int) -> None:
         """Let go of the first `count` rows."""
         self.length -= count

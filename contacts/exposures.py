@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.air import Air
 from contacts.columns import Bools, Ints, ints
-from contacts.meetings import Meetings
+from contacts.index import VisitIndex
+from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
@@ -39,25 +41,39 @@ class Named(NamedTuple):
     venues: list[str]
 
 
-def named(
-    met: Meetings,
-    people: Sequence[str | None],
-    venues: Sequence[str],
-    category: Callable[[str, int], str],
-    dated: Collection[str],
+class Question(NamedTuple):
+    """Whom did these persons meet, each in `[since, until)` of their own (ms), by what was known at `as_of_ms`?
+
+    `linger` says how long the air stays infectious: a profile's `air`, or ms.
+    """
+
+    persons: Sequence[str]
+    since: Ints
+    until: Ints
+    as_of_ms: int | None = None
+    linger: Air | int = 0
+    direction: Direction = "forward"
+
+
+def answered(
+    index: VisitIndex, question: Question, category: Callable[[str, int], str], dated: Collection[str]
 ) -> Named:
-    """Meetings as an index numbers them, by name. `dated` venues have a category that depends on the date."""
+    """The answer from one index. `dated` venues have a category that depends on the date."""
+    persons, since, until, as_of_ms, linger, direction = question
+    numbers = ints([index.people.number(person) for person in persons])
+    known = np.flatnonzero(numbers >= 0)
+    met = meetings(index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
     other, others = np.unique(met.other, return_inverse=True)
     venue, places = np.unique(met.venue, return_inverse=True)
-    names = [venues[number] for number in venue.tolist()]
+    names = [index.lineages.venues[number] for number in venue.tolist()]
     codes: dict[str, int] = {}
     code = ints([codes.setdefault(category(name, 0), len(codes)) for name in names])[places]
     for place, name in enumerate(names):
         if name in dated:
             for row in np.flatnonzero(places == place).tolist():
                 code[row] = codes.setdefault(category(name, int(met.start[row])), len(codes))
-    found = Found(met._replace(other=others, venue=places), code, list(codes))
-    return Named(found, [people[number] or "" for number in other.tolist()], names)
+    found = Found(met._replace(exposer=known[met.exposer], other=others, venue=places), code, list(codes))
+    return Named(found, [index.people.name(number) for number in other.tolist()], names)
 
 
 def merged(parts: Sequence[Named]) -> Named:

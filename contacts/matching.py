@@ -13,7 +13,7 @@ import msgspec
 
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
-from contacts.scoring import Course, Score, score_by_day, sum_by_day
+from contacts.scoring import Course, Score, score_by_day, sum_by_day, total
 from contacts.spans import Span, most_in_a_day, union
 from schemas.messages import Contact, Direction, SharedStay
 
@@ -89,11 +89,8 @@ def _scored(contact: Contact, score: Score, course: Course) -> Contact:
     """With the score of each stay, of the worst day, and its level; without what counts nothing."""
     days = [score_by_day(stay.start_ms, stay.end_ms, score, course) for stay in contact.evidence]
     worst = max(sum_by_day(days).values(), default=0.0)
-    evidence = tuple(
-        msgspec.structs.replace(stay, score=sum(each.values()))
-        for stay, each in zip(contact.evidence, days, strict=True)
-        if sum(each.values()) > 0
-    )
+    scored = zip(contact.evidence, map(total, days), strict=True)
+    evidence = tuple(msgspec.structs.replace(stay, score=each) for stay, each in scored if each > 0)
     return msgspec.structs.replace(contact, evidence=evidence, score=worst, level=score.label(worst))
 
 

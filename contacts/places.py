@@ -7,23 +7,24 @@ it has been given, whatever their order between sources, and however often they 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
-from contacts.air import Air
-from contacts.columns import Columns, Ints, ints
-from contacts.exposures import Named, named
+from contacts.air import Air, air_of
+from contacts.archive import Shelf
+from contacts.columns import Bools, Columns, Ints, ints
+from contacts.days import midnight_ms, midnights
+from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
-from contacts.meetings import meetings
-from contacts.occupancy import Inside
+from contacts.occupancy import Count, Inside
+from contacts.people import Directory
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
 from contacts.retell import Retelling
@@ -32,37 +33,19 @@ from contacts.steps import Words
 from contacts.store import store
 from contacts.visits import Visit
 from contacts.watch import WatchList
-from contacts.windows import Windows
+from contacts.windows import WindowRows, Windows, default_window_ms
 from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
 _DAY_MS: Final = 86_400_000
-_UTC: Final = ZoneInfo("UTC")
 
 
 @cache
-def default_window_ms() -> int:
-    """The length of a window where nobody says otherwise (contacts/data/windows.toml)."""
-    table = tomllib.loads(files("contacts.data").joinpath("windows.toml").read_text("utf-8"))
-    return int(table["window_minutes"] * 60_000)
-
-
-class Count(NamedTuple):
-    """How many are inside a venue, how many of them with an end only assumed, and how many may be (None: unknown)."""
-
-    venue: str
-    inside: int
-    assumed_inside: int
-    allowed: int | None
-
-
-class WindowRows(NamedTuple):
-    """Windows to publish: `rows` is int64 (n, len(WINDOW_COLUMNS)), its `venue` column an index into `venues`."""
-
-    venues: list[str]
-    rows: Ints
+def _settle_after_ms() -> int:
+    table = tomllib.loads(files("contacts.data").joinpath("index.toml").read_text("utf-8"))
+    return int(table["settle_after_hours"] * 3_600_000)
 
 
 class _State(msgspec.Struct):
@@ -76,12 +59,26 @@ class _State(msgspec.Struct):
 
 
 class Places:
-    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
+    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`.
 
-    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+    `people` is a directory of persons that other partitions share: without one there is one of its own, part of the
+    snapshot. `shelf` is where settled visits are kept: without one, the memory.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
-        self._index = VisitIndex(sources)
+        self._shares_people = people is not None
+        self._index = VisitIndex(sources, people, shelf)
         self._incoming = Incoming(sources, self._index.lineages)
         self._words = words
         self._inside = Inside(words)
@@ -92,13 +89,18 @@ class Places:
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
         self._dated_venues: set[str] = set()
-        self._floor_ms = NEVER
+        self._floor_ms = self._settled_ms = NEVER
         self._replayed: Retelling | None = None
 
     @property
     def log_time_ms(self) -> int:
         """The least of the sources' log times; NEVER while one has not been heard."""
         return self._incoming.log_time_ms
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where settled visits are kept."""
+        return self._index.archive.shelf
 
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
@@ -156,9 +158,14 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
-        number = self._index.people.numbers.get(person)
-        if number is None:
-            return
+        number = self._index.people.number(person)
+        if number >= 0:
+            self._erase(number, before_ms)
+            if not self._shares_people and not self.holds(number):
+                self._index.people.forget([number])
+
+    def _erase(self, number: int, before_ms: int) -> None:
+        self._index.revive_all(number, before_ms)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
@@ -185,6 +192,15 @@ class Places:
         shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
         ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
         return max(map(max, ends), default=NEVER)
+
+    def holds(self, number: int) -> bool:
+        """Whether there is a visit of a person."""
+        return self._index.holds(number)
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
+        self._settle()
+        self._index.used_people(used)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -263,43 +279,48 @@ class Places:
         air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        air = Air(linger) if isinstance(linger, int) else linger
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, air, direction))
+        query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
+        return shared_stays(self._index, person, query)
 
-    def meetings(
-        self,
-        persons: Sequence[str],
-        since: Ints,
-        until: Ints,
-        as_of_ms: int | None,
-        linger: Air | int = 0,
-        direction: Direction = "forward",
-    ) -> Named:
-        """All meetings of many persons, each within a window `[since, until)` of their own (ms)."""
+    def meetings(self, question: Question) -> Named:
+        """All meetings of many persons, each within a window of their own."""
         self._settle()
-        numbers = ints([self._index.people.numbers.get(person, -1) for person in persons])
-        known = np.flatnonzero(numbers >= 0)
-        met = meetings(self._index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
-        names, venues = self._index.people.names, self._index.lineages.venues
-        return named(met._replace(exposer=known[met.exposer]), names, venues, self.category, self._dated_venues)
+        return answered(self._index, question, self.category, self._dated_venues)
 
-    def expire(self) -> None:
+    def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
-        Not before `windows` has told of those days.
+        Not before `windows` has told of those days. Whether there was something to let go of.
         """
         if self.log_time_ms == NEVER:
-            return
+            return False
         self._settle()
-        midnight = _midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
+        midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
         if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
+            if not self._shares_people:
+                self._index.people.forget(unused_people(self._index.people, [self]))
+            return True
+        return False
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
+    def settle(self) -> None:
+        """Settle the visits of days long over; wipe erased ones out of a file, and check another."""
+        if self.log_time_ms == NEVER:
+            return
+        self._settle()
+        midnight = midnight_ms(self.log_time_ms - _settle_after_ms(), self._zone)
+        first_ms = self._index.first_ms
+        if midnight > self._settled_ms and first_ms is not None and first_ms < midnight:
+            self._index.settle(midnights(first_ms, midnight, self._zone))
+        self._settled_ms = max(self._settled_ms, midnight)
+        self._index.archive.purge(self._index.lineages.count)
+        self._index.archive.check_one()
+
+    def dump(self) -> dict[str, bytes | None]:
+        """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
@@ -307,6 +328,10 @@ class Places:
         parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
+        if self._shares_people:
+            parts["directory"] = self._index.people.stamp()
+        else:
+            parts |= self._index.people.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -318,16 +343,22 @@ class Places:
         horizon_ms: int,
         retention_ms: int,
         zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
+        Persons whom a shared directory has forgotten since then are erased.
+
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
         places._incoming.sources, places._floor_ms = state.sources, state.floor_ms
+        if people is None:
+            places._index.people.load(parts)
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
@@ -337,19 +368,21 @@ class Places:
         for venue in state.venues:
             places.add_venue(venue)
         places._grow_told(-1)
+        for number in places._index.nameless().tolist():
+            places._erase(number, _FOREVER)
         return places
 
     @classmethod
     def from_visits(cls, visits: Iterable[Visit], window_ms: int | None = None) -> Self:
         """Places that hold these visits, with the log time past everything: for work on files."""
-        places = cls(1, window_ms or default_window_ms(), 0, 0, _UTC)
+        places = cls(1, window_ms or default_window_ms(), 0, 0, ZoneInfo("UTC"))
         places._incoming.sources[0].log_time_ms = _FOREVER
         index = places._index
         kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
-        person = index.people.take([visit.person for visit in kept])
+        person = index.take_people([visit.person for visit in kept])
         lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
         start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
-        index.people.odd[person[reason >= LATE]] = True
+        index.odd[person[reason >= LATE]] = True
         rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
         key = person * len(index.lineages.venues) + index.own_venue(rows)
         order = np.lexsort((start, key))
@@ -359,7 +392,9 @@ class Places:
         return places
 
 
-def _midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
-    """The start of the day that a time is in."""
-    day = (datetime(1970, 1, 1, tzinfo=_UTC) + timedelta(milliseconds=at_ms)).astimezone(zone)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
+    """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
+    used = np.zeros(len(people), np.bool_)
+    for places in partitions:
+        places.used_people(used)
+    return np.flatnonzero(~used & people.named).tolist()

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from contacts.air import Air
-from contacts.categories import matches, rule_for, same_pattern, segments
+from contacts.categories import any_matches, rule_for, same_pattern, segments
 from contacts.profile_faults import Fault, read_toml
 from contacts.scoring import Course, Score, whole_minutes
 
@@ -172,11 +172,19 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def enough(self, minutes: float, category: str) -> bool:
         """Whether that much time together is enough at a venue of this category."""
         rule = self.contact
-        if any(matches(pattern, category) for pattern in rule.without_minimum):
+        if any_matches(rule.without_minimum, category):
             return minutes > 0
         factor = rule_for(rule.venue_factors, category)
         counted = minutes if factor is None else minutes * factor
         return counted > rule.minimum_minutes if rule.comparison == "more_than" else counted >= rule.minimum_minutes
+
+    @property
+    def by_category(self) -> bool:
+        """Whether venues of different categories are treated differently."""
+        return any(
+            segments(each) != ("*",)
+            for each in (*self.contact.without_minimum, *self.contact.venue_factors, *self.slots)
+        )
 
     def slot_rule(self, category: str) -> SlotRule | None:
         """The rule for slots at a venue of this category, where the profile has such rules."""
@@ -204,10 +212,9 @@ def load_profiles(folder: Path | None = None) -> dict[str, Profile]:
     """The profiles of Lacak, and those of `folder`, which overrule them by id. Raises ProfileError."""
     found = dict(_shipped())
     if folder is not None:
-        paths = sorted(folder.glob("*.toml"))
-        if not paths:
-            raise ProfileError(f"The folder {folder} holds no profiles (*.toml).")
-        for path in paths:
+        if not folder.is_dir():
+            raise ProfileError(f"There is no folder {folder} to read profiles (ID.toml) from.")
+        for path in sorted(folder.glob("*.toml")):
             found[path.stem] = _read(path.stem, path.read_text("utf-8"), str(path))
     return found
 

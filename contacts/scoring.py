@@ -110,6 +110,11 @@ def score_by_day(start_ms: int, end_ms: int, score: Score, course: Course) -> di
     }
 
 
+def total(days: dict[date, float]) -> float:
+    """What all days of one shared stay count."""
+    return round(sum(days.values()), _EXACT)
+
+
 def sum_by_day(scores: Iterable[dict[date, float]]) -> dict[date, float]:
     """Scores of one person added up by day."""
     found: dict[date, float] = defaultdict(float)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from contacts.air import Air
 from contacts.columns import ints
 from contacts.index import VisitIndex
@@ -25,21 +27,14 @@ class Query(NamedTuple):
 
 def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str, SharedStay]]:
     """All pairs of a stay of the case and a stay of another person that share time, by person, venue, start."""
-    case = index.people.numbers.get(person)
-    if case is None:
+    case = index.people.number(person)
+    if case < 0:
         return []
-    met = meetings(
-        index,
-        ints([case]),
-        ints([query.window_start_ms]),
-        ints([query.window_end_ms]),
-        query.as_of_ms,
-        query.air,
-        query.direction,
-    )
-    names, venues = index.people.names, index.lineages.venues
+    since, until, as_of_ms, air, direction = query
+    met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
+    names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
     shared = [
-        (names[other] or "", shared_stay(venues[venue], *stay))
+        (names[other], shared_stay(index.lineages.venues[venue], *stay))
         for other, venue, *stay in zip(*(column.tolist() for column in met[1:]), strict=True)
     ]
     shared.sort(key=_order)

@@ -45,6 +45,7 @@ _COMMANDS = {
             "lacak.profile_commands:profiles",
             "List, show and check the numbers that make somebody a contact.",
         ),
+        "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),

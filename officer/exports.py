@@ -18,7 +18,7 @@ from schemas.messages import Contact, Direction, SharedStay, Trace
 CSV_COLUMNS = (
     "trace_id", "case", "direction", "contact", "grade", "decided_by", "venue", "start", "end", "minutes",
     "case_start", "case_end", "case_end_assumed", "contact_start", "contact_end", "contact_end_assumed", "rule",
-    "hop", "exposed_by", "risk", "earliest",
+    "score", "level", "hop", "exposed_by", "risk", "earliest",
 )  # fmt: skip
 """One row a shared stay; times are RFC 3339 in UTC. At a later hop `case_...` are of who exposed the contact."""
 
@@ -43,7 +43,7 @@ def to_csv(trace: Trace) -> str:
                     contact.decided_by or "", stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
                     utc(stay.case_stay.start_ms), utc(stay.case_stay.end_ms), stay.case_stay.end_assumed,
                     utc(stay.contact_stay.start_ms), utc(stay.contact_stay.end_ms), stay.contact_stay.end_assumed,
-                    contact.rule,
+                    contact.rule, stay.score, contact.level,
                     contact.hop, " ".join(contact.exposed_by), "" if contact.risk is None else f"{contact.risk:.9f}",
                     "" if contact.earliest_ms is None else utc(contact.earliest_ms),
                 )
@@ -122,9 +122,10 @@ def _contact(contact: Contact, direction: Direction, zone: ZoneInfo) -> Text:
     if contact.exposed_by and contact.earliest_ms is not None:
         when = "at the earliest" if direction == "forward" else "at the latest"
         risk += f", infected {local(contact.earliest_ms, zone)} {when}"
+    score = "" if contact.score is None else f"score {contact.score:g} {contact.level or ''}".rstrip() + "  "
     return Text.assemble(
         (contact.person, "bold"),
-        f"  {contact.minutes:.0f} min  ",
+        f"  {contact.minutes:.0f} min  {score}",
         (contact.grade + by, _GRADES[contact.grade]),
         f"{way}{risk}",
         (f"  {contact.rule}", "dim"),

@@ -11,14 +11,16 @@ import pytest
 
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
-from contacts.places import Places, WindowRows
+from contacts.places import Places
 from contacts.profiles import load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
+from contacts.windows import WindowRows
 from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of
 from tests import oracle, profile_oracle
+from tests.test_places import KeepingShelf, settle
 from tests.worlds import BEGIN, DAY, HOUR, World, world
 
 HORIZON, RETENTION, TOLERANCE = 3 * DAY, 28 * DAY, 300_000
@@ -47,7 +49,7 @@ class Chain:
         return {key: numbers for key, (_, numbers) in self.told.items() if any(numbers)}
 
     def _new_places(self) -> Places:
-        places = Places(self.count, WINDOW, HORIZON, RETENTION, ZONE)
+        places = Places(self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=KeepingShelf())
         places.replaying()
         return places
 
@@ -101,6 +103,8 @@ class Chain:
         if self.applied[target] == 1:
             self._keep(target, self.places[target].replayed())
         what = self.chance.random()
+        if self.chance.random() < 0.1:
+            settle(self.places[target], BEGIN + self.chance.randrange(4) * DAY)
         if what < 0.15:
             self.tell(target)
         elif what < 0.25:
@@ -113,7 +117,8 @@ class Chain:
         if parts is None:
             self.places[target] = self._new_places()
         else:
-            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE)
+            shelf = self.places[target].shelf
+            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=shelf)
         for block in self.log[target][self.applied[target] :]:
             self._apply(target, block)
             if self.chance.random() < 0.1:

@@ -177,6 +177,31 @@ def test_the_worlds_have_something_of_every_profile() -> None:
     assert differ > 20
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_without_a_linger_both_ways_are_the_same(seed: int) -> None:
+    """Who met whom does not depend on who may have infected whom, as long as nothing lingers."""
+    town, chance = town_of(seed), random.Random(seed)
+    registry = Registry()
+    for venue in town.registry():
+        registry.add(venue)
+    found = derive_visits(town.messages(), registry, None)
+    places = Places.from_visits(found, 600_000)
+    person = chance.choice(found).person
+    for profile in load_profiles().values():
+        if profile.air.plain:
+            both = [
+                contacts_of(
+                    may_count(
+                        places.shared_stays(person, BEGIN, BEGIN + 3 * DAY, None, profile.air, direction), profile,
+                        registry.category, direction,
+                    ),
+                    profile, person,
+                )
+                for direction in ("forward", "backward")
+            ]  # fmt: skip
+            assert both[0] == both[1]
+
+
 def test_a_profile_travels_whole() -> None:
     for profile, _ in profiles().values():
         assert profile_from_json(profile_to_json(profile)) == profile
@@ -302,6 +327,12 @@ def test_an_office_s_own_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     broken = run("profiles", "list")
     assert broken.exit_code == 1
     assert "who.toml cannot be used: line 1" in broken.output
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    assert load_profiles(tmp_path) == load_profiles()
+    with pytest.raises(ProfileError, match="no folder"):
+        load_profiles(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_corona_warn_app_s_split_and_sums() -> None:
     course = Course(onset=date(2021, 10, 22), specimen=None)
     warned = cwa.warnings(start, end, course)
     midnight = at("2021-10-21T00:00:00") // cwa.INTERVAL_MS
-    assert warned == [cwa.Warning(midnight - 6, 6, 7), cwa.Warning(midnight, 9, 8)]
+    assert warned == [cwa.TraceWarning(midnight - 6, 6, 7), cwa.TraceWarning(midnight, 9, 8)]
     found = cwa.overlaps("a", at("2021-10-20T23:57:30"), at("2021-10-21T00:03:30"), warned)
     found += cwa.overlaps("b", at("2021-10-21T01:29:00"), at("2021-10-21T02:00:00"), warned)
     one, two = date(2021, 10, 20), date(2021, 10, 21)
@@ -132,6 +132,14 @@ def test_clea_s_slots() -> None:
         3,
         2,
     ]
+
+
+def test_a_profile_by_category_asks_for_the_registry(tmp_path: Path) -> None:
+    visits = tmp_path / "visits.csv"
+    visits.write_text("person,venue,start,end\na,v,2021-10-21T10:00:00Z,2021-10-21T10:05:00Z\n", "utf-8")
+    for profile, told in (("kmk-2021-07", True), ("kmk-413", False), ("clea", False)):
+        ran = run("contacts", visits, "--person", "a", "--profile", profile, "--onset", "2021-10-21", "-o", "-")
+        assert ("without --venues" in ran.stderr) is told
 
 
 def test_clea_s_contacts_need_not_meet(tmp_path: Path) -> None:
@@ -216,6 +224,15 @@ def test_vectors_in_the_shape_of_corona_warn_app_s_authors(tmp_path: Path) -> No
         case("2021-06-01 11:00+02:00", "2021-06-01 12:20+02:00", "bb", 0),
         case("2021-06-01 12:30+02:00", "2021-06-01 12:40+02:00", "aa", 0),
     ]
-    path = tmp_path / "overlap.json"
+    day = "2021-06-01 {}+02:00".format
+    interval = {"startDateStr": day("12:00"), "endDateStr": day("12:20")}
+    cases += [
+        {**interval, "expStartDateStr": day("12:00"), "expEndDateStr": day("12:40")},
+        {**interval, "endDateStr": day("12:08"), "expStartDateStr": None, "expEndDateStr": None},
+    ]
+    path = tmp_path / "theirs.json"
     path.write_text(json.dumps({"testCases": cases}), "utf-8")
-    assert run("profiles", "vectors", path).exit_code == 0
+    told = run("profiles", "vectors", path)
+    assert (told.exit_code, "5 of 5 vectors hold" in told.stdout) == (0, True)
+    path.write_text(json.dumps({"testCases": [{**interval, "expStartDateStr": None, "expEndDateStr": None}]}), "utf-8")
+    assert run("profiles", "vectors", path).exit_code == 1

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from contacts.exposures import Found, merged
+from contacts.exposures import Found, Question, merged
 from contacts.meetings import Meetings
 from contacts.places import Places
 from contacts.profiles import Profile, load_profiles
@@ -74,7 +74,8 @@ def searched(
         persons = [names[number] for number in asked.people.tolist()]
         window = asked.since, asked.until
         direction = case.direction
-        parts = [p.meetings(persons, *window, case.as_of, profile.air, direction) for p in places]  # type: ignore[arg-type]
+        question = Question(persons, *window, case.as_of, profile.air, direction)  # type: ignore[arg-type]
+        parts = [each.meetings(question) for each in places]
         found, people, _ = merged(parts)
         for name in people:
             if name not in known:
@@ -319,7 +320,7 @@ def finder(places: Places, names: list[str]) -> Callable[[Asked], Found]:
 
     def find(asked: Asked) -> Found:
         persons = [names[number] for number in asked.people.tolist()]
-        found, people, _ = places.meetings(persons, asked.since, asked.until, None)
+        found, people, _ = places.meetings(Question(persons, asked.since, asked.until))
         other = np.array([names.index(name) for name in people], np.int64)[found.met.other]
         return found._replace(met=found.met._replace(other=other))
 

@@ -28,7 +28,7 @@ INTERVAL_MS = 600_000
 """The unit of the numbers in a warning: interval 0 begins at the epoch."""
 
 
-class Warning(NamedTuple):  # noqa: A001
+class TraceWarning(NamedTuple):
     """One part of a case's infectious interval as it is published: `period` intervals from `start_interval`."""
 
     start_interval: int
@@ -93,14 +93,14 @@ def risk_value(level: int, profile: Profile | None = None) -> float:
     return _score(profile).value(level)
 
 
-def warnings(start_ms: int, end_ms: int, course: Course, profile: Profile | None = None) -> list[Warning]:
+def warnings(start_ms: int, end_ms: int, course: Course, profile: Profile | None = None) -> list[TraceWarning]:
     """Steps 1 to 4: what is published of one check-in of a case."""
     interval = infectious_interval(start_ms, end_ms, profile)
     found = []
     for day, start, end in by_day(*interval) if interval else ():
         level = _score(profile).level(day, course)
         if risk_value(level, profile) > 0:
-            found.append(Warning(start // INTERVAL_MS, (end - start) // INTERVAL_MS, level))
+            found.append(TraceWarning(start // INTERVAL_MS, (end - start) // INTERVAL_MS, level))
     return found
 
 
@@ -117,7 +117,7 @@ def overlap_minutes(check_in_start_ms: int, check_in_end_ms: int, start_interval
     return half_up(max(0, until - begin))
 
 
-def overlaps(check_in: str, start_ms: int, end_ms: int, warned: Iterable[Warning]) -> list[Overlap]:
+def overlaps(check_in: str, start_ms: int, end_ms: int, warned: Iterable[TraceWarning]) -> list[Overlap]:
     """Step 6: what a check-in shares with warnings for its venue, per day; what shares no time is left out."""
     found = []
     for warning in warned:

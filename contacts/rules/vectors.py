@@ -2,8 +2,9 @@
 
 The shape is `{"cases": [{"function": "cwa.overlap_minutes", "input": {...}, "expected": ...}]}`, with an optional
 `description`. A time is a number of ms or a text with an offset (`2021-03-04T09:30:00+01:00`); a tuple is a list. The
-shape in which Corona-Warn-App's authors publish their overlaps is read too: `{"testCases": [{"checkIn":
-{"startDateStr", "endDateStr"}, "traceTimeIntervalWarning": {"startIntervalDateStr", "period"}, "exp"}]}`.
+two shapes in which Corona-Warn-App's authors publish theirs are read too: `{"testCases": [...]}` with cases
+`{"startDateStr", "endDateStr", "expStartDateStr", "expEndDateStr"}` for intervals and `{"checkIn": {"startDateStr",
+"endDateStr"}, "traceTimeIntervalWarning": {"startIntervalDateStr", "period"}, "exp"}` for overlaps.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def read_vectors(data: bytes) -> list[Case]:
     try:
         document = msgspec.json.decode(data)
         if isinstance(document, dict) and "testCases" in document:
-            return [_overlap(case) for case in document["testCases"]]
+            return [_overlap(case) if "checkIn" in case else _interval(case) for case in document["testCases"]]
         return msgspec.convert(document["cases"], list[Case])
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise VectorError(f"it holds no vectors as docs/profiles.md describes them: {error}") from error
@@ -108,8 +109,19 @@ def _time(text: str) -> int:
     return round(at.timestamp() * 1000)
 
 
+def _interval(case: Mapping[str, Any]) -> Case:
+    """A case of Corona-Warn-App's authors for the interval of a check-in; no times are one that is dropped."""
+    begin, end = case["expStartDateStr"], case["expEndDateStr"]
+    return Case(
+        function="cwa.infectious_interval",
+        input={"start_ms": _time(case["startDateStr"]), "end_ms": _time(case["endDateStr"])},
+        expected=None if begin is None else [_time(begin), _time(end)],
+        description=case.get("description", ""),
+    )
+
+
 def _overlap(case: Mapping[str, Any]) -> Case:
-    """A case of Corona-Warn-App's authors; theirs for another venue are those whose places differ."""
+    """A case of theirs for the minutes shared; one for another venue has places that differ."""
     check_in, warned = case["checkIn"], case["traceTimeIntervalWarning"]
     places = [
         next((value for key, value in each.items() if "hash" in key.lower()), None) for each in (check_in, warned)
