@@ -10,8 +10,10 @@ import msgspec
 
 from agents.contacts import Contacts
 from contacts.deriver import NEVER_MS
-from contacts.places import Count, Places, WindowRows, unused_people
+from contacts.occupancy import Count
+from contacts.places import Places, unused_people
 from contacts.thresholds import crosses
+from contacts.windows import WindowRows
 from schemas.blocks import (
     VISIT_BLOCKS,
     VISITS_MAGIC,
@@ -19,6 +21,7 @@ from schemas.blocks import (
     Barrier,
     BlockError,
     ErasureOrder,
+    WatchOrder,
     WindowBlock,
     frame,
     unframe,
@@ -145,6 +148,8 @@ class OccupancyKeeper:
                 elif isinstance(placed.control, ErasureOrder):
                     places.erase(placed.control.person, placed.control.before_ms)
                     self._unused = True
+                elif isinstance(placed.control, WatchOrder):
+                    places.watch(placed.control)
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
@@ -170,6 +175,8 @@ class OccupancyKeeper:
             ready = list(told.waiting.values())
             told.waiting.clear()
             self._tell_windows(partition, places, told, position, places.windows())
+            if not told.replaying:
+                self._contacts.tell(partition, places)
             self._unused |= places.expire()
             places.settle(self._builder)
             self._forget()

@@ -1,42 +1,52 @@
-"""The tracing agent: cases from test results, traces as scatter and gather over the log, decisions on contacts.
+"""The tracing agent: cases from test results, traces as scatter and gather over the log, what officers know.
 
 What it remembers of a person is in a Faust table, and so is each trace's last report; answers under way are in memory
-only: whoever starts anew asks again. Deadlines and retries are messages to itself, so that they stand in the log.
+only: whoever starts anew asks again. Deadlines and retries are messages to itself, so that they stand in the log. A
+trace stands: the partitions say when something it watches has changed, and it is asked again.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from agents.asking import Asking
+from agents.dossiers import Dossiers, Table
+from agents.standing import Standing
 from contacts.cases import Episode, apply_result, numbers
-from contacts.profiles import Profile, ProfileError, default_profile, find_profile, profile_to_json
+from contacts.erasing import forgotten
+from contacts.hops import Hops
+from contacts.interviews import informed, noted
+from contacts.profiles import Profile, ProfileError, default_profile, find_profile
 from contacts.registry import is_name
-from contacts.tracing import Dossier, Gather, Job, graded, report, trace_id, withdrawn
-from schemas.blocks import CONTROL_MAGIC, Barrier, frame
-from schemas.messages import ContactDecision, TestResult, Trace, TraceAnswer, TraceQuery, TraceRequest
+from contacts.risk import Risk
+from contacts.tracing import Dossier, Gather, Job, further, report, trace_id, withdrawn, worth_telling
+from schemas.messages import (
+    ContactDecision,
+    InterviewContact,
+    TestResult,
+    Trace,
+    TraceAnswer,
+    TraceRequest,
+)
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.settings import Settings
 
-TOPICS = ("test-results", "trace-requests", "contact-decisions", "trace-answers")
+TOPICS = ("test-results", "trace-requests", "contact-decisions", "interview-contacts", "trace-answers")
 """What the agent reads; equal partition counts, keyed by the case's person."""
 
 _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "test-results": msgspec.json.Decoder(TestResult),
     "trace-requests": msgspec.json.Decoder(TraceRequest),
     "contact-decisions": msgspec.json.Decoder(ContactDecision),
+    "interview-contacts": msgspec.json.Decoder(InterviewContact),
     "trace-answers": msgspec.json.Decoder(TraceAnswer),
 }
-_DOSSIERS = msgspec.json.Decoder(Dossier)
-_REPORTS = msgspec.json.Decoder(Trace)
-
-Table = MutableMapping[bytes, bytes]
 
 
 class Refused(ValueError):
@@ -57,6 +67,7 @@ class Tracing:
         outbox: Outbox,
         letters: DeadLetters,
         profiles: dict[str, Profile],
+        risk: Risk,
         people: Table,
         reports: Table,
     ) -> None:
@@ -65,8 +76,10 @@ class Tracing:
         self._outbox = outbox
         self._letters = letters
         self._profiles = profiles
-        self._people = people
-        self._reports = reports
+        self._dossiers = Dossiers(people, reports, clock, outbox)
+        self._standing = Standing(settings, clock, outbox)
+        self._asking = Asking(settings, clock, outbox, profiles, risk)
+        self._hops_most = risk.limits.hops_most
         self._gathers: dict[str, Gather] = {}
         self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
         self._reminders = 0
@@ -84,6 +97,12 @@ class Tracing:
                 self._on_request(message.partition, body, message.timestamps_ms[0])
             elif isinstance(body, ContactDecision):
                 self._on_decision(message.partition, body)
+            elif isinstance(body, InterviewContact):
+                self._on_interview(message.partition, body)
+            elif body.kind == "changed":
+                self._on_change(message.partition, key.decode(), body.trace_id)
+            elif body.kind == "erasure":
+                self._on_erasure(message.partition, key.decode(), body.at_ms)
             else:
                 self._on_answer(message.partition, key.decode(), body)
         except Refused as refused:
@@ -99,23 +118,26 @@ class Tracing:
             _, _, partition, person, reminder = heapq.heappop(self._timers)
             self._outbox.send("trace-answers", partition, msgspec.json.encode(reminder), key=person.encode())
 
-    def resume(self, dossiers: Iterable[bytes]) -> None:
+    def resume(self) -> None:
         """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here."""
-        for data in dossiers:
-            dossier = _DOSSIERS.decode(data)
+        for dossier in self._dossiers.all():
             for job in dossier.jobs.values():
                 if not job.settled and job.query_id not in self._gathers:
                     self._remind(dossier, job, "retry", 0.0)
 
     def _on_result(self, partition: int, result: TestResult) -> None:
-        dossier = self._dossier(partition, result.person)
+        dossier = self._dossiers.of(partition, result.person)
         episodes, changed = apply_result(dossier.episodes, result)
         if changed is None:
             return
         dossier = msgspec.structs.replace(dossier, episodes=episodes)
+        self._dossiers.save(self._follow(dossier, changed, result.officer, result.purpose))
+
+    def _follow(self, dossier: Dossier, changed: Episode, officer: str, purpose: str) -> Dossier:
+        """Publish a case that was opened, revised or withdrawn, and let its traces follow."""
         now_ms = self._clock.now_ms()
-        case = changed.message(result.person, (changed.revision, now_ms))
-        self._outbox.send("cases", partition, msgspec.json.encode(case), key=case.case_id.encode())
+        case = changed.message(dossier.person, (changed.revision, now_ms))
+        self._outbox.send("cases", dossier.partition, msgspec.json.encode(case), key=case.case_id.encode())
         jobs = [job for job in dossier.jobs.values() if job.case_id == changed.case_id]
         if changed.withdrawn:
             for job in jobs:
@@ -123,7 +145,7 @@ class Tracing:
         elif jobs:
             for job in jobs:
                 again = self._with_facts(job, changed) if job.automatic else job
-                dossier = self._ask(dossier, msgspec.structs.replace(again, revision=job.revision + 1, attempt=0))
+                dossier = self._ask(dossier, again.revised())
         else:
             for direction in ("forward", "backward"):
                 job = Job(
@@ -131,15 +153,15 @@ class Tracing:
                     case_id=changed.case_id,
                     direction=direction,  # type: ignore[arg-type]
                     profile=self._own_profile(changed.specimen_ms).id,
-                    officer=result.officer,
-                    purpose=result.purpose,
+                    officer=officer,
+                    purpose=purpose,
                     requested_at_ms=now_ms,
                     onset_ms=None,
                     specimen_ms=None,
                     isolated_ms=None,
                 )
                 dossier = self._ask(dossier, self._with_facts(job, changed))
-        self._save(dossier)
+        return dossier
 
     @staticmethod
     def _with_facts(job: Job, case: Episode) -> Job:
@@ -148,7 +170,7 @@ class Tracing:
         )
 
     def _on_request(self, partition: int, request: TraceRequest, arrived_at_ms: int) -> None:
-        dossier = self._dossier(partition, request.person)
+        dossier = self._dossiers.of(partition, request.person)
         name = trace_id(request.request_id, request.direction)
         if name in dossier.jobs:
             return
@@ -156,8 +178,8 @@ class Tracing:
         own_dates = request.onset_ms is not None or request.specimen_ms is not None
         if case is None and not own_dates:
             raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
-        if request.hops != 1:
-            raise Refused("too_many_hops", "a trace goes one hop in this version")
+        if not 1 <= request.hops <= self._hops_most:
+            raise Refused("bad_hops", f"a trace goes 1 to {self._hops_most} hops")
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None
@@ -181,144 +203,179 @@ class Tracing:
             specimen_ms=specimen_ms,
             isolated_ms=isolated_ms,
             automatic=not own_dates,
+            hops=request.hops,
+            least_risk=request.least_risk,
+            people_most=request.people_most,
+            seconds_most=request.seconds_most,
         )
-        self._save(self._ask(dossier, job))
+        self._dossiers.save(self._ask(dossier, job))
 
     def _on_decision(self, partition: int, decision: ContactDecision) -> None:
-        dossier = self._dossier(partition, decision.person)
+        dossier = self._dossiers.of(partition, decision.person)
         held = dossier.decisions.get(decision.contact)
         if held is not None and held.decided_at_ms >= decision.decided_at_ms:
             return
-        dossier = msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision})
-        self._save(dossier)
-        for job in dossier.jobs.values():
-            data = self._reports.get(job.trace_id.encode())
-            if data is not None:
-                before = _REPORTS.decode(data)
-                after = graded(before, dossier.decisions)
-                if after != before:
-                    self._publish(
-                        partition, msgspec.structs.replace(after, position=(after.position[0], self._clock.now_ms()))
-                    )
+        self._inform(msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision}))
+
+    def _on_interview(self, partition: int, told: InterviewContact) -> None:
+        if not is_name(told.contact) or told.contact == told.person or told.end_ms <= told.start_ms:
+            raise Refused(
+                "bad_interview", "an interview tells of another person, and of a time that ends after it begins"
+            )
+        dossier = self._dossiers.of(partition, told.person)
+        interviews = noted(dossier.interviews, told)
+        if interviews != dossier.interviews:
+            self._inform(msgspec.structs.replace(dossier, interviews=interviews))
+
+    def _inform(self, dossier: Dossier) -> None:
+        """Officers know more of a case: keep it, and tell its reports anew."""
+        self._dossiers.save(dossier)
+        for name in dossier.jobs:
+            held = self._dossiers.report(name)
+            if held is not None and (after := informed(held, dossier.interviews, dossier.decisions)) != held:
+                self._dossiers.publish(dossier.partition, after)
+
+    def _on_change(self, partition: int, person: str, trace: str) -> None:
+        """Something that a standing trace watches has changed."""
+        dossier = self._dossiers.of(partition, person)
+        job = dossier.jobs.get(trace)
+        if job is None or job.ended:
+            return
+        if job.state == "withdrawn":
+            self._standing.unwatch(dossier, job)
+        elif job.state == "complete":
+            self._ask_soon(dossier, job)
+        elif job.state == "asked" and not job.again:
+            self._dossiers.save(dossier.with_job(msgspec.structs.replace(job, again=True)))
+
+    def _ask_soon(self, dossier: Dossier, job: Job) -> None:
+        """Ask again shortly: what changes until then is in the same answer. It stands in the dossier meanwhile."""
+        self._dossiers.save(dossier.with_job(msgspec.structs.replace(job, state="changed")))
+        self._remind(dossier, job, "retry", self._standing.wait_seconds(job.trace_id))
+
+    def _on_erasure(self, partition: int, person: str, before_ms: int) -> None:
+        """Forget a person: as a case of this partition, and in everybody's dossiers and reports."""
+        for dossier in self._dossiers.all():
+            if dossier.partition == partition:
+                left = forgotten(dossier, person, before_ms)
+                if left != dossier:
+                    self._let_go(dossier, left)
+                for trace, job in left.jobs.items():
+                    erased = self._dossiers.erase(partition, trace, person, before_ms)
+                    if erased and job.hops > 1:  # others may be reached by another way
+                        self._on_change(partition, dossier.person, trace)
+
+    def _let_go(self, dossier: Dossier, left: Dossier) -> None:
+        """Forget what an erasure left out of a dossier, and let the topics forget it."""
+        for name, job in dossier.jobs.items():
+            if name not in left.jobs:
+                self._gathers.pop(job.query_id, None)
+                self._standing.unwatch(dossier, job.revised())
+                self._dossiers.forget(dossier.partition, name)
+        kept = {episode.case_id: episode for episode in left.episodes}
+        for episode in dossier.episodes:
+            after = kept.get(episode.case_id)
+            if after is None:
+                self._outbox.send("cases", dossier.partition, None, key=episode.case_id.encode())
+            elif after != episode:
+                left = self._follow(left, after, "system", "erasure")
+        self._dossiers.save(left)
 
     def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
         gather = self._gathers.get(answer.query_id)
         if answer.kind == "retry":
-            dossier = self._dossier(partition, person)
+            dossier = self._dossiers.of(partition, person)
             job = dossier.jobs.get(answer.trace_id)
             if job is not None and not job.settled and job.query_id == answer.query_id:
                 self._gathers.pop(answer.query_id, None)
-                self._save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
+                self._dossiers.save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
             return
-        if gather is None:
+        if gather is None or answer.hop != gather.hop:
             return
         if answer.kind not in ("deadline", "overdue"):
             gather.take(answer)
             if gather.complete:
                 self._report(partition, person, answer.trace_id, gather)
             return
-        dossier = self._dossier(partition, person)
+        dossier = self._dossiers.of(partition, person)
         job = dossier.jobs.get(answer.trace_id)
         if job is None or job.query_id != answer.query_id:
             del self._gathers[answer.query_id]
         elif answer.kind == "deadline":
             for silent in gather.silent:
-                self._question(dossier, job, silent, "deadline")
-            self._remind(dossier, job, "overdue", numbers().deadline_seconds)
+                self._asking.question(dossier, job, gather, silent, "deadline")
+            self._remind(dossier, job, "overdue", numbers().deadline_seconds, gather.hop)
         else:
             self._report(partition, person, answer.trace_id, gather)
 
     def _ask(self, dossier: Dossier, job: Job) -> Dossier:
-        """Put the barrier into every scans partition and the question into every trace-queries partition."""
+        """Ask every partition anew."""
         before = dossier.jobs.get(job.trace_id)
         if before is not None:
             self._gathers.pop(before.query_id, None)
-        job = msgspec.structs.replace(job, state="asked")
-        partitions = self._settings.partitions
-        self._gathers[job.query_id] = Gather(job.query_id, partitions.visits)
-        barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
-        for partition in range(partitions.scans):
-            self._outbox.send("scans", partition, barrier)
-        for partition in range(partitions.visits):
-            self._question(dossier, job, partition, "ask")
-        self._remind(dossier, job, "deadline", numbers().deadline_seconds)
+        job = msgspec.structs.replace(job, state="asked", again=False)
+        air = self._profiles[job.profile].air
+        self._standing.watch(dossier, job, self._asking.window(job), air.reach_ms)
+        self._await(dossier, job, self._asking.first(dossier, job))
         return dossier.with_job(job)
 
-    def _question(self, dossier: Dossier, job: Job, partition: int, kind: str) -> None:
-        profile = self._profiles[job.profile]
-        start_ms, end_ms = self._window(job, profile)
-        query = TraceQuery(
-            query_id=job.query_id,
-            trace_id=job.trace_id,
-            kind="ask" if kind == "ask" else "deadline",
-            reply_partition=dossier.partition,
-            person=dossier.person,
-            direction=job.direction,
-            window_start_ms=start_ms,
-            window_end_ms=end_ms,
-            profile_json=msgspec.Raw(profile_to_json(profile)),
-        )
-        self._outbox.send("trace-queries", partition, msgspec.json.encode(query), key=dossier.person.encode())
+    def _await(self, dossier: Dossier, job: Job, gather: Gather) -> None:
+        self._gathers[job.query_id] = gather
+        self._remind(dossier, job, "deadline", numbers().deadline_seconds, gather.hop)
 
     def _report(self, partition: int, person: str, trace: str, gather: Gather) -> None:
-        """Publish what was gathered; what is lacking is asked for again, later and later."""
+        """Go on to the next hop, or publish what was gathered; what is lacking is asked for again, later and later."""
         del self._gathers[gather.query_id]
-        dossier = self._dossier(partition, person)
+        dossier = self._dossiers.of(partition, person)
         job = dossier.jobs.get(trace)
         if job is None or job.query_id != gather.query_id:
             return
-        profile = self._profiles[job.profile]
-        made = report(
-            person,
-            job,
-            profile,
-            self._window(job, profile),
-            gather,
-            dossier.decisions,
-            (job.revision, self._clock.now_ms()),
-            profile.course(job.onset_ms, job.specimen_ms, self._settings.zone_info)
-            if job.direction == "forward"
-            else None,
-        )
-        self._publish(partition, made)
-        job = msgspec.structs.replace(job, state=made.state)
-        self._save(dossier.with_job(job))
+        made, search = self._so_far(dossier, job, gather)
+        if gather.state == "complete":
+            later = self._asking.next(dossier, job, gather, made, search)
+            if later is not None:
+                self._await(dossier, job, later)
+                return
+        made = informed(self._asking.told(job, made, search), dossier.interviews, dossier.decisions)
+        if worth_telling(made, self._dossiers.report(trace)):
+            self._dossiers.publish(partition, made)
+        again, job = job.again, job.answered(made)
+        self._dossiers.save(dossier.with_job(job))
         if not job.settled:
             waits = numbers().retry_seconds
-            self._remind(dossier, job, "retry", waits[min(job.attempt, len(waits) - 1)])
+            self._remind(dossier, job, "retry", waits[min(job.failures, len(waits)) - 1])
+        elif again and not job.ended:
+            self._ask_soon(dossier, job)
+
+    def _so_far(self, dossier: Dossier, job: Job, gather: Gather) -> tuple[Trace, Hops]:
+        """The report of the first hop, and the search with this hop's answers in it."""
+        if gather.first is not None and gather.search is not None:
+            gather.search.take(gather.meetings())
+            return further(gather.first, gather), gather.search
+        window = self._asking.window(job)
+        until_ms, position = self._standing.until_ms(window), (job.revision, self._clock.now_ms())
+        profile, course = self._profiles[job.profile], self._asking.course(job)
+        made = report(dossier.person, job, profile, window, until_ms, gather, position, course)
+        return made, self._asking.search(dossier, job, made)
 
     def _withdraw(self, dossier: Dossier, job: Job) -> Dossier:
         self._gathers.pop(job.query_id, None)
-        data = self._reports.get(job.trace_id.encode())
-        revision = job.revision + 1
-        if data is not None:
-            self._publish(dossier.partition, withdrawn(_REPORTS.decode(data), (revision, self._clock.now_ms())))
-        return dossier.with_job(msgspec.structs.replace(job, state="withdrawn", revision=revision))
+        held, job = self._dossiers.report(job.trace_id), msgspec.structs.replace(job.revised(), state="withdrawn")
+        if held is not None:
+            self._dossiers.publish(dossier.partition, withdrawn(held, (job.revision, self._clock.now_ms())))
+        self._standing.unwatch(dossier, job)
+        return dossier.with_job(job)
 
-    def _publish(self, partition: int, made: Trace) -> None:
-        data = msgspec.json.encode(made)
-        self._reports[made.trace_id.encode()] = data
-        self._outbox.send("traces", partition, data, key=made.trace_id.encode())
-
-    def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float) -> None:
-        reminder = TraceAnswer(query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1)  # type: ignore[arg-type]
+    def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float, hop: int = 1) -> None:
+        reminder = TraceAnswer(
+            query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1, hop=hop  # type: ignore[arg-type]
+        )  # fmt: skip
         due = self._clock.monotonic() + seconds
         self._reminders += 1
         heapq.heappush(self._timers, (due, self._reminders, dossier.partition, dossier.person, reminder))
-
-    def _window(self, job: Job, profile: Profile) -> tuple[int, int]:
-        window = profile.infectious_window if job.direction == "forward" else profile.exposure_window
-        return window(job.onset_ms, job.specimen_ms, job.isolated_ms, self._settings.zone_info)
 
     def _own_profile(self, at_ms: int) -> Profile:
         """The deployment's profile: the one it names, else the one in force at the date."""
         if self._settings.profile:
             return find_profile(self._profiles, self._settings.profile)
         return default_profile(self._profiles, at_ms, self._settings.zone_info)
-
-    def _dossier(self, partition: int, person: str) -> Dossier:
-        data = self._people.get(person.encode())
-        return _DOSSIERS.decode(data) if data is not None else Dossier(person, partition)
-
-    def _save(self, dossier: Dossier) -> None:
-        self._people[dossier.person.encode()] = msgspec.json.encode(dossier)

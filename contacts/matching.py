@@ -80,6 +80,11 @@ def contacts_of(
     return contacts
 
 
+def shared_minutes(evidence: Iterable[SharedStay]) -> float:
+    """The minutes of shared time, counted once."""
+    return sum(end - start for start, end in union(_spans(evidence))) / _MINUTE_MS
+
+
 def _scored(contact: Contact, score: Score, course: Course) -> Contact:
     """With the score of each stay, of the worst day, and its level; without what counts nothing."""
     days = [score_by_day(stay.start_ms, stay.end_ms, score, course) for stay in contact.evidence]

@@ -52,7 +52,7 @@ class Meetings(NamedTuple):
         return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-class _Visits(NamedTuple):
+class Visits(NamedTuple):
     """Visits that count, with what they were found for."""
 
     asked: Ints
@@ -63,11 +63,11 @@ class _Visits(NamedTuple):
     assumed: Bools
     meets: Bools
 
-    def of(self, chosen: Ints | Bools) -> _Visits:
+    def of(self, chosen: Ints | Bools) -> Visits:
         """The chosen ones."""
-        return _Visits._make(column[chosen] for column in self)
+        return Visits._make(column[chosen] for column in self)
 
-    def cut(self, as_of_ms: int | None) -> _Visits:
+    def cut(self, as_of_ms: int | None) -> Visits:
         """As they were known at a time: later ones did not exist, and others had not ended."""
         if as_of_ms is None:
             return self
@@ -91,7 +91,7 @@ def meetings(
     """
     air, forward = air_of(linger), direction == "forward"
     reach = 0 if forward else air.reach_ms
-    own = _of_persons(index, persons, since, until).cut(as_of_ms)
+    own = visits_of(index, persons, since, until).cut(as_of_ms)
     venues = len(index.lineages.venues)
     order = np.lexsort((own.start, own.asked * venues + own.venue))
     own = own.of(order)
@@ -119,7 +119,7 @@ def meetings(
     )  # fmt: skip
 
 
-def _of_persons(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> _Visits:
+def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Visits:
     """The visits of persons (each once) that touch their windows, and those that touch these, and perhaps more."""
     found = Found()
     if len(persons):
@@ -136,7 +136,7 @@ def _of_persons(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> _
     return _visits(found)
 
 
-def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> _Visits:
+def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> Visits:
     """The visits at venues that share time with what is asked for, but for those of a person each."""
     found = Found()
     if len(asked.since):
@@ -151,7 +151,7 @@ def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> _Visits:
     return _visits(found)
 
 
-def _whole(index: VisitIndex, found: _Visits) -> _Visits:
+def _whole(index: VisitIndex, found: Visits) -> Visits:
     """Stays in place of visits: where one touches others of its person at the venue, these are found, and united."""
     meets = found.meets
     if not meets.any():
@@ -163,7 +163,7 @@ def _whole(index: VisitIndex, found: _Visits) -> _Visits:
     whole = ~among((found.person << 32) | found.asked, pair)
     persons = distinct(several.person)
     since = np.full(len(persons), _FIRST)
-    held = _of_persons(index, persons, since, np.full(len(persons), 1 << 62))
+    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62))
     asked, who = pair & 0xFFFF_FFFF, np.searchsorted(persons, pair >> 32)
     venue_of = np.zeros(int(found.asked.max()) + 1, np.int64)
     venue_of[found.asked] = keys % venues
@@ -177,7 +177,7 @@ def _whole(index: VisitIndex, found: _Visits) -> _Visits:
     united = unite(row, held.start[place], held.end[place], held.assumed[place])
     none = np.zeros(len(united.key), np.bool_)
     person, number = pair[united.key] >> 32, asked[united.key]
-    stays = _Visits(number, person, venue_of[number], united.start, united.end, united.assumed, none)
+    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, none)
     return _together([found.of(whole), stays])
 
 
@@ -187,10 +187,10 @@ def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
     found.add(asked, index.column("person")[rows], index.own_venue(rows), start, end, reason, meets)
 
 
-def _visits(found: Found) -> _Visits:
+def _visits(found: Found) -> Visits:
     asked, person, venue, start, end, reason, meets = found.columns()
-    return _Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
+    return Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
 
 
-def _together(parts: list[_Visits]) -> _Visits:
-    return _Visits._make(np.concatenate(column) for column in zip(*parts, strict=True))
+def _together(parts: list[Visits]) -> Visits:
+    return Visits._make(np.concatenate(column) for column in zip(*parts, strict=True))

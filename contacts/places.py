@@ -6,12 +6,9 @@ it has been given, whatever their order between sources, and however often they 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from functools import cache
-from importlib.resources import files
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,9 +18,10 @@ from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.columns import Bools, Columns, Ints, ints
 from contacts.days import midnight_ms
+from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
-from contacts.occupancy import Inside
+from contacts.occupancy import Count, Inside
 from contacts.people import Directory
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
@@ -33,37 +31,14 @@ from contacts.steps import Words
 from contacts.store import store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
-from contacts.windows import Windows
-from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock
+from contacts.watch import WatchList
+from contacts.windows import WindowRows, Windows, default_window_ms
+from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
 _DAY_MS: Final = 86_400_000
-_UTC: Final = ZoneInfo("UTC")
-
-
-@cache
-def default_window_ms() -> int:
-    """The length of a window where nobody says otherwise (contacts/data/windows.toml)."""
-    table = tomllib.loads(files("contacts.data").joinpath("windows.toml").read_text("utf-8"))
-    return int(table["window_minutes"] * 60_000)
-
-
-class Count(NamedTuple):
-    """How many are inside a venue, how many of them with an end only assumed, and how many may be (None: unknown)."""
-
-    venue: str
-    inside: int
-    assumed_inside: int
-    allowed: int | None
-
-
-class WindowRows(NamedTuple):
-    """Windows to publish: `rows` is int64 (n, len(WINDOW_COLUMNS)), its `venue` column an index into `venues`."""
-
-    venues: list[str]
-    rows: Ints
 
 
 class _State(msgspec.Struct):
@@ -103,6 +78,7 @@ class Places:
         self._inside = Inside(words)
         self._windows = Windows(words)
         self._registry = Registry()
+        self._watches = WatchList()
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -158,6 +134,8 @@ class Places:
         self._windows.make_room(venues)
         self._inside.add(steps)
         self._windows.add(steps)
+        if self._watches:
+            self._watches.changed(self._index, change)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""
@@ -189,6 +167,25 @@ class Places:
         end[rows] = start[rows]
         self._count(change)
         self._index.clear(rows)
+        self._watches.renumber()
+
+    def watch(self, order: WatchOrder) -> None:
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
+        if self._watches.is_news(order):
+            self._settle()  # what came before the order is in the answer to the question behind it
+            self._watches.put(order, self.log_time_ms)
+
+    def concerned(self) -> list[WatchOrder]:
+        """The standing traces to tell of now, each once: changed since the last call, or changed by time, or over."""
+        self._settle()
+        return self._watches.due(self.log_time_ms, self._open_until) if self._watches else []
+
+    def _open_until(self, order: WatchOrder) -> int:
+        """When the last stay ends that this partition has to show for a trace."""
+        window = order.window_start_ms, order.window_end_ms
+        shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
+        ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
+        return max(map(max, ends), default=NEVER)
 
     def holds(self, number: int) -> bool:
         """Whether there is a visit of a person."""
@@ -279,6 +276,11 @@ class Places:
         query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
         return shared_stays(self._index, person, query)
 
+    def meetings(self, question: Question) -> Named:
+        """All meetings of many persons, each within a window of their own."""
+        self._settle()
+        return answered(self._index, question, self.category, self._dated_venues)
+
     def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
@@ -292,6 +294,7 @@ class Places:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
+            self._watches.renumber()
             if not self._shares_people:
                 self._index.people.forget(unused_people(self._index.people, [self]))
             return True
@@ -312,7 +315,7 @@ class Places:
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         if self._shares_people:
@@ -349,6 +352,7 @@ class Places:
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
+        places._watches.load(parts)
         places._replayed = Retelling()
         places._replayed.load(parts)
         for venue in state.venues:
@@ -361,7 +365,7 @@ class Places:
     @classmethod
     def from_visits(cls, visits: Iterable[Visit], window_ms: int | None = None) -> Self:
         """Places that hold these visits, with the log time past everything: for work on files."""
-        places = cls(1, window_ms or default_window_ms(), 0, 0, _UTC)
+        places = cls(1, window_ms or default_window_ms(), 0, 0, ZoneInfo("UTC"))
         places._incoming.sources[0].log_time_ms = _FOREVER
         index = places._index
         kept = [visit for visit in visits if visit.end_ms > visit.start_ms]

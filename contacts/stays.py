@@ -34,23 +34,26 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
     met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
     names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
     shared = [
-        (
-            names[other],
-            SharedStay(
-                venue=index.lineages.venues[venue],
-                start_ms=start,
-                end_ms=end,
-                minutes=(end - start) / _MINUTE_MS,
-                case_stay=StayEvidence(start_ms=own_start, end_ms=own_end, end_assumed=own_assumed),
-                contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
-            ),
-        )
-        for _, other, venue, start, end, own_start, own_end, other_start, other_end, own_assumed, other_assumed in zip(
-            *(column.tolist() for column in met), strict=True
-        )
+        (names[other], shared_stay(index.lineages.venues[venue], *stay))
+        for other, venue, *stay in zip(*(column.tolist() for column in met[1:]), strict=True)
     ]
     shared.sort(key=_order)
     return shared
+
+
+def shared_stay(
+    venue: str, start: int, end: int, own_start: int, own_end: int, other_start: int, other_end: int,
+    own_assumed: bool, other_assumed: bool,
+) -> SharedStay:  # fmt: skip
+    """A meeting as evidence; the case's side is that of the person asked about."""
+    return SharedStay(
+        venue=venue,
+        start_ms=start,
+        end_ms=end,
+        minutes=(end - start) / _MINUTE_MS,
+        case_stay=StayEvidence(start_ms=own_start, end_ms=own_end, end_assumed=own_assumed),
+        contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
+    )
 
 
 def _order(pair: tuple[str, SharedStay]) -> tuple[str, str, int, int, int, int]:

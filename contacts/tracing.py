@@ -7,14 +7,30 @@ import hashlib
 import msgspec
 
 from contacts.cases import Episode
+from contacts.hops import Hops
 from contacts.matching import contacts_of
 from contacts.profiles import Profile
 from contacts.scoring import Course
-from schemas.messages import ContactDecision, Direction, SharedStay, SourceOffset, Trace, TraceAnswer, TraceState
+from contacts.spread import Asked
+from schemas.messages import (
+    ContactDecision,
+    Direction,
+    InterviewContact,
+    MeetingRows,
+    SharedStay,
+    SourceOffset,
+    Trace,
+    TraceAnswer,
+    TraceState,
+)
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One trace: who asked for what, and how far it has come. `attempt` numbers the questions asked for it."""
+    """One trace: who asked for what, and how far it has come.
+
+    `attempt` numbers the questions asked for it, `failures` counts those in a row that not all answered; `again`: it
+    changed while a question was under way. It stands until it has `ended`.
+    """
 
     trace_id: str
     case_id: str
@@ -30,6 +46,13 @@ class Job(msgspec.Struct, frozen=True):
     attempt: int = 0
     state: TraceState | str = "asked"
     automatic: bool = True
+    failures: int = 0
+    again: bool = False
+    ended: bool = False
+    hops: int = 1
+    least_risk: float | None = None
+    people_most: int | None = None
+    seconds_most: float | None = None
 
     @property
     def query_id(self) -> str:
@@ -41,15 +64,26 @@ class Job(msgspec.Struct, frozen=True):
         """Whether nothing more is to be asked."""
         return self.state in ("complete", "withdrawn")
 
+    def revised(self) -> Job:
+        """The job of a case whose facts have changed: a new revision, of which nothing has been asked."""
+        revision = self.revision + 1
+        return msgspec.structs.replace(self, revision=revision, attempt=0, failures=0, again=False, ended=False)
+
+    def answered(self, made: Trace) -> Job:
+        """The job once a report has been made of the answers to its question."""
+        failures = 0 if made.state == "complete" else self.failures + 1
+        return msgspec.structs.replace(self, state=made.state, failures=failures, again=False, ended=made.ended)
+
 
 class Dossier(msgspec.Struct, frozen=True):
-    """All that the tracing agent keeps of one person: episodes, traces, and what officers decided of contacts."""
+    """All that the tracing agent keeps of one person: episodes, traces, and what officers know of contacts."""
 
     person: str
     partition: int = 0
     episodes: tuple[Episode, ...] = ()
     jobs: dict[str, Job] = {}
     decisions: dict[str, ContactDecision] = {}
+    interviews: tuple[InterviewContact, ...] = ()
 
     def with_job(self, job: Job) -> Dossier:
         """The dossier with this trace as it now is."""
@@ -62,16 +96,32 @@ def trace_id(seed: str, direction: str) -> str:
 
 
 class Gather:
-    """The answers to one question, one a partition; what comes twice or for another question is ignored."""
+    """The answers to one question, one a partition; what comes twice or for another question is ignored.
 
-    def __init__(self, query_id: str, partitions: int) -> None:
+    Of a later `hop` it also holds who was asked about, the report of the `first` hop and the search so far. `began` is
+    when the first was asked (s, monotonic).
+    """
+
+    def __init__(self, query_id: str, partitions: int, began: float = 0.0) -> None:
         self.query_id = query_id
+        self.began = began
+        self.hop = 1
+        self.asked: tuple[list[str], Asked] | None = None
+        self.first: Trace | None = None
+        self.search: Hops | None = None
         self._partitions = partitions
         self._answers: dict[int, TraceAnswer] = {}
 
+    def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
+        """What gathers the answers about the next hop."""
+        later = Gather(self.query_id, self._partitions, self.began)
+        later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
+        return later
+
     def take(self, answer: TraceAnswer) -> None:
         """Take an answer in; one at the barrier takes the place of one that was behind it."""
-        if answer.query_id == self.query_id and 0 <= answer.partition < self._partitions:
+        same = answer.query_id == self.query_id and answer.hop == self.hop
+        if same and 0 <= answer.partition < self._partitions:
             before = self._answers.get(answer.partition)
             if before is None or before.kind != "answer":
                 self._answers[answer.partition] = answer
@@ -122,19 +172,24 @@ class Gather:
         """All rows of all answers."""
         return [row for partition in sorted(self._answers) for row in self._answers[partition].shared]
 
+    def meetings(self) -> list[MeetingRows]:
+        """All that the answers say of a later hop."""
+        answers = (self._answers[partition].meetings for partition in sorted(self._answers))
+        return [rows for rows in answers if rows is not None]
+
 
 def report(
     person: str,
     job: Job,
     profile: Profile,
     window: tuple[int, int],
+    standing_until_ms: int,
     gather: Gather,
-    decisions: dict[str, ContactDecision],
     position: tuple[int, int],
     course: Course | None = None,
 ) -> Trace:
     """The report of a trace from what its partitions answered. `course`: the case's dates, where the profile scores."""
-    found = Trace(
+    return Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
         person=person,
@@ -154,21 +209,39 @@ def report(
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
         contacts=tuple(contacts_of(gather.shared(), profile, person, course)),
+        standing_until_ms=standing_until_ms,
+        ended=gather.state == "complete" and (gather.as_of_ms or 0) >= standing_until_ms,
     )
-    return graded(found, decisions)
 
 
-def graded(trace: Trace, decisions: dict[str, ContactDecision]) -> Trace:
-    """The report with each contact's grade as officers decided: a decision grades contacts, it never adds one."""
-    contacts = tuple(
-        msgspec.structs.replace(
-            contact, grade=decisions[contact.person].grade, decided_by=decisions[contact.person].officer
-        )
-        if contact.person in decisions
-        else contact
-        for contact in trace.contacts
+def further(first: Trace, gather: Gather) -> Trace:
+    """The report of the first hop as far as a later one's answers let it stand: what they lack, it lacks."""
+    if gather.state == "complete":
+        return first
+    return msgspec.structs.replace(
+        first,
+        state=gather.state,
+        missing_partitions=gather.missing,
+        behind_partitions=gather.behind,
+        ended=False,
     )
-    return msgspec.structs.replace(trace, contacts=contacts)
+
+
+def differ(one: Trace, other: Trace) -> bool:
+    """Whether two reports say different things; when they were made, and at which cut, is not what they say."""
+    same = {"position": (0, 0), "as_of_ms": None, "as_of": ()}
+    return msgspec.structs.replace(one, **same) != msgspec.structs.replace(other, **same)
+
+
+def worth_telling(made: Trace, held: Trace | None) -> bool:
+    """Whether a report takes the place of the one told last (None: none was).
+
+    What answers fewer partitions never takes the place of what answered more of the same revision: it is asked again.
+    """
+    if held is None or made.revision != held.revision:
+        return True
+    rank = ("incomplete", "behind", "complete", "withdrawn").index
+    return rank(made.state) >= rank(held.state) and differ(made, held)
 
 
 def withdrawn(trace: Trace, position: tuple[int, int]) -> Trace:
@@ -176,7 +249,7 @@ def withdrawn(trace: Trace, position: tuple[int, int]) -> Trace:
     return msgspec.structs.replace(
         trace,
         state="withdrawn",
-        revision=trace.revision + 1,
+        revision=position[0],
         position=position,
         contacts=(),
         missing_partitions=(),

@@ -1,4 +1,4 @@
-"""Dates on the command line."""
+"""Dates and shares on the command line."""
 
 from __future__ import annotations
 
@@ -29,3 +29,19 @@ class Date(click.ParamType):
                 param,
                 ctx,
             )
+
+
+class Share(click.ParamType):
+    """A share: `2%`, `2 %` or 0.02, as a number from 0 to 1."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = -1.0
+        if not 0.0 <= share <= 1.0:
+            self.fail(f"{text!r} is no share such as 2% or 0.02.", param, ctx)
+        return share

@@ -31,12 +31,16 @@ _COMMANDS = {
         ),
         "confirm": ("lacak.officer_commands:confirm", "Confirm a contact of a trace."),
         "dismiss": ("lacak.officer_commands:dismiss", "Dismiss a contact of a trace."),
+        "sources": ("lacak.source_commands:sources", "Find where and by whom several cases may have been infected."),
         "occupancy": ("lacak.officer_commands:occupancy", "Show how many people are inside, once or live."),
     },
     "Offline, on files": {
         "visits": ("lacak.offline:visits", "Derive visits from a file of scans."),
         "windows": ("lacak.offline:windows", "Count 10-minute windows from a file of scans."),
-        "contacts": ("lacak.offline:contacts", "Find a person's contacts in a file of visits."),
+        "contacts": (
+            "lacak.interviews:contacts",
+            "Find a person's contacts in a file of visits; `contacts add`: put those of an interview into a trace.",
+        ),
         "profiles": (
             "lacak.profile_commands:profiles",
             "List, show and check the numbers that make somebody a contact.",

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -17,11 +18,13 @@ from rich.live import Live
 from rich.table import Table
 
 from contacts.profiles import ProfileError, find_profile, load_profiles
+from contacts.risk import load_risk
 from lacak.clock import SystemClock
-from lacak.dates import Date
+from lacak.dates import Date, Share
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
 from officer.exports import local, to_csv, to_graphml, to_json, to_tree
+from officer.history import steps, to_table
 from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
 from schemas.messages import ContactDecision, Message, TestResult, TraceRequest
@@ -41,15 +44,18 @@ def _store(settings: Settings) -> Iterator[Store]:
         raise click.ClickException(str(error)) from error
 
 
-def send(settings: Settings, topic: str, person: str, message: Message) -> None:
-    """Publish one message, keyed by its person, and wait until it is acknowledged."""
+def send(settings: Settings, topic: str, person: str, *messages: Message) -> None:
+    """Publish messages, keyed by their person, and wait until they are acknowledged."""
     try:
         producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
         try:
             partition = partition_of(person, settings.partitions.cases)
-            producer.send(
-                settings.topic(topic), value=msgspec.json.encode(message), key=person.encode(), partition=partition
-            ).get(timeout=30)
+            sent = [
+                producer.send(settings.topic(topic), msgspec.json.encode(each), person.encode(), partition=partition)
+                for each in messages
+            ]
+            for each in sent:
+                each.get(timeout=30)
         finally:
             producer.close()
     except KafkaError as error:
@@ -121,15 +127,35 @@ def test_result(
 )
 @click.option("--specimen", type=Date(), metavar="DATE", help="When the specimen was taken.")
 @click.option("--isolated", type=Date(), metavar="DATE", help="Since when the person has been isolated.")
+@click.option(
+    "--hops",
+    type=click.IntRange(1, load_risk().limits.hops_most),
+    default=1,
+    show_default=True,
+    help="How many times an infection may have been passed on (docs/risk.md).",
+)
+@click.option(
+    "--least-risk",
+    type=Share(),
+    metavar="SHARE",
+    help="Over several hops follow nobody below this risk, such as 2% (the default); they are still listed.",
+)
+@click.option("--people", type=click.IntRange(1), metavar="COUNT", help="Over several hops stop at so many people.")
+@click.option("--seconds", type=click.FloatRange(0), metavar="SECONDS", help="Over several hops stop after this time.")
 @click.option("--wait", is_flag=True, help="Wait for the trace and show it.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")
 @accountable
 def trace(
     person: str | None, identity: bool, identity_file: str | None, key_file: str | None, direction: str,
-    profile_id: str | None, onset: int | None, specimen: int | None, isolated: int | None, wait: bool, timeout: float,
-    officer: str, purpose: str,
+    profile_id: str | None, onset: int | None, specimen: int | None, isolated: int | None, hops: int,
+    least_risk: float | None, people: int | None, seconds: float | None, wait: bool, timeout: float, officer: str,
+    purpose: str,
 ) -> None:  # fmt: skip
-    """Ask for a trace of PERSON, of your own choosing."""
+    """Ask for a trace of PERSON, of your own choosing.
+
+    With --hops 2 it goes on to the contacts' contacts, each with their risk, the earliest they may have been infected,
+    and by way of whom. A report that a limit cut says so.
+    """
     settings = load_settings()
     who = named(person, identity, identity_file, key_file)
     if profile_id is not None:
@@ -140,11 +166,13 @@ def trace(
     with _store(settings) as store:
         if onset is None and specimen is None and not store.has_case(who):
             raise click.ClickException("The person has no case here: give --onset or --specimen.")
-        store.audit(officer, purpose, f"trace {direction}", person=who)
+        over = f" over {hops} hops" if hops > 1 else ""
+        store.audit(officer, purpose, f"trace {direction}{over}", person=who)
         began_ms = SystemClock().now_ms()
         request = TraceRequest(
             request_id=uuid.uuid4().hex, person=who, officer=officer, purpose=purpose, direction=direction,  # type: ignore[arg-type]
-            profile=profile_id, onset_ms=onset, specimen_ms=specimen, isolated_ms=isolated,
+            profile=profile_id, onset_ms=onset, specimen_ms=specimen, isolated_ms=isolated, hops=hops,
+            least_risk=least_risk, people_most=people, seconds_most=seconds,
         )  # fmt: skip
         send(settings, "trace-requests", who, request)
         if wait:
@@ -200,15 +228,34 @@ def traces(person: str | None, state: str | None, as_json: bool, officer: str, p
 @click.option("--graphml", "form", flag_value="graphml", help="The graph, for Gephi, yEd or networkx.")
 @click.option("--svg", "svg_file", metavar="FILE", help="Draw it: time from left to right, a line a person.")
 @click.option("--html", "html_file", metavar="FILE", help="The same on a page.")
+@click.option(
+    "--as-of", "as_of_ms", type=Date(), metavar="TIME", help="As it was known then (under the clock `file`: log time)."
+)
+@click.option("--history", is_flag=True, help="List what was known when, and what each report changed.")
 @accountable
 def show(
-    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, officer: str, purpose: str
-) -> None:
+    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, as_of_ms: int | None,
+    history: bool, officer: str, purpose: str,
+) -> None:  # fmt: skip
     """Show a TRACE (its id or the beginning of it): who, where, how long, which ends are only assumed."""
+    if history and (form not in (None, "json") or svg_file or html_file or as_of_ms is not None):
+        raise click.UsageError("--history is a list: it goes with --json only.")
     settings = load_settings()
     with _store(settings) as store:
         found = store.trace(trace_name)
-        store.audit(officer, purpose, f"show {form or 'tree'}", person=found.person, trace_id=found.trace_id)
+        action = f"show {'history' if history else form or 'tree'}"
+        store.audit(officer, purpose, action, person=found.person, trace_id=found.trace_id)
+        if as_of_ms is not None:
+            moment = datetime.fromtimestamp(as_of_ms / 1000, UTC)
+            found = store.trace_as_of(found.trace_id, moment, log_time=settings.clock == "file")
+        versions = store.history(found.trace_id) if history else []
+    if history:
+        listed = [step._asdict() for step in steps(versions)]
+        if form:
+            click.echo(msgspec.json.format(msgspec.json.encode(listed)).decode())
+        else:
+            Console().print(to_table(versions, settings.zone_info))
+        return
     for name, draw in ((svg_file, svg), (html_file, html)):
         if name:
             try:

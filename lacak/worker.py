@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import click
-import faust
 
 from agents.contacts import Contacts
 from agents.occupancy import OccupancyKeeper
@@ -19,6 +18,7 @@ from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
 from contacts.profiles import ProfileError, load_profiles
+from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
@@ -57,7 +57,7 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError) as error:
+    except (TopicError, ProfileError, RiskError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(run_worker(app))
 
@@ -186,17 +186,19 @@ def _places(settings: Settings) -> WorkerApp:
 
 def _tracing(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "tracing")
-    profiles = load_profiles(settings.rules_folder)
+    profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     app = parts.build({})
-    raw = faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-    people, reports = (app.Table(name, partitions=settings.partitions.cases, schema=raw) for name in TABLES["tracing"])
-    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, people, reports)
+    people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
+        app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
+        for name in TABLES["tracing"]
+    )
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 
     @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
     async def resume(*_: Any, **__: Any) -> None:
-        tracing.resume(list(people.values()))
+        tracing.resume()
 
     parts.keep = resume  # type: ignore[attr-defined]
     return app

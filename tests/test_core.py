@@ -11,10 +11,11 @@ import pytest
 
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
-from contacts.places import Places, WindowRows
+from contacts.places import Places
 from contacts.profiles import load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
+from contacts.windows import WindowRows
 from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of

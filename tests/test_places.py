@@ -16,8 +16,9 @@ import pytest
 from contacts.archive import MemoryShelf
 from contacts.days import midnight_ms, midnights
 from contacts.incoming import NEVER
-from contacts.places import Places, WindowRows
+from contacts.places import Places
 from contacts.visits import Visit
+from contacts.windows import WindowRows
 from schemas.blocks import (
     ASSUMED,
     CHECKED_OUT,

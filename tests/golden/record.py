@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -28,6 +29,8 @@ _SHARED: Final = m.SharedStay(
     case_stay=m.StayEvidence(start_ms=_T - 60_000, end_ms=_T + 1_234_567, end_assumed=True),
     contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000),
     score=12.6,
+    told_by="officer-8",
+    category="mall",
 )
 _CONTACT: Final = m.Contact(
     person=_Q,
@@ -38,6 +41,10 @@ _CONTACT: Final = m.Contact(
     decided_by="officer-7",
     score=12.6,
     level="high",
+    hop=2,
+    risk=0.0125,
+    earliest_ms=_T - 3,
+    exposed_by=("p1:0123",),
 )
 _AS_OF: Final = (
     m.SourceOffset(partition=0, offset=17, log_time_ms=_T),
@@ -111,12 +118,21 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             specimen_ms=_T,
             isolated_ms=_T + 1,
             hops=2,
+            least_risk=0.05,
+            people_most=500,
+            seconds_most=7.5,
             **_OFFICER,
         ),
     ],
     "contact-decisions": [
         m.ContactDecision(trace_id="trace-1", person=_P, contact=_Q, grade=grade, decided_at_ms=_T, **_OFFICER)
         for grade in ("confirmed", "dismissed")
+    ],
+    "interview-contacts": [
+        m.InterviewContact(person=_P, contact=_Q, start_ms=_T, end_ms=_T + 1_800_000, told_at_ms=_T + 1, **_OFFICER),
+        m.InterviewContact(
+            person=_P, contact=_Q, start_ms=_T, end_ms=_T + 1, told_at_ms=_T + 1, venue="mal-0001", **_OFFICER
+        ),
     ],
     "occupancy": [
         m.Occupancy(venue="mal-0001", inside=0, log_time_ms=_T, position=(5, 0)),
@@ -148,6 +164,11 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             behind_partitions=(0, 2),
             contacts=(_CONTACT,),
             hops=2,
+            least_risk=0.05,
+            cut_by=("hops", "people", "seconds"),
+            risk_numbers="2023-12-20",
+            standing_until_ms=_T + 259_200_000,
+            ended=True,
             **_TRACE,
         ),
         m.Trace(
@@ -183,6 +204,17 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             kind="ask", direction="forward", profile_json=msgspec.Raw(b'{"id":"who","minimum_minutes":15}'), **_QUERY
         ),
         m.TraceQuery(kind="deadline", direction="backward", **_QUERY),
+        m.TraceQuery(
+            kind="ask",
+            direction="forward",
+            hop=2,
+            people=(_P, _Q),
+            since_ms=(_T, _T + 1),
+            until_ms=(_T + 2, _T + 3),
+            as_of_ms=_T + 4,
+            as_of=_AS_OF,
+            **_QUERY,
+        ),
     ],
     "trace-answers": [
         m.TraceAnswer(
@@ -196,10 +228,25 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             at_ms=_T,
         ),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="behind", partition=2),
+        m.TraceAnswer(
+            query_id="q-1",
+            trace_id="trace-1",
+            kind="answer",
+            partition=2,
+            hop=2,
+            meetings=m.MeetingRows(
+                people=(_Q,),
+                venues=("mal-0001",),
+                categories=("mall",),
+                rows=zlib.compress(np.array([[1, 0, 0, 0, *range(_T, _T + 6), 3]], "<i8").tobytes(), 1),
+            ),
+        ),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="not_ready", partition=2),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="deadline", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="overdue", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="retry", partition=-1),
+        m.TraceAnswer(query_id="", trace_id="trace-1", kind="changed", partition=2, as_of_ms=_T, as_of=_AS_OF),
+        m.TraceAnswer(query_id="", trace_id="", kind="erasure", partition=-1, at_ms=_T),
     ],
 }
 """Per topic: every field with a value that is not its default, and every word of every literal, at least once."""
@@ -207,6 +254,18 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
 _CHANGE: Final = blocks.RegistryChange(origin=(0, 8), venue=m.Venue(venue="mal-0001", capacity=9), at_ms=_T)
 _ERASURE: Final = blocks.ErasureOrder(origin=(0, 9), person=_P, before_ms=_T)
 _BARRIER: Final = blocks.Barrier(query_id="q-1")
+_WATCH: Final = blocks.WatchOrder(
+    trace_id="trace-1",
+    case_id="case-1",
+    revision=2,
+    person=_P,
+    direction="backward",
+    reply_partition=3,
+    window_start_ms=_T - 172_800_000,
+    window_end_ms=_T,
+    until_ms=_T + 259_200_000,
+    linger_ms=7_200_000,
+)
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]
     for scan in range(1, len(blocks.REASONS))
@@ -235,7 +294,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
             lineages=[blocks.Lineage("mal-0001"), blocks.Lineage("toko-0001", ("mal-0001",))],
             persons=[_P] * len(_ROWS),
             rows=np.array(_ROWS, "<i8").tobytes(),
-            controls=[blocks.PlacedControl(9, _T, control) for control in (_CHANGE, _ERASURE, _BARRIER)],
+            controls=[blocks.PlacedControl(9, _T, control) for control in (_CHANGE, _ERASURE, _WATCH, _BARRIER)],
         ),
     ),
     "windows": (
@@ -253,6 +312,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
     "control-venue": (blocks.CONTROL_MAGIC, _CHANGE),
     "control-erasure": (blocks.CONTROL_MAGIC, _ERASURE),
     "control-barrier": (blocks.CONTROL_MAGIC, _BARRIER),
+    "control-watch": (blocks.CONTROL_MAGIC, _WATCH),
 }
 
 
