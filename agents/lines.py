@@ -21,8 +21,8 @@ the times in ms (ARRIVED: NOT_GIVEN where there is none), and whether the line w
 
 NOT_GIVEN: Final = -(1 << 62)
 
-_QUOTE, _BACKSLASH, _COLON, _COMMA, _MINUS, _ZERO, _NINE = 34, 92, 58, 44, 45, 48, 57
-_OPEN, _CLOSE, _SPACE, _LAST_PRINTABLE = 123, 125, 32, 126
+_QUOTE, _COLON, _COMMA, _MINUS, _ZERO, _NINE = b'":,-09'
+_OPEN, _CLOSE, _SPACE = b"{} "
 _NAME_BYTES: Final = 200  # contacts.registry.is_name
 _TIME_LIMIT: Final = 2**53  # schemas.messages.TimeMs
 _NEEDED: Final = 0b1111  # the first four fields
@@ -34,6 +34,7 @@ def _words(*words: str) -> tuple[Bytes, Ints]:
     return np.array([list(word.ljust(16).encode()) for word in words], np.uint8), np.array(list(map(len, words)))
 
 
+_IN_STRING: Final = np.array([32 <= byte <= 126 and byte not in b'"\\' for byte in range(256)])
 _FIELDS, _FIELD_LENGTHS = _words("person", "venue", "kind", "at_ms", "arrived_at_ms", "scan_id", "gateway")
 _KINDS, _KIND_LENGTHS = _words(*KINDS)
 
@@ -108,11 +109,9 @@ def _string(data: Bytes, at: int, stop: int) -> int:
     if at >= stop or data[at] != _QUOTE:
         return -1
     at += 1
-    while at < stop and _SPACE <= data[at] <= _LAST_PRINTABLE and data[at] != _BACKSLASH:
-        if data[at] == _QUOTE:
-            return at
+    while at < stop and _IN_STRING[data[at]]:
         at += 1
-    return -1
+    return at if at < stop and data[at] == _QUOTE else -1
 
 
 @compiled

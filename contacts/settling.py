@@ -41,11 +41,18 @@ def take_scans(
     """
     touched = 0
     for scan in range(first, len(scans)):
-        if scan % AHEAD == 0:
-            for ahead in range(scan, min(scan + AHEAD, len(scans))):
+        if scan % AHEAD == 0:  # a short loop for each, so that many are under way at once
+            stop = min(scan + AHEAD, len(scans))
+            for ahead in range(scan, stop):
+                touched |= last[scans[ahead, PERSON_IN]] | held[scans[ahead, PERSON_IN]]
+            for ahead in range(scan, stop):
+                latest = max(last[scans[ahead, PERSON_IN]], 0)
+                touched |= narrow[latest, MARK] | wide[latest, END]
+            for ahead in range(scan, stop):
                 latest = last[scans[ahead, PERSON_IN]]
-                if latest != NONE:
-                    touched |= narrow[latest, MARK] | wide[latest, END]
+                earlier = narrow[latest, BEFORE] if latest != NONE else NONE
+                if earlier != NONE:
+                    touched |= narrow[earlier, MARK] | wide[earlier, END]
         offset, number, person = scans[scan, OFFSET_IN], scans[scan, NUMBER_IN], scans[scan, PERSON_IN]
         spot, at = scans[scan, SPOT_IN], scans[scan, AT_IN]
         if progress[ROWS] + held[person] + 2 > len(rows):

@@ -136,10 +136,12 @@ def _take(
     for first in range(0, len(starts), AHEAD):
         stop = min(first + AHEAD, len(starts))
         for row in range(first, stop):
-            value = _hash(source, starts[row], lengths[row], factor)
-            hashes[row - first] = value
-            place = table[(value ^ value >> 13) & mask, 1]
-            found[row] = data[place >> 16] if place >= 0 else place
+            hashes[row - first] = _hash(source, starts[row], lengths[row], factor)
+        for row in range(first, stop):
+            value = hashes[row - first]
+            found[row] = table[(value ^ value >> 13) & mask, 1]
+        for row in range(first, stop):
+            found[row] = data[max(found[row] >> 16, 0)]
         for row in range(first, stop):
             start, length, value = starts[row], lengths[row], hashes[row - first]
             slot = (value ^ value >> 13) & mask
@@ -215,6 +217,8 @@ def _pack(data: Bytes, begins: Ints, numbers: Ints, packed: Bytes) -> int:
     touched: Any = 0
     for row in range(count):
         if row % AHEAD == 0:
+            for ahead in range(row, min(row + AHEAD, count)):
+                touched |= begins[numbers[ahead]]
             for ahead in range(row, min(row + AHEAD, count)):
                 touched |= np.int64(data[begins[numbers[ahead]]])
         begin = begins[numbers[row]]
