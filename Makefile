@@ -44,6 +44,15 @@ bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a s
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
+bench-reach: .venv/ready ## Measure reach over a dated contact list
+	@$(BIN)/python -m bench.reach
+
+bench-peers: .venv/bench-ready ## Ask Lacak, PostgreSQL, DuckDB, polars, networkx and numpy for the same contacts
+	@$(BIN)/python -m bench.peers
+
+validation: .venv/ready ## Hold shared stays against who was face to face: make validation SCANS=file FACES=file
+	@$(BIN)/python -m bench.validation "$(or $(SCANS),$(error Name the files: make validation SCANS=scans.csv.gz FACES=faces.csv.gz))" "$(FACES)"
+
 COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: ## Pin every dependency anew, with hashes
@@ -54,4 +63,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace bench-reach bench-peers validation lock clean

@@ -98,7 +98,7 @@ class Contacts:
     def _send(self, partition: int, query: TraceQuery, places: Places, as_of_ms: int, kind: str) -> None:
         profile = profile_from_json(bytes(query.profile_json))
         shared = places.shared_stays(
-            query.person, query.window_start_ms, query.window_end_ms, as_of_ms, profile.linger_ms, query.direction
+            query.person, query.window_start_ms, query.window_end_ms, as_of_ms, profile.air, query.direction
         )
         answer = TraceAnswer(
             query_id=query.query_id,
@@ -107,7 +107,7 @@ class Contacts:
             partition=partition,
             as_of_ms=as_of_ms,
             as_of=places.as_of(),
-            shared=tuple(may_count(shared, profile, places.category)),
+            shared=tuple(may_count(shared, profile, places.category, query.direction)),
         )
         self._outbox.send(
             "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
 from agents.contacts import Contacts
 from contacts.deriver import NEVER_MS
-from contacts.places import Count, Places, WindowRows
+from contacts.places import Count, Places, WindowRows, unused_people
 from contacts.thresholds import crosses
 from schemas.blocks import (
     VISIT_BLOCKS,
@@ -28,7 +30,9 @@ from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
+from streams.people_file import PeopleFile
 from streams.settings import Settings
+from streams.shelf import FileShelf
 
 _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
@@ -53,13 +57,26 @@ class OccupancyKeeper:
     """Keeps the places of each visits partition this worker holds and tells how full they are."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, outbox: Outbox, letters: DeadLetters, contacts: Contacts
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        contacts: Contacts,
+        people: PeopleFile,
+        home: Callable[[int], Path],
+        states: Callable[[], Mapping[int, Places] | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._outbox = outbox
         self._letters = letters
         self._contacts = contacts
+        self._people = people
+        self._home = home
+        self._states = states
+        self._unused = False
+        self._builder = ThreadPoolExecutor(1, "settling")
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -71,12 +88,15 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._people.people,
+            FileShelf(self._home(partition)),
         )
         self.returned(partition, places)
         return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
-        """The state of a partition from its snapshot."""
+        """The state of a partition from its snapshot. Raises ValueError or Damaged when it cannot be used."""
+        self._people.check(partition, parts["directory"])
         self._told[partition] = _Told()
         settings = self._settings
         return Places.load(
@@ -86,6 +106,8 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._people.people,
+            FileShelf(self._home(partition)),
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -122,6 +144,7 @@ class OccupancyKeeper:
                     )
                 elif isinstance(placed.control, ErasureOrder):
                     places.erase(placed.control.person, placed.control.before_ms)
+                    self._unused = True
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
@@ -147,7 +170,9 @@ class OccupancyKeeper:
             ready = list(told.waiting.values())
             told.waiting.clear()
             self._tell_windows(partition, places, told, position, places.windows())
-            places.expire()
+            self._unused |= places.expire()
+            places.settle(self._builder)
+            self._forget()
         else:
             ready = [
                 count for count in changed if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
@@ -158,6 +183,14 @@ class OccupancyKeeper:
             log_time_ms = places.log_time_ms
             self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
             told.inside.update((count.venue, count.inside) for count in ready)
+
+    def _forget(self) -> None:
+        """Wipe out the names of persons of whom this worker has no visit any more."""
+        states = self._states() if self._unused else None
+        if states is not None:
+            self._unused = False
+            away = set(range(self._settings.partitions.visits)).difference(states)
+            self._people.forget(unused_people(self._people.people, states.values()), away)
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

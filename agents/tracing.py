@@ -276,6 +276,9 @@ class Tracing:
             gather,
             dossier.decisions,
             (job.revision, self._clock.now_ms()),
+            profile.course(job.onset_ms, job.specimen_ms, self._settings.zone_info)
+            if job.direction == "forward"
+            else None,
         )
         self._publish(partition, made)
         job = msgspec.structs.replace(job, state=made.state)

@@ -3,7 +3,7 @@
 Rows are upserts: each states a visit's end as it now is and as it was. What a row says depends on the scans before it
 in the log alone, never on where a batch begins or ends, so a replay makes the same rows at the same positions.
 
-The state is columns (contacts/histories.py), and scans go through it in a compiled loop (contacts/settling.py).
+The state is columns (contacts/histories.py), and scans go through it in a compiled loop (contacts/scanloop.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from contacts.columns import Bools, Ints, among
 from contacts.histories import NONE, Histories
 from contacts.registry import Place, are_names, is_name
-from contacts.settling import DUPLICATES, HELD, LATES, ORPHANS, ROW_PERSON, ROW_WIDTH, ROWS, split_rows, take_scans
+from contacts.scanloop import DUPLICATES, HELD, LATES, ORPHANS, ROW_PERSON, ROW_WIDTH, ROWS, split_rows, take_scans
 from contacts.spots import Spots
 from contacts.texts import Texts, grown
 from contacts.visits import DAY_MS, Acceptance

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from concurrent.futures import Executor
 from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple, Self
@@ -17,16 +17,21 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from contacts.columns import Columns, Ints, ints
+from contacts.air import Air, air_of
+from contacts.archive import Shelf
+from contacts.columns import Bools, Columns, Ints, ints
+from contacts.days import midnight_ms
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
 from contacts.occupancy import Inside
+from contacts.people import Directory
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
 from contacts.steps import Words
 from contacts.store import store
+from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.windows import Windows
 from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock
@@ -72,12 +77,27 @@ class _State(msgspec.Struct):
 
 
 class Places:
-    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
+    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`.
 
-    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+    `people` is a directory of persons that other partitions share: without one there is one of its own, part of the
+    snapshot. `shelf` is where settled visits are kept: without one, the memory.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
-        self._index = VisitIndex(sources)
+        self._shares_people = people is not None
+        self._index = VisitIndex(sources, people, shelf)
+        self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
         self._words = words
         self._inside = Inside(words)
@@ -94,6 +114,11 @@ class Places:
     def log_time_ms(self) -> int:
         """The least of the sources' log times; NEVER while one has not been heard."""
         return self._incoming.log_time_ms
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where settled visits are kept."""
+        return self._index.archive.shelf
 
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
@@ -149,9 +174,14 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
-        number = self._index.people.numbers.get(person)
-        if number is None:
-            return
+        number = self._index.people.number(person)
+        if number >= 0:
+            self._erase(number, before_ms)
+            if not self._shares_people and not self.holds(number):
+                self._index.people.forget([number])
+
+    def _erase(self, number: int, before_ms: int) -> None:
+        self._index.revive_all(number, before_ms)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
@@ -159,6 +189,15 @@ class Places:
         end[rows] = start[rows]
         self._count(change)
         self._index.clear(rows)
+
+    def holds(self, number: int) -> bool:
+        """Whether there is a visit of a person."""
+        return self._index.holds(number)
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
+        self._settle()
+        self._index.used_people(used)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -228,33 +267,47 @@ class Places:
         window_start_ms: int,
         window_end_ms: int,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> list[tuple[str, SharedStay]]:
         """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
 
-        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
-        stays whole, cut at `as_of_ms` only.
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. `linger` says how long the
+        air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+        query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
+        return shared_stays(self._index, person, query)
 
-    def expire(self) -> None:
+    def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
-        Not before `windows` has told of those days.
+        Not before `windows` has told of those days, nor while files are written. Whether something was let go of.
         """
-        if self.log_time_ms == NEVER:
-            return
+        if self.log_time_ms == NEVER or self._upkeep.busy:
+            return False
         self._settle()
-        midnight = _midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
+        midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
         if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
+            if not self._shares_people:
+                self._index.people.forget(unused_people(self._index.people, [self]))
+            return True
+        return False
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
+    def settle(self, worker: Executor | None = None) -> None:
+        """Settle days long over, wipe erased visits out of files, check files: one thing at a call.
+
+        With a worker the files are written there meanwhile. Raises OSError, or Damaged.
+        """
+        if self.log_time_ms != NEVER:
+            self._settle()
+            self._upkeep.go_on(self.log_time_ms, worker)
+
+    def dump(self) -> dict[str, bytes | None]:
+        """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
@@ -262,6 +315,10 @@ class Places:
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
+        if self._shares_people:
+            parts["directory"] = self._index.people.stamp()
+        else:
+            parts |= self._index.people.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -273,16 +330,22 @@ class Places:
         horizon_ms: int,
         retention_ms: int,
         zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
+        Persons whom a shared directory has forgotten since then are erased.
+
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
         places._incoming.sources, places._floor_ms = state.sources, state.floor_ms
+        if people is None:
+            places._index.people.load(parts)
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
@@ -291,6 +354,8 @@ class Places:
         for venue in state.venues:
             places.add_venue(venue)
         places._grow_told(-1)
+        for number in places._index.nameless().tolist():
+            places._erase(number, _FOREVER)
         return places
 
     @classmethod
@@ -300,10 +365,10 @@ class Places:
         places._incoming.sources[0].log_time_ms = _FOREVER
         index = places._index
         kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
-        person = index.people.take([visit.person for visit in kept])
+        person = index.take_people([visit.person for visit in kept])
         lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
         start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
-        index.people.odd[person[reason >= LATE]] = True
+        index.odd[person[reason >= LATE]] = True
         rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
         key = person * len(index.lineages.venues) + index.own_venue(rows)
         order = np.lexsort((start, key))
@@ -313,7 +378,9 @@ class Places:
         return places
 
 
-def _midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
-    """The start of the day that a time is in."""
-    day = (datetime(1970, 1, 1, tzinfo=_UTC) + timedelta(milliseconds=at_ms)).astimezone(zone)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
+    """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
+    used = np.zeros(len(people), np.bool_)
+    for places in partitions:
+        places.used_people(used)
+    return np.flatnonzero(~used & people.named).tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from contacts.columns import Bools, Ints
 from contacts.histories import NONE
 from contacts.registry import Place, Registry
-from contacts.settling import TARGET
+from contacts.scanloop import TARGET
 from contacts.texts import Texts, grown
 from schemas.blocks import Lineage
 from schemas.messages import Venue
@@ -19,7 +19,7 @@ from schemas.messages import Venue
 class Spots:
     """The places of one partition of `scans`, by number. `route` gives the `visits` partition of an outermost venue.
 
-    `places` is (spots, 6) int64 as contacts.settling has it, `above` the ancestors of all, as numbers of venues.
+    `places` is (spots, 6) int64 as contacts.scanloop has it, `above` the ancestors of all, as numbers of venues.
     """
 
     def __init__(self, route: Callable[[str], int]) -> None:

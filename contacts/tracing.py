@@ -9,6 +9,7 @@ import msgspec
 from contacts.cases import Episode
 from contacts.matching import contacts_of
 from contacts.profiles import Profile
+from contacts.scoring import Course
 from schemas.messages import ContactDecision, Direction, SharedStay, SourceOffset, Trace, TraceAnswer, TraceState
 
 
@@ -130,8 +131,9 @@ def report(
     gather: Gather,
     decisions: dict[str, ContactDecision],
     position: tuple[int, int],
+    course: Course | None = None,
 ) -> Trace:
-    """The report of a trace from what its partitions answered."""
+    """The report of a trace from what its partitions answered. `course`: the case's dates, where the profile scores."""
     found = Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
@@ -151,7 +153,7 @@ def report(
         as_of=gather.as_of,
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
-        contacts=tuple(contacts_of(gather.shared(), profile, person)),
+        contacts=tuple(contacts_of(gather.shared(), profile, person, course)),
     )
     return graded(found, decisions)
 

@@ -37,6 +37,11 @@ _COMMANDS = {
         "visits": ("lacak.offline:visits", "Derive visits from a file of scans."),
         "windows": ("lacak.offline:windows", "Count 10-minute windows from a file of scans."),
         "contacts": ("lacak.offline:contacts", "Find a person's contacts in a file of visits."),
+        "profiles": (
+            "lacak.profile_commands:profiles",
+            "List, show and check the numbers that make somebody a contact.",
+        ),
+        "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),

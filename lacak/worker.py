@@ -27,6 +27,7 @@ from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
+from streams.people_file import PeopleFile
 from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
@@ -146,16 +147,28 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
-    keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts)
+    store = parts.store()
+    people = PeopleFile(parts.folder, f"{settings.topic_prefix}people-{settings.worker_index}", store.cluster)
+    keeper = OccupancyKeeper(
+        settings,
+        parts.clock,
+        parts.outbox,
+        parts.letters,
+        contacts,
+        people,
+        lambda partition: store.home("visits", partition),
+        lambda: owner.states(),
+    )
     owner = Owner(
         "visits",
         keeper.make,
         keeper.load,
-        parts.store(),
+        store,
         parts.outbox,
         settings,
         parts.clock.monotonic,
         keeper.returned,
+        people.sync,
     )
     parts.build({"visits": owner})
     attach(parts.app, "visits", _bound(keeper.run, owner))

@@ -16,6 +16,7 @@ from schemas.messages import Contact, SharedStay, Trace
 CSV_COLUMNS = (
     "trace_id", "case", "direction", "contact", "grade", "decided_by", "venue", "start", "end", "minutes",
     "case_start", "case_end", "case_end_assumed", "contact_start", "contact_end", "contact_end_assumed", "rule",
+    "score", "level",
 )  # fmt: skip
 """One row a shared stay; times are RFC 3339 in UTC."""
 
@@ -40,7 +41,7 @@ def to_csv(trace: Trace) -> str:
                     contact.decided_by or "", stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
                     utc(stay.case_stay.start_ms), utc(stay.case_stay.end_ms), stay.case_stay.end_assumed,
                     utc(stay.contact_stay.start_ms), utc(stay.contact_stay.end_ms), stay.contact_stay.end_assumed,
-                    contact.rule,
+                    contact.rule, stay.score, contact.level,
                 )
             )  # fmt: skip
     return text.getvalue()
@@ -88,9 +89,10 @@ def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
 
 def _contact(contact: Contact) -> Text:
     by = f" by {contact.decided_by}" if contact.decided_by else ""
+    score = "" if contact.score is None else f"score {contact.score:g} {contact.level or ''}".rstrip() + "  "
     return Text.assemble(
         (contact.person, "bold"),
-        f"  {contact.minutes:.0f} min  ",
+        f"  {contact.minutes:.0f} min  {score}",
         (contact.grade + by, _GRADES[contact.grade]),
         (f"  {contact.rule}", "dim"),
     )

@@ -134,7 +134,10 @@ class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays."""
+    """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays.
+
+    `score` is what this part counts under a profile that scores, by the profile's own scale.
+    """
 
     venue: str
     start_ms: int
@@ -142,10 +145,14 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     minutes: float
     case_stay: StayEvidence
     contact_stay: StayEvidence
+    score: float | None = None
 
 
 class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """A contact of a case under a profile's rule, with all evidence. `possible` until somebody decides."""
+    """A contact of a case under a profile's rule, with all evidence. `possible` until somebody decides.
+
+    Under a profile that scores, `score` is that of the worst day and `level` what the profile calls it.
+    """
 
     person: str
     minutes: float
@@ -153,6 +160,8 @@ class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
     evidence: tuple[SharedStay, ...]
     grade: Grade = "possible"
     decided_by: str | None = None
+    score: float | None = None
+    level: Literal["low", "high"] | None = None
 
 
 class SourceOffset(Message, frozen=True, omit_defaults=True, kw_only=True):

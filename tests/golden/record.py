@@ -27,9 +27,17 @@ _SHARED: Final = m.SharedStay(
     minutes=20.576116666666668,
     case_stay=m.StayEvidence(start_ms=_T - 60_000, end_ms=_T + 1_234_567, end_assumed=True),
     contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000),
+    score=12.6,
 )
 _CONTACT: Final = m.Contact(
-    person=_Q, minutes=20.5, rule="who@1", evidence=(_SHARED,), grade="confirmed", decided_by="officer-7"
+    person=_Q,
+    minutes=20.5,
+    rule="who@1",
+    evidence=(_SHARED,),
+    grade="confirmed",
+    decided_by="officer-7",
+    score=12.6,
+    level="high",
 )
 _AS_OF: Final = (
     m.SourceOffset(partition=0, offset=17, log_time_ms=_T),
@@ -148,7 +156,7 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             revision=1,
             contacts=(
                 msgspec.structs.replace(_CONTACT, grade="dismissed"),
-                msgspec.structs.replace(_CONTACT, grade="possible"),
+                msgspec.structs.replace(_CONTACT, grade="possible", score=4.2, level="low"),
             ),
             **_TRACE,
         ),
