@@ -173,7 +173,11 @@ class WindowBlock(msgspec.Struct, frozen=True, array_like=True):
 
 def frame(magic: bytes, body: object) -> bytes:
     """The record value for `body` (a struct of this module)."""
-    packed = msgspec.msgpack.encode(body)
+    return frame_of(magic, msgspec.msgpack.encode(body))
+
+
+def frame_of(magic: bytes, packed: bytes) -> bytes:
+    """The record value for a body that is MessagePack already."""
     return magic + zlib.crc32(packed).to_bytes(4, "big") + packed
 
 
