@@ -1,7 +1,8 @@
 """The contacts agent: a trace's question to one visits partition, answered from the index that occupancy keeps.
 
 A question is answered when its barrier has come from every scans partition: then everything that had arrived when the
-trace began is in the index. Past the deadline it is answered with what is there.
+trace began is in the index. Past the deadline it is answered with what is there. Between questions the coordinators of
+standing traces are told when what they watch has changed.
 """
 
 from __future__ import annotations
@@ -76,6 +77,19 @@ class Contacts:
             if reached is not None and len(reached) == self._sources:
                 del open_here[query_id], barriers[query_id]
                 self._send(partition, query, places, min(reached.values()), "answer")
+
+    def tell(self, partition: int, places: Places) -> None:
+        """Tell the coordinators of the standing traces that what they watch has changed."""
+        for order in places.concerned():
+            note = TraceAnswer(
+                query_id="",
+                trace_id=order.trace_id,
+                kind="changed",
+                partition=partition,
+                as_of_ms=places.log_time_ms,
+                as_of=places.as_of(),
+            )
+            self._outbox.send("trace-answers", order.reply_partition, msgspec.json.encode(note), order.person.encode())
 
     def forget(self, partitions: set[int]) -> None:
         """These partitions are another worker's now."""

@@ -17,6 +17,7 @@ from schemas.blocks import (
     Barrier,
     BlockError,
     ErasureOrder,
+    WatchOrder,
     WindowBlock,
     frame,
     unframe,
@@ -122,6 +123,8 @@ class OccupancyKeeper:
                     )
                 elif isinstance(placed.control, ErasureOrder):
                     places.erase(placed.control.person, placed.control.before_ms)
+                elif isinstance(placed.control, WatchOrder):
+                    places.watch(placed.control)
                 else:
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
@@ -147,6 +150,8 @@ class OccupancyKeeper:
             ready = list(told.waiting.values())
             told.waiting.clear()
             self._tell_windows(partition, places, told, position, places.windows())
+            if not told.replaying:
+                self._contacts.tell(partition, places)
             places.expire()
         else:
             ready = [

@@ -20,6 +20,8 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     same_case_days: float
     deadline_seconds: float
     retry_seconds: tuple[float, ...]
+    changed_seconds: tuple[float, ...]
+    open_minutes: float
 
 
 @cache

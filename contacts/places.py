@@ -28,8 +28,9 @@ from contacts.stays import Query, shared_stays
 from contacts.steps import Words
 from contacts.store import store
 from contacts.visits import Visit
+from contacts.watch import WatchList
 from contacts.windows import Windows
-from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock
+from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
@@ -83,6 +84,7 @@ class Places:
         self._inside = Inside(words)
         self._windows = Windows(words)
         self._registry = Registry()
+        self._watches = WatchList()
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -133,6 +135,8 @@ class Places:
         self._windows.make_room(venues)
         self._inside.add(steps)
         self._windows.add(steps)
+        if self._watches:
+            self._watches.changed(self._index, change)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""
@@ -159,6 +163,25 @@ class Places:
         end[rows] = start[rows]
         self._count(change)
         self._index.clear(rows)
+        self._watches.renumber()
+
+    def watch(self, order: WatchOrder) -> None:
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
+        if self._watches.is_news(order):
+            self._settle()  # what came before the order is in the answer to the question behind it
+            self._watches.put(order, self.log_time_ms)
+
+    def concerned(self) -> list[WatchOrder]:
+        """The standing traces to tell of now, each once: changed since the last call, or changed by time, or over."""
+        self._settle()
+        return self._watches.due(self.log_time_ms, self._open_until) if self._watches else []
+
+    def _open_until(self, order: WatchOrder) -> int:
+        """When the last stay ends that this partition has to show for a trace."""
+        window = order.window_start_ms, order.window_end_ms
+        shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
+        ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
+        return max(map(max, ends), default=NEVER)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -252,6 +275,7 @@ class Places:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
+            self._watches.renumber()
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -259,7 +283,7 @@ class Places:
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
@@ -286,6 +310,7 @@ class Places:
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
+        places._watches.load(parts)
         places._replayed = Retelling()
         places._replayed.load(parts)
         for venue in state.venues:

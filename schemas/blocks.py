@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from schemas.messages import Venue
+from schemas.messages import Direction, Venue
 
 SCANS_MAGIC: Final = b"LKS1"
 VISITS_MAGIC: Final = b"LKV1"
@@ -77,7 +77,27 @@ class Barrier(msgspec.Struct, frozen=True, array_like=True, tag="barrier"):
     query_id: str
 
 
-Control = Tick | RegistryChange | ErasureOrder | Barrier
+class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
+    """Put into every scans partition by a standing trace, ahead of its barrier: tell `reply_partition` of
+    `trace-answers` of changed visits that may change it, until log time `until_ms`.
+
+    Of one trace the highest revision holds; an empty window ends the watch. `linger_ms` is the most that the profile
+    adds to a stay.
+    """
+
+    trace_id: str
+    case_id: str
+    revision: int
+    person: str
+    direction: Direction
+    reply_partition: int
+    window_start_ms: int
+    window_end_ms: int
+    until_ms: int
+    linger_ms: int = 0
+
+
+Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder
 
 
 class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
@@ -85,7 +105,7 @@ class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
 
     offset: int
     log_time_ms: int
-    control: RegistryChange | ErasureOrder | Barrier
+    control: RegistryChange | ErasureOrder | Barrier | WatchOrder
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True):

@@ -76,7 +76,7 @@ def _channel(
 CHANNELS: Final = (
     _channel(
         "scans",
-        "What the doors saw: plain messages, blocks, and control records (ticks, registry, erasures, barriers).",
+        "What the doors saw: plain messages, blocks, and control records (ticks, registry, erasures, ...).",
         "person (none for a control record)",
         "scans",
         "delete",
@@ -104,7 +104,7 @@ CHANNELS: Final = (
         "compact",
         "always",
         senders=("officers",),
-        readers=("registry agent",),
+        readers=("registry agent", "recorder agent"),
     ),
     _channel(
         "visits",
@@ -183,6 +183,16 @@ CHANNELS: Final = (
         readers=("tracing agent",),
     ),
     _channel(
+        "interview-contacts",
+        "Contacts known from interviews.",
+        "person of the case",
+        "cases",
+        "delete",
+        "facts",
+        senders=("officers", "lacak contacts add"),
+        readers=("tracing agent",),
+    ),
+    _channel(
         "cases",
         "Episodes of persons with positive tests, as last revised.",
         "case_id",
@@ -217,13 +227,13 @@ CHANNELS: Final = (
     ),
     _channel(
         "trace-answers",
-        "What one partition of `visits` knows, and at which cut.",
+        "What one partition of `visits` knows, and at which cut; that a standing trace has changed; whom to forget.",
         "person",
         "cases",
         "delete",
         "questions",
-        placed="the query's reply_partition",
-        senders=("contacts agent", "tracing agent"),
+        placed="the query's or the watch's reply_partition; an erasure goes to every partition",
+        senders=("contacts agent", "tracing agent", "registry agent"),
         readers=("tracing agent",),
     ),
     _channel(

@@ -110,6 +110,22 @@ class ContactDecision(Message, frozen=True, omit_defaults=True, kw_only=True):
     decided_at_ms: int
 
 
+class InterviewContact(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `interview-contacts`, keyed by the case's person: a contact known from an interview, not from scans.
+
+    They were together in `[start_ms, end_ms)`. A later message about the same contact, times and venue takes its place.
+    """
+
+    person: str
+    contact: str
+    start_ms: TimeMs
+    end_ms: TimeMs
+    officer: str
+    purpose: str
+    told_at_ms: TimeMs
+    venue: str = ""
+
+
 class Occupancy(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `occupancy` (compacted), keyed by venue: how many are inside at `log_time_ms`.
 
@@ -134,7 +150,10 @@ class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays."""
+    """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays.
+
+    `told_by` is the officer who heard of it in an interview; without one it was found by scans.
+    """
 
     venue: str
     start_ms: int
@@ -142,6 +161,7 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     minutes: float
     case_stay: StayEvidence
     contact_stay: StayEvidence
+    told_by: str | None = None
 
 
 class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -169,6 +189,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     `state` is `complete` (every partition answered at the barrier), `behind` (some answered before reaching it:
     `behind_partitions`) or `incomplete` (`missing_partitions` did not answer; it is being retried), or `withdrawn`.
     `revision` grows with every re-run; `position` (revision, when it was made in ms) orders the messages of one trace.
+    A trace stands until log time `standing_until_ms`: what changes until then comes as another report; then it has
+    `ended`.
     """
 
     trace_id: str
@@ -191,6 +213,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     behind_partitions: tuple[int, ...] = ()
     contacts: tuple[Contact, ...] = ()
     hops: int = 1
+    standing_until_ms: int | None = None
+    ended: bool = False
 
 
 class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -276,13 +300,15 @@ class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
 class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `trace-answers`: what one partition of `visits` knows, with the exact cut it stands at.
 
-    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding); `deadline`, `overdue` and
-    `retry` are the coordinator's own reminders to itself, of no partition (-1). Its key is the case's person.
+    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding). `changed` answers no
+    question: something that the standing trace watches has changed by `as_of`. `deadline`, `overdue` and `retry` are
+    the coordinator's own reminders to itself, of no partition (-1). The key is the case's person. `erasure` comes from
+    the registry: forget the person of the key, who may be in anybody's reports, before `at_ms`.
     """
 
     query_id: str
     trace_id: str
-    kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry"]
+    kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry", "changed", "erasure"]
     partition: int
     as_of_ms: int | None = None
     as_of: tuple[SourceOffset, ...] = ()
@@ -297,6 +323,7 @@ JSON_TOPICS: dict[str, type[Message]] = {
     "test-results": TestResult,
     "trace-requests": TraceRequest,
     "contact-decisions": ContactDecision,
+    "interview-contacts": InterviewContact,
     "occupancy": Occupancy,
     "cases": Case,
     "clusters": VenueClusters,

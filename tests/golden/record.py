@@ -27,6 +27,7 @@ _SHARED: Final = m.SharedStay(
     minutes=20.576116666666668,
     case_stay=m.StayEvidence(start_ms=_T - 60_000, end_ms=_T + 1_234_567, end_assumed=True),
     contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000),
+    told_by="officer-8",
 )
 _CONTACT: Final = m.Contact(
     person=_Q, minutes=20.5, rule="who@1", evidence=(_SHARED,), grade="confirmed", decided_by="officer-7"
@@ -110,6 +111,12 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
         m.ContactDecision(trace_id="trace-1", person=_P, contact=_Q, grade=grade, decided_at_ms=_T, **_OFFICER)
         for grade in ("confirmed", "dismissed")
     ],
+    "interview-contacts": [
+        m.InterviewContact(person=_P, contact=_Q, start_ms=_T, end_ms=_T + 1_800_000, told_at_ms=_T + 1, **_OFFICER),
+        m.InterviewContact(
+            person=_P, contact=_Q, start_ms=_T, end_ms=_T + 1, told_at_ms=_T + 1, venue="mal-0001", **_OFFICER
+        ),
+    ],
     "occupancy": [
         m.Occupancy(venue="mal-0001", inside=0, log_time_ms=_T, position=(5, 0)),
         m.Occupancy(venue="mal-0001", inside=3, log_time_ms=_T, position=(6, 1), allowed=20, assumed_end_share=0.25),
@@ -140,6 +147,8 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             behind_partitions=(0, 2),
             contacts=(_CONTACT,),
             hops=2,
+            standing_until_ms=_T + 259_200_000,
+            ended=True,
             **_TRACE,
         ),
         m.Trace(
@@ -214,6 +223,8 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="deadline", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="overdue", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="retry", partition=-1),
+        m.TraceAnswer(query_id="", trace_id="trace-1", kind="changed", partition=2, as_of_ms=_T, as_of=_AS_OF),
+        m.TraceAnswer(query_id="", trace_id="", kind="erasure", partition=-1, at_ms=_T),
     ],
 }
 """Per topic: every field with a value that is not its default, and every word of every literal, at least once."""
@@ -221,6 +232,18 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
 _CHANGE: Final = blocks.RegistryChange(origin=(0, 8), venue=m.Venue(venue="mal-0001", capacity=9), at_ms=_T)
 _ERASURE: Final = blocks.ErasureOrder(origin=(0, 9), person=_P, before_ms=_T)
 _BARRIER: Final = blocks.Barrier(query_id="q-1")
+_WATCH: Final = blocks.WatchOrder(
+    trace_id="trace-1",
+    case_id="case-1",
+    revision=2,
+    person=_P,
+    direction="backward",
+    reply_partition=3,
+    window_start_ms=_T - 172_800_000,
+    window_end_ms=_T,
+    until_ms=_T + 259_200_000,
+    linger_ms=7_200_000,
+)
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]
     for scan in range(1, len(blocks.REASONS))
@@ -249,7 +272,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
             lineages=[blocks.Lineage("mal-0001"), blocks.Lineage("toko-0001", ("mal-0001",))],
             persons=[_P] * len(_ROWS),
             rows=np.array(_ROWS, "<i8").tobytes(),
-            controls=[blocks.PlacedControl(9, _T, control) for control in (_CHANGE, _ERASURE, _BARRIER)],
+            controls=[blocks.PlacedControl(9, _T, control) for control in (_CHANGE, _ERASURE, _WATCH, _BARRIER)],
         ),
     ),
     "windows": (
@@ -267,6 +290,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
     "control-venue": (blocks.CONTROL_MAGIC, _CHANGE),
     "control-erasure": (blocks.CONTROL_MAGIC, _ERASURE),
     "control-barrier": (blocks.CONTROL_MAGIC, _BARRIER),
+    "control-watch": (blocks.CONTROL_MAGIC, _WATCH),
 }
 
 
