@@ -1,4 +1,4 @@
-"""The occupancy agent: changes of visits in, one partition's index kept, counts and windows out."""
+"""The occupancy agent: changes of visits in, one partition's index kept, counts, windows and clusters out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
+from agents.clusters import tell_clusters
 from agents.contacts import Contacts
+from contacts.clusterrules import ClusterRules
 from contacts.deriver import NEVER_MS
 from contacts.places import Count, Places, WindowRows
 from contacts.thresholds import crosses
@@ -54,13 +56,20 @@ class OccupancyKeeper:
     """Keeps the places of each visits partition this worker holds and tells how full they are."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, outbox: Outbox, letters: DeadLetters, contacts: Contacts
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        contacts: Contacts,
+        cluster_rules: ClusterRules,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._outbox = outbox
         self._letters = letters
         self._contacts = contacts
+        self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -72,6 +81,7 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._cluster_rules,
         )
         self.returned(partition, places)
         return places
@@ -87,6 +97,7 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._cluster_rules,
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -131,7 +142,7 @@ class OccupancyKeeper:
         self._contacts.answer_ready(batch.partition, places)
 
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
-        """Tell what is due: everything that changed once a second, a crossed threshold at once.
+        """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.
 
         `position` is the offset after what `places` holds, `level` whether that is all there was when reading began.
         """
@@ -139,9 +150,12 @@ class OccupancyKeeper:
         if told.replaying and level:
             told.replaying = False
             self._tell_windows(partition, places, told, position, places.replayed())
+            tell_clusters(self._outbox, partition, places, position, again=True)
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
+        if not told.replaying:
+            tell_clusters(self._outbox, partition, places, position, again=False)
         changed = places.counts()
         for count in changed:
             told.waiting[count.venue] = count

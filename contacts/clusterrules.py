@@ -64,6 +64,11 @@ class ClusterRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.slot_minutes * _MINUTE_MS
 
     @property
+    def reach_slots(self) -> int:
+        """Over how many slots, at most, one slot decides with another whether they are of one cluster."""
+        return max((c.within_slots + c.gap_slots for rule in self.rules for c in rule.counts), default=0)
+
+    @property
     def version(self) -> str:
         """The rules' name with the date from which they hold."""
         return f"{self.id}@{self.valid_from.isoformat()}"

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from contacts.clustering import Clustering, VenueNow
+from contacts.clusterrules import ClusterRules, load_cluster_rules
 from contacts.columns import Columns, Ints, ints
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
@@ -75,7 +77,15 @@ class _State(msgspec.Struct):
 class Places:
     """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
 
-    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+    def __init__(
+        self,
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+        cluster_rules: ClusterRules | None = None,
+    ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
         self._index = VisitIndex(sources)
@@ -85,6 +95,7 @@ class Places:
         self._windows = Windows(words)
         self._registry = Registry()
         self._watches = WatchList()
+        self._clusters = Clustering(cluster_rules or load_cluster_rules("default"))
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -116,6 +127,7 @@ class Places:
         if self._incoming.waiting:
             rows = self._incoming.take()
             self._touch(rows.lineage, rows.start, rows.end)
+            self._clusters.touch(self._index, rows.persons, rows.lineage)
             self._count(store(self._index, rows))
 
     def _touch(self, lineage: Ints, start: Ints, end: Ints) -> None:
@@ -145,6 +157,7 @@ class Places:
         self._changed_venues.add(venue.venue)
         if self._registry.dated(venue.venue):
             self._dated_venues.add(venue.venue)
+        self._clusters.rename(self._index, venue.venue)
 
     def category(self, venue: str, at_ms: int) -> str:
         """The venue's category at a time, as the registry has it."""
@@ -156,6 +169,7 @@ class Places:
         number = self._index.people.numbers.get(person)
         if number is None:
             return
+        self._clusters.concern(self._index, person)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
@@ -166,7 +180,11 @@ class Places:
         self._watches.renumber()
 
     def watch(self, order: WatchOrder) -> None:
-        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing.
+
+        The window of a case is kept for its clusters however old the trace is.
+        """
+        self._clusters.order(self._index, order)
         if self._watches.is_news(order):
             self._settle()  # what came before the order is in the answer to the question behind it
             self._watches.put(order, self.log_time_ms)
@@ -182,6 +200,15 @@ class Places:
         shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
         ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
         return max(map(max, ends), default=NEVER)
+
+    def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
+        """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
+        time (None: all). With `again`, to be asked for once after a replay, also those that it has touched."""
+        self._settle()
+        if self.log_time_ms == NEVER:
+            return None, []
+        since_ms = None if self._floor_ms == NEVER else self._clusters.since_ms(self._floor_ms)
+        return since_ms, self._clusters.tell(self._index, self.category, since_ms, again=again)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -276,6 +303,7 @@ class Places:
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
+            self._clusters.expire(midnight)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -283,7 +311,8 @@ class Places:
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts |= self._watches.dump() | self._clusters.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
@@ -297,12 +326,13 @@ class Places:
         horizon_ms: int,
         retention_ms: int,
         zone: ZoneInfo,
+        cluster_rules: ClusterRules | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, cluster_rules)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
@@ -315,6 +345,7 @@ class Places:
         places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
+        places._clusters.load(parts, places._index)
         places._grow_told(-1)
         return places
 

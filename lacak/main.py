@@ -31,6 +31,7 @@ _COMMANDS = {
         ),
         "confirm": ("lacak.officer_commands:confirm", "Confirm a contact of a trace."),
         "dismiss": ("lacak.officer_commands:dismiss", "Dismiss a contact of a trace."),
+        "clusters": ("lacak.cluster_commands:clusters", "Show where several cases were together, once or live."),
         "occupancy": ("lacak.officer_commands:occupancy", "Show how many people are inside, once or live."),
     },
     "Offline, on files": {

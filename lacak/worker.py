@@ -18,6 +18,7 @@ from agents.registry import Controls
 from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
+from contacts.clusterrules import ClusterRulesError, load_cluster_rules
 from contacts.profiles import ProfileError, load_profiles
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
@@ -56,7 +57,7 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError) as error:
+    except (TopicError, ProfileError, ClusterRulesError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(run_worker(app))
 
@@ -146,7 +147,8 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
-    keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts)
+    rules = load_cluster_rules(settings.cluster_rules, settings.rules_folder)
+    keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts, rules)
     owner = Owner(
         "visits",
         keeper.make,

@@ -17,7 +17,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.blocks import WINDOW_COLUMNS, WindowBlock
-from schemas.messages import Case, Occupancy, Trace, Venue
+from schemas.messages import Case, Occupancy, Trace, Venue, VenueClusters
+from streams.cluster_rows import write_clusters
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Records:
         *,
         occupancy: Sequence[Occupancy] = (),
         windows: Sequence[WindowBlock] = (),
+        clusters: Sequence[VenueClusters] = (),
         cases: Sequence[Case] = (),
         traces: Sequence[Trace] = (),
         venues: Sequence[Venue] = (),
@@ -57,6 +59,7 @@ class Records:
                     await _write_occupancy(connection, occupancy)
                     for block in windows:
                         await _write_windows(connection, block)
+                    await write_clusters(connection, clusters)
                     await _write_cases(connection, cases)
                     await _write_traces(connection, traces)
                     await _write_venues(connection, venues)
@@ -99,7 +102,7 @@ def adopt(database: str, cluster: str) -> bool:
             (cluster,),
         )
         connection.execute("delete from lacak.applied_positions")
-        for table in ("occupancy", "all_windows", "cases", "traces"):
+        for table in ("occupancy", "all_windows", "clusters", "told_clusters", "cases", "traces"):
             connection.execute(f"update lacak.{table} set position_offset = -1, position_step = -1".encode())
     return known is not None
 
