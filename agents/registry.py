@@ -1,4 +1,7 @@
-"""The registry agent: puts each record of `venues` and `erasures` into the order of every scans partition."""
+"""The registry agent: puts each record of `venues` and `erasures` into the order of every scans partition.
+
+Erasures also go to every coordinator of traces.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import msgspec
 
 from contacts.registry import Registry, RegistryError
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RegistryChange, frame
-from schemas.messages import Erasure, Venue
+from schemas.messages import Erasure, TraceAnswer, Venue
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -52,9 +55,16 @@ class Controls:
                 else:
                     erasure = _ERASURES.decode(value)
                     control = ErasureOrder(origin, erasure.person, erasure.before_ms)
+                    self._tell_coordinators(erasure)
             except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError) as error:
                 self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
                 continue
             record = frame(CONTROL_MAGIC, control)
             for partition in range(self._settings.partitions.scans):
                 self._outbox.send("scans", partition, record)
+
+    def _tell_coordinators(self, erasure: Erasure) -> None:
+        """The person may be in anybody's reports, so every coordinator is told."""
+        note = TraceAnswer(query_id="", trace_id="", kind="erasure", partition=-1, at_ms=erasure.before_ms)
+        for partition in range(self._settings.partitions.cases):
+            self._outbox.send("trace-answers", partition, msgspec.json.encode(note), erasure.person.encode())

@@ -1,42 +1,50 @@
-"""The tracing agent: cases from test results, traces as scatter and gather over the log, decisions on contacts.
+"""The tracing agent: cases from test results, traces as scatter and gather over the log, what officers know.
 
 What it remembers of a person is in a Faust table, and so is each trace's last report; answers under way are in memory
-only: whoever starts anew asks again. Deadlines and retries are messages to itself, so that they stand in the log.
+only: whoever starts anew asks again. Deadlines and retries are messages to itself, so that they stand in the log. A
+trace stands: the partitions say when something it watches has changed, and it is asked again.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from agents.dossiers import Dossiers, Table
+from agents.standing import Standing
 from contacts.cases import Episode, apply_result, numbers
+from contacts.erasing import forgotten
+from contacts.interviews import informed, noted
 from contacts.profiles import Profile, ProfileError, default_profile, find_profile, profile_to_json
 from contacts.registry import is_name
-from contacts.tracing import Dossier, Gather, Job, graded, report, trace_id, withdrawn
+from contacts.tracing import Dossier, Gather, Job, report, trace_id, withdrawn, worth_telling
 from schemas.blocks import CONTROL_MAGIC, Barrier, frame
-from schemas.messages import ContactDecision, TestResult, Trace, TraceAnswer, TraceQuery, TraceRequest
+from schemas.messages import (
+    ContactDecision,
+    InterviewContact,
+    TestResult,
+    TraceAnswer,
+    TraceQuery,
+    TraceRequest,
+)
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.settings import Settings
 
-TOPICS = ("test-results", "trace-requests", "contact-decisions", "trace-answers")
+TOPICS = ("test-results", "trace-requests", "contact-decisions", "interview-contacts", "trace-answers")
 """What the agent reads; equal partition counts, keyed by the case's person."""
 
 _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "test-results": msgspec.json.Decoder(TestResult),
     "trace-requests": msgspec.json.Decoder(TraceRequest),
     "contact-decisions": msgspec.json.Decoder(ContactDecision),
+    "interview-contacts": msgspec.json.Decoder(InterviewContact),
     "trace-answers": msgspec.json.Decoder(TraceAnswer),
 }
-_DOSSIERS = msgspec.json.Decoder(Dossier)
-_REPORTS = msgspec.json.Decoder(Trace)
-
-Table = MutableMapping[bytes, bytes]
 
 
 class Refused(ValueError):
@@ -65,8 +73,8 @@ class Tracing:
         self._outbox = outbox
         self._letters = letters
         self._profiles = profiles
-        self._people = people
-        self._reports = reports
+        self._dossiers = Dossiers(people, reports, clock, outbox)
+        self._standing = Standing(settings, clock, outbox)
         self._gathers: dict[str, Gather] = {}
         self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
         self._reminders = 0
@@ -84,6 +92,12 @@ class Tracing:
                 self._on_request(message.partition, body, message.timestamps_ms[0])
             elif isinstance(body, ContactDecision):
                 self._on_decision(message.partition, body)
+            elif isinstance(body, InterviewContact):
+                self._on_interview(message.partition, body)
+            elif body.kind == "changed":
+                self._on_change(message.partition, key.decode(), body.trace_id)
+            elif body.kind == "erasure":
+                self._on_erasure(message.partition, key.decode(), body.at_ms)
             else:
                 self._on_answer(message.partition, key.decode(), body)
         except Refused as refused:
@@ -99,23 +113,26 @@ class Tracing:
             _, _, partition, person, reminder = heapq.heappop(self._timers)
             self._outbox.send("trace-answers", partition, msgspec.json.encode(reminder), key=person.encode())
 
-    def resume(self, dossiers: Iterable[bytes]) -> None:
+    def resume(self) -> None:
         """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here."""
-        for data in dossiers:
-            dossier = _DOSSIERS.decode(data)
+        for dossier in self._dossiers.all():
             for job in dossier.jobs.values():
                 if not job.settled and job.query_id not in self._gathers:
                     self._remind(dossier, job, "retry", 0.0)
 
     def _on_result(self, partition: int, result: TestResult) -> None:
-        dossier = self._dossier(partition, result.person)
+        dossier = self._dossiers.of(partition, result.person)
         episodes, changed = apply_result(dossier.episodes, result)
         if changed is None:
             return
         dossier = msgspec.structs.replace(dossier, episodes=episodes)
+        self._dossiers.save(self._follow(dossier, changed, result.officer, result.purpose))
+
+    def _follow(self, dossier: Dossier, changed: Episode, officer: str, purpose: str) -> Dossier:
+        """Publish a case that was opened, revised or withdrawn, and let its traces follow."""
         now_ms = self._clock.now_ms()
-        case = changed.message(result.person, (changed.revision, now_ms))
-        self._outbox.send("cases", partition, msgspec.json.encode(case), key=case.case_id.encode())
+        case = changed.message(dossier.person, (changed.revision, now_ms))
+        self._outbox.send("cases", dossier.partition, msgspec.json.encode(case), key=case.case_id.encode())
         jobs = [job for job in dossier.jobs.values() if job.case_id == changed.case_id]
         if changed.withdrawn:
             for job in jobs:
@@ -123,7 +140,7 @@ class Tracing:
         elif jobs:
             for job in jobs:
                 again = self._with_facts(job, changed) if job.automatic else job
-                dossier = self._ask(dossier, msgspec.structs.replace(again, revision=job.revision + 1, attempt=0))
+                dossier = self._ask(dossier, again.revised())
         else:
             for direction in ("forward", "backward"):
                 job = Job(
@@ -131,15 +148,15 @@ class Tracing:
                     case_id=changed.case_id,
                     direction=direction,  # type: ignore[arg-type]
                     profile=self._own_profile(changed.specimen_ms).id,
-                    officer=result.officer,
-                    purpose=result.purpose,
+                    officer=officer,
+                    purpose=purpose,
                     requested_at_ms=now_ms,
                     onset_ms=None,
                     specimen_ms=None,
                     isolated_ms=None,
                 )
                 dossier = self._ask(dossier, self._with_facts(job, changed))
-        self._save(dossier)
+        return dossier
 
     @staticmethod
     def _with_facts(job: Job, case: Episode) -> Job:
@@ -148,7 +165,7 @@ class Tracing:
         )
 
     def _on_request(self, partition: int, request: TraceRequest, arrived_at_ms: int) -> None:
-        dossier = self._dossier(partition, request.person)
+        dossier = self._dossiers.of(partition, request.person)
         name = trace_id(request.request_id, request.direction)
         if name in dossier.jobs:
             return
@@ -182,33 +199,85 @@ class Tracing:
             isolated_ms=isolated_ms,
             automatic=not own_dates,
         )
-        self._save(self._ask(dossier, job))
+        self._dossiers.save(self._ask(dossier, job))
 
     def _on_decision(self, partition: int, decision: ContactDecision) -> None:
-        dossier = self._dossier(partition, decision.person)
+        dossier = self._dossiers.of(partition, decision.person)
         held = dossier.decisions.get(decision.contact)
         if held is not None and held.decided_at_ms >= decision.decided_at_ms:
             return
-        dossier = msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision})
-        self._save(dossier)
-        for job in dossier.jobs.values():
-            data = self._reports.get(job.trace_id.encode())
-            if data is not None:
-                before = _REPORTS.decode(data)
-                after = graded(before, dossier.decisions)
-                if after != before:
-                    self._publish(
-                        partition, msgspec.structs.replace(after, position=(after.position[0], self._clock.now_ms()))
-                    )
+        self._inform(msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision}))
+
+    def _on_interview(self, partition: int, told: InterviewContact) -> None:
+        if not is_name(told.contact) or told.contact == told.person or told.end_ms <= told.start_ms:
+            raise Refused(
+                "bad_interview", "an interview tells of another person, and of a time that ends after it begins"
+            )
+        dossier = self._dossiers.of(partition, told.person)
+        interviews = noted(dossier.interviews, told)
+        if interviews != dossier.interviews:
+            self._inform(msgspec.structs.replace(dossier, interviews=interviews))
+
+    def _inform(self, dossier: Dossier) -> None:
+        """Officers know more of a case: keep it, and tell its reports anew."""
+        self._dossiers.save(dossier)
+        for name in dossier.jobs:
+            held = self._dossiers.report(name)
+            if held is not None and (after := informed(held, dossier.interviews, dossier.decisions)) != held:
+                self._dossiers.publish(dossier.partition, after)
+
+    def _on_change(self, partition: int, person: str, trace: str) -> None:
+        """Something that a standing trace watches has changed."""
+        dossier = self._dossiers.of(partition, person)
+        job = dossier.jobs.get(trace)
+        if job is None or job.ended:
+            return
+        if job.state == "withdrawn":
+            self._standing.unwatch(dossier, job)
+        elif job.state == "complete":
+            self._ask_soon(dossier, job)
+        elif job.state == "asked" and not job.again:
+            self._dossiers.save(dossier.with_job(msgspec.structs.replace(job, again=True)))
+
+    def _ask_soon(self, dossier: Dossier, job: Job) -> None:
+        """Ask again shortly: what changes until then is in the same answer. It stands in the dossier meanwhile."""
+        self._dossiers.save(dossier.with_job(msgspec.structs.replace(job, state="changed")))
+        self._remind(dossier, job, "retry", self._standing.wait_seconds(job.trace_id))
+
+    def _on_erasure(self, partition: int, person: str, before_ms: int) -> None:
+        """Forget a person: as a case of this partition, and in everybody's dossiers and reports."""
+        for dossier in self._dossiers.all():
+            if dossier.partition == partition:
+                left = forgotten(dossier, person, before_ms)
+                if left != dossier:
+                    self._let_go(dossier, left)
+                for trace in left.jobs:
+                    self._dossiers.erase(partition, trace, person, before_ms)
+
+    def _let_go(self, dossier: Dossier, left: Dossier) -> None:
+        """Forget what an erasure left out of a dossier, and let the topics forget it."""
+        for name, job in dossier.jobs.items():
+            if name not in left.jobs:
+                self._gathers.pop(job.query_id, None)
+                self._standing.unwatch(dossier, job.revised())
+                self._dossiers.forget(dossier.partition, name)
+        kept = {episode.case_id: episode for episode in left.episodes}
+        for episode in dossier.episodes:
+            after = kept.get(episode.case_id)
+            if after is None:
+                self._outbox.send("cases", dossier.partition, None, key=episode.case_id.encode())
+            elif after != episode:
+                left = self._follow(left, after, "system", "erasure")
+        self._dossiers.save(left)
 
     def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
         gather = self._gathers.get(answer.query_id)
         if answer.kind == "retry":
-            dossier = self._dossier(partition, person)
+            dossier = self._dossiers.of(partition, person)
             job = dossier.jobs.get(answer.trace_id)
             if job is not None and not job.settled and job.query_id == answer.query_id:
                 self._gathers.pop(answer.query_id, None)
-                self._save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
+                self._dossiers.save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
             return
         if gather is None:
             return
@@ -217,7 +286,7 @@ class Tracing:
             if gather.complete:
                 self._report(partition, person, answer.trace_id, gather)
             return
-        dossier = self._dossier(partition, person)
+        dossier = self._dossiers.of(partition, person)
         job = dossier.jobs.get(answer.trace_id)
         if job is None or job.query_id != answer.query_id:
             del self._gathers[answer.query_id]
@@ -233,7 +302,9 @@ class Tracing:
         before = dossier.jobs.get(job.trace_id)
         if before is not None:
             self._gathers.pop(before.query_id, None)
-        job = msgspec.structs.replace(job, state="asked")
+        job = msgspec.structs.replace(job, state="asked", again=False)
+        profile = self._profiles[job.profile]
+        self._standing.watch(dossier, job, self._window(job, profile), profile.linger_ms)
         partitions = self._settings.partitions
         self._gathers[job.query_id] = Gather(job.query_id, partitions.visits)
         barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
@@ -263,39 +334,32 @@ class Tracing:
     def _report(self, partition: int, person: str, trace: str, gather: Gather) -> None:
         """Publish what was gathered; what is lacking is asked for again, later and later."""
         del self._gathers[gather.query_id]
-        dossier = self._dossier(partition, person)
+        dossier = self._dossiers.of(partition, person)
         job = dossier.jobs.get(trace)
         if job is None or job.query_id != gather.query_id:
             return
         profile = self._profiles[job.profile]
-        made = report(
-            person,
-            job,
-            profile,
-            self._window(job, profile),
-            gather,
-            dossier.decisions,
-            (job.revision, self._clock.now_ms()),
-        )
-        self._publish(partition, made)
-        job = msgspec.structs.replace(job, state=made.state)
-        self._save(dossier.with_job(job))
+        window = self._window(job, profile)
+        position = job.revision, self._clock.now_ms()
+        made = report(person, job, profile, window, self._standing.until_ms(window), gather, position)
+        made = informed(made, dossier.interviews, dossier.decisions)
+        if worth_telling(made, self._dossiers.report(trace)):
+            self._dossiers.publish(partition, made)
+        again, job = job.again, job.answered(made)
+        self._dossiers.save(dossier.with_job(job))
         if not job.settled:
             waits = numbers().retry_seconds
-            self._remind(dossier, job, "retry", waits[min(job.attempt, len(waits) - 1)])
+            self._remind(dossier, job, "retry", waits[min(job.failures, len(waits)) - 1])
+        elif again and not job.ended:
+            self._ask_soon(dossier, job)
 
     def _withdraw(self, dossier: Dossier, job: Job) -> Dossier:
         self._gathers.pop(job.query_id, None)
-        data = self._reports.get(job.trace_id.encode())
-        revision = job.revision + 1
-        if data is not None:
-            self._publish(dossier.partition, withdrawn(_REPORTS.decode(data), (revision, self._clock.now_ms())))
-        return dossier.with_job(msgspec.structs.replace(job, state="withdrawn", revision=revision))
-
-    def _publish(self, partition: int, made: Trace) -> None:
-        data = msgspec.json.encode(made)
-        self._reports[made.trace_id.encode()] = data
-        self._outbox.send("traces", partition, data, key=made.trace_id.encode())
+        held, job = self._dossiers.report(job.trace_id), msgspec.structs.replace(job.revised(), state="withdrawn")
+        if held is not None:
+            self._dossiers.publish(dossier.partition, withdrawn(held, (job.revision, self._clock.now_ms())))
+        self._standing.unwatch(dossier, job)
+        return dossier.with_job(job)
 
     def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float) -> None:
         reminder = TraceAnswer(query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1)  # type: ignore[arg-type]
@@ -312,10 +376,3 @@ class Tracing:
         if self._settings.profile:
             return find_profile(self._profiles, self._settings.profile)
         return default_profile(self._profiles, at_ms, self._settings.zone_info)
-
-    def _dossier(self, partition: int, person: str) -> Dossier:
-        data = self._people.get(person.encode())
-        return _DOSSIERS.decode(data) if data is not None else Dossier(person, partition)
-
-    def _save(self, dossier: Dossier) -> None:
-        self._people[dossier.person.encode()] = msgspec.json.encode(dossier)

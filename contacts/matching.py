@@ -44,9 +44,13 @@ def contacts_of(shared: Iterable[Shared], profile: Profile, case_person: str) ->
         evidence = tuple(stay for _, stay in group)
         if profile.contact.per == "24h" and not profile.enough(most_in_a_day(evidence) / _MINUTE_MS, ""):
             continue
-        minutes = sum(end - start for start, end in _union(evidence)) / _MINUTE_MS
-        contacts.append(Contact(person=person, minutes=minutes, rule=profile.rule, evidence=evidence))
+        contacts.append(Contact(person=person, minutes=shared_minutes(evidence), rule=profile.rule, evidence=evidence))
     return contacts
+
+
+def shared_minutes(evidence: Iterable[SharedStay]) -> float:
+    """The minutes of shared time, counted once."""
+    return sum(end - start for start, end in _union(evidence)) / _MINUTE_MS
 
 
 def most_in_a_day(evidence: Iterable[SharedStay]) -> int:

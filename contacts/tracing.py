@@ -9,11 +9,24 @@ import msgspec
 from contacts.cases import Episode
 from contacts.matching import contacts_of
 from contacts.profiles import Profile
-from schemas.messages import ContactDecision, Direction, SharedStay, SourceOffset, Trace, TraceAnswer, TraceState
+from schemas.messages import (
+    ContactDecision,
+    Direction,
+    InterviewContact,
+    SharedStay,
+    SourceOffset,
+    Trace,
+    TraceAnswer,
+    TraceState,
+)
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One trace: who asked for what, and how far it has come. `attempt` numbers the questions asked for it."""
+    """One trace: who asked for what, and how far it has come.
+
+    `attempt` numbers the questions asked for it, `failures` counts those in a row that not all answered; `again`: it
+    changed while a question was under way. It stands until it has `ended`.
+    """
 
     trace_id: str
     case_id: str
@@ -29,6 +42,9 @@ class Job(msgspec.Struct, frozen=True):
     attempt: int = 0
     state: TraceState | str = "asked"
     automatic: bool = True
+    failures: int = 0
+    again: bool = False
+    ended: bool = False
 
     @property
     def query_id(self) -> str:
@@ -40,15 +56,26 @@ class Job(msgspec.Struct, frozen=True):
         """Whether nothing more is to be asked."""
         return self.state in ("complete", "withdrawn")
 
+    def revised(self) -> Job:
+        """The job of a case whose facts have changed: a new revision, of which nothing has been asked."""
+        revision = self.revision + 1
+        return msgspec.structs.replace(self, revision=revision, attempt=0, failures=0, again=False, ended=False)
+
+    def answered(self, made: Trace) -> Job:
+        """The job once a report has been made of the answers to its question."""
+        failures = 0 if made.state == "complete" else self.failures + 1
+        return msgspec.structs.replace(self, state=made.state, failures=failures, again=False, ended=made.ended)
+
 
 class Dossier(msgspec.Struct, frozen=True):
-    """All that the tracing agent keeps of one person: episodes, traces, and what officers decided of contacts."""
+    """All that the tracing agent keeps of one person: episodes, traces, and what officers know of contacts."""
 
     person: str
     partition: int = 0
     episodes: tuple[Episode, ...] = ()
     jobs: dict[str, Job] = {}
     decisions: dict[str, ContactDecision] = {}
+    interviews: tuple[InterviewContact, ...] = ()
 
     def with_job(self, job: Job) -> Dossier:
         """The dossier with this trace as it now is."""
@@ -127,12 +154,12 @@ def report(
     job: Job,
     profile: Profile,
     window: tuple[int, int],
+    standing_until_ms: int,
     gather: Gather,
-    decisions: dict[str, ContactDecision],
     position: tuple[int, int],
 ) -> Trace:
     """The report of a trace from what its partitions answered."""
-    found = Trace(
+    return Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
         person=person,
@@ -152,21 +179,26 @@ def report(
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
         contacts=tuple(contacts_of(gather.shared(), profile, person)),
+        standing_until_ms=standing_until_ms,
+        ended=gather.state == "complete" and (gather.as_of_ms or 0) >= standing_until_ms,
     )
-    return graded(found, decisions)
 
 
-def graded(trace: Trace, decisions: dict[str, ContactDecision]) -> Trace:
-    """The report with each contact's grade as officers decided: a decision grades contacts, it never adds one."""
-    contacts = tuple(
-        msgspec.structs.replace(
-            contact, grade=decisions[contact.person].grade, decided_by=decisions[contact.person].officer
-        )
-        if contact.person in decisions
-        else contact
-        for contact in trace.contacts
-    )
-    return msgspec.structs.replace(trace, contacts=contacts)
+def differ(one: Trace, other: Trace) -> bool:
+    """Whether two reports say different things; when they were made, and at which cut, is not what they say."""
+    same = {"position": (0, 0), "as_of_ms": None, "as_of": ()}
+    return msgspec.structs.replace(one, **same) != msgspec.structs.replace(other, **same)
+
+
+def worth_telling(made: Trace, held: Trace | None) -> bool:
+    """Whether a report takes the place of the one told last (None: none was).
+
+    What answers fewer partitions never takes the place of what answered more of the same revision: it is asked again.
+    """
+    if held is None or made.revision != held.revision:
+        return True
+    rank = ("incomplete", "behind", "complete", "withdrawn").index
+    return rank(made.state) >= rank(held.state) and differ(made, held)
 
 
 def withdrawn(trace: Trace, position: tuple[int, int]) -> Trace:
@@ -174,7 +206,7 @@ def withdrawn(trace: Trace, position: tuple[int, int]) -> Trace:
     return msgspec.structs.replace(
         trace,
         state="withdrawn",
-        revision=trace.revision + 1,
+        revision=position[0],
         position=position,
         contacts=(),
         missing_partitions=(),

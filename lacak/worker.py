@@ -185,7 +185,7 @@ def _tracing(settings: Settings) -> WorkerApp:
 
     @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
     async def resume(*_: Any, **__: Any) -> None:
-        tracing.resume(list(people.values()))
+        tracing.resume()
 
     parts.keep = resume  # type: ignore[attr-defined]
     return app
