@@ -1,4 +1,7 @@
-"""The rows of clusters in PostgreSQL: a message tells all clusters of a venue, and takes away what it does not name."""
+"""The rows of clusters in PostgreSQL: a message tells all clusters of a venue, and withdraws what it does not name.
+
+A withdrawn cluster stays as a row, without its cases: one of them may be no case any more, or be erased.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ _CLUSTER: Final = """
 
 _WITHDRAWN: Final = """
     update lacak.clusters set
-        withdrawn = true, changed = clock_timestamp(), position_offset = %s, position_step = %s
+        withdrawn = true, case_ids = '{}', changed = clock_timestamp(), position_offset = %s, position_step = %s
     where venue = %s and not withdrawn and cluster_id <> all(%s)
         and (%s::float8 is null or starts >= to_timestamp(%s / 1000.0))
 """

@@ -18,7 +18,7 @@ create table lacak.clusters (
 create index clusters_of_venue on lacak.clusters (venue, starts);
 create index clusters_by_time on lacak.clusters (starts desc);
 comment on table lacak.clusters is 'Where and when several cases were together; those withdrawn stay, marked so.';
-comment on column lacak.clusters.case_ids is 'The cases: who looks at them says so in the audit.';
+comment on column lacak.clusters.case_ids is 'The cases, none of a withdrawn cluster: who looks at them says so in the audit.';
 comment on column lacak.clusters.slot_cases is 'How many cases each slot has, from the first to the last.';
 comment on column lacak.clusters.rule is 'What raised it: rules and version, category, visits counted.';
 comment on column lacak.clusters.raised is 'When it was first written here; changed: when last.';
