@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from schemas.blocks import WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
-from schemas.messages import Case, Occupancy, Trace, Venue, VenueClusters
+from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.partitions import DurableEachBatch
 from streams.postgres import Records
 
-TOPICS = ("occupancy", "windows", "clusters", "cases", "traces", "venues")
+TOPICS = ("occupancy", "windows", "clusters", "cases", "traces", "venues", "erasures")
 """What is recorded."""
 
 _READERS: dict[str, msgspec.json.Decoder[Any]] = {
@@ -24,7 +24,10 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "cases": msgspec.json.Decoder(Case),
     "traces": msgspec.json.Decoder(Trace),
     "venues": msgspec.json.Decoder(Venue),
+    "erasures": msgspec.json.Decoder(Erasure),
 }
+_FORGOTTEN = ("cases", "traces")
+"""Where a key without a value says that what it names is to be forgotten."""
 
 
 class Recorder:
@@ -46,17 +49,20 @@ class Recorder:
     async def record(self, batch: Batch) -> None:
         """Decode a batch and write it in one transaction; what is no message goes to the dead letters."""
         messages: list[Any] = []
+        bad = 0
         for index, value in enumerate(batch.values):
-            if value is None:
-                continue
             try:
+                if value is None:
+                    messages += [(batch.keys[index] or b"").decode()] if batch.topic in _FORGOTTEN else []
+                    continue
                 if batch.topic == "windows":
                     messages.append(unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS))
                 else:
                     messages.append(_READERS[batch.topic].decode(value))
             except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
-        self._letters.judge(len(batch), len(batch) - len(messages))
+                bad += 1
+        self._letters.judge(len(batch), bad)
         await self._letters.flush()
         rows: dict[str, Any] = {batch.topic: messages}
         await self._records.apply(batch.topic, batch.partition, batch.next_offset, **rows)

@@ -37,7 +37,10 @@ _COMMANDS = {
     "Offline, on files": {
         "visits": ("lacak.offline:visits", "Derive visits from a file of scans."),
         "windows": ("lacak.offline:windows", "Count 10-minute windows from a file of scans."),
-        "contacts": ("lacak.offline:contacts", "Find a person's contacts in a file of visits."),
+        "contacts": (
+            "lacak.interviews:contacts",
+            "Find a person's contacts in a file of visits; `contacts add`: put those of an interview into a trace.",
+        ),
     },
     "Operate": {
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from lacak.dates import Date
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
 from officer.exports import local, to_csv, to_graphml, to_json, to_tree
+from officer.history import steps, to_table
 from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
 from schemas.messages import ContactDecision, Message, TestResult, TraceRequest
@@ -41,15 +43,18 @@ def _store(settings: Settings) -> Iterator[Store]:
         raise click.ClickException(str(error)) from error
 
 
-def send(settings: Settings, topic: str, person: str, message: Message) -> None:
-    """Publish one message, keyed by its person, and wait until it is acknowledged."""
+def send(settings: Settings, topic: str, person: str, *messages: Message) -> None:
+    """Publish messages, keyed by their person, and wait until they are acknowledged."""
     try:
         producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
         try:
             partition = partition_of(person, settings.partitions.cases)
-            producer.send(
-                settings.topic(topic), value=msgspec.json.encode(message), key=person.encode(), partition=partition
-            ).get(timeout=30)
+            sent = [
+                producer.send(settings.topic(topic), msgspec.json.encode(each), person.encode(), partition=partition)
+                for each in messages
+            ]
+            for each in sent:
+                each.get(timeout=30)
         finally:
             producer.close()
     except KafkaError as error:
@@ -200,15 +205,34 @@ def traces(person: str | None, state: str | None, as_json: bool, officer: str, p
 @click.option("--graphml", "form", flag_value="graphml", help="The graph, for Gephi, yEd or networkx.")
 @click.option("--svg", "svg_file", metavar="FILE", help="Draw it: time from left to right, a line a person.")
 @click.option("--html", "html_file", metavar="FILE", help="The same on a page.")
+@click.option(
+    "--as-of", "as_of_ms", type=Date(), metavar="TIME", help="As it was known then (under the clock `file`: log time)."
+)
+@click.option("--history", is_flag=True, help="List what was known when, and what each report changed.")
 @accountable
 def show(
-    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, officer: str, purpose: str
-) -> None:
+    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, as_of_ms: int | None,
+    history: bool, officer: str, purpose: str,
+) -> None:  # fmt: skip
     """Show a TRACE (its id or the beginning of it): who, where, how long, which ends are only assumed."""
+    if history and (form not in (None, "json") or svg_file or html_file or as_of_ms is not None):
+        raise click.UsageError("--history is a list: it goes with --json only.")
     settings = load_settings()
     with _store(settings) as store:
         found = store.trace(trace_name)
-        store.audit(officer, purpose, f"show {form or 'tree'}", person=found.person, trace_id=found.trace_id)
+        action = f"show {'history' if history else form or 'tree'}"
+        store.audit(officer, purpose, action, person=found.person, trace_id=found.trace_id)
+        if as_of_ms is not None:
+            moment = datetime.fromtimestamp(as_of_ms / 1000, UTC)
+            found = store.trace_as_of(found.trace_id, moment, log_time=settings.clock == "file")
+        versions = store.history(found.trace_id) if history else []
+    if history:
+        listed = [step._asdict() for step in steps(versions)]
+        if form:
+            click.echo(msgspec.json.format(msgspec.json.encode(listed)).decode())
+        else:
+            Console().print(to_table(versions, settings.zone_info))
+        return
     for name, draw in ((svg_file, svg), (html_file, html)):
         if name:
             try:

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from officer.history import Version
 from schemas.messages import Trace
 
 TRACES_CHANNEL = "lacak_traces"
@@ -186,6 +187,26 @@ class Store:
         if len(found) > 1 and found[0].trace_id != name:
             raise StoreError(f"Several traces begin with {name!r}: {found[0].trace_id}, {found[1].trace_id}, ...")
         return found[0]
+
+    def history(self, name: str) -> list[Version]:
+        """All reports of a trace that said something new, the first one first. Raises StoreError as `trace` does."""
+        rows = self._db.execute(
+            "select made, as_of, report::text from lacak.trace_history where trace_id = %s order by made",
+            (self.trace(name).trace_id,),
+        )
+        return [Version(row[0], row[1], msgspec.json.decode(row[2], type=Trace)) for row in rows]
+
+    def trace_as_of(self, name: str, at: datetime, *, log_time: bool) -> Trace:
+        """A trace's report as it was known at a time, which is log time where a run of files has no other.
+
+        Raises StoreError when nothing was known then.
+        """
+        versions = self.history(name)
+        known = [each for each in versions if ((each.as_of or each.made) if log_time else each.made) <= at]
+        if not known:
+            first = min((each.as_of or each.made) if log_time else each.made for each in versions)
+            raise StoreError(f"Nothing was known of this trace then: its first report is of {first.isoformat()}.")
+        return known[-1].report
 
     def await_traces(self, person: str, since_ms: int, count: int, seconds: float) -> list[Trace]:
         """The person's traces made after a time, as soon as `count` are there; fewer when the time is up."""

@@ -11,19 +11,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import psycopg
-from psycopg.types.json import Jsonb
 
 from schemas.blocks import WINDOW_COLUMNS, WindowBlock
-from schemas.messages import Case, Occupancy, Trace, Venue, VenueClusters
+from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams.cluster_rows import write_clusters
+from streams.reports import write_erasures, write_traces
 
 log = logging.getLogger(__name__)
-
-TRACES_CHANNEL: Final = "lacak_traces"
-"""Notified with the trace's id when its report has been written."""
 
 _WAIT_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -47,11 +43,15 @@ class Records:
         occupancy: Sequence[Occupancy] = (),
         windows: Sequence[WindowBlock] = (),
         clusters: Sequence[VenueClusters] = (),
-        cases: Sequence[Case] = (),
-        traces: Sequence[Trace] = (),
+        cases: Sequence[Case | str] = (),
+        traces: Sequence[Trace | str] = (),
         venues: Sequence[Venue] = (),
+        erasures: Sequence[Erasure] = (),
     ) -> None:
-        """Write what one batch of a topic's partition holds, up to `next_offset`. Returns when it is committed."""
+        """Write what one batch of a topic's partition holds, up to `next_offset`. Returns when it is committed.
+
+        A case or trace that is only named is forgotten.
+        """
         failures = 0
         while True:
             try:
@@ -61,8 +61,9 @@ class Records:
                         await _write_windows(connection, block)
                     await write_clusters(connection, clusters)
                     await _write_cases(connection, cases)
-                    await _write_traces(connection, traces)
+                    await write_traces(connection, traces)
                     await _write_venues(connection, venues)
+                    await write_erasures(connection, erasures)
                     log_time = max((block.log_time_ms for block in windows), default=None)
                     await connection.execute(_POSITION, (topic, partition, next_offset, log_time))
                 return
@@ -192,8 +193,11 @@ _CASE: Final = f"""
 """
 
 
-async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence[Case]) -> None:
+async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence[Case | str]) -> None:
     for case in cases:
+        if isinstance(case, str):
+            await connection.execute("delete from lacak.cases where case_id = %s", (case,))
+            continue
         await connection.execute(
             _CASE,
             (
@@ -207,44 +211,6 @@ async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence
                 *case.position,
             ),
         )
-
-
-_TRACE: Final = f"""
-    insert into lacak.traces (trace_id, case_id, person, direction, profile, state, revision, officer, purpose,
-        requested, window_start, window_end, as_of, contacts, report, position_offset, position_step)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1000.0),
-        to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), %s, %s, %s, %s)
-    on conflict (trace_id) do update set
-        profile = excluded.profile, state = excluded.state, revision = excluded.revision,
-        window_start = excluded.window_start, window_end = excluded.window_end, as_of = excluded.as_of,
-        contacts = excluded.contacts, report = excluded.report, recorded = clock_timestamp(),
-        position_offset = excluded.position_offset, position_step = excluded.position_step
-    where {_NEWER.format("traces")}
-"""
-
-_CONTACTS: Final = """
-    insert into lacak.trace_contacts
-    select %s, * from unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[])
-"""
-
-
-async def _write_traces(connection: psycopg.AsyncConnection[Any], traces: Sequence[Trace]) -> None:
-    for t in traces:
-        cursor = await connection.execute(
-            _TRACE,
-            (
-                t.trace_id, t.case_id, t.person, t.direction, t.profile, t.state, t.revision, t.officer, t.purpose,
-                t.requested_at_ms, t.window_start_ms, t.window_end_ms, t.as_of_ms, len(t.contacts),
-                Jsonb(t, dumps=msgspec.json.encode), *t.position,
-            ),
-        )  # fmt: skip
-        if cursor.rowcount:
-            await connection.execute("delete from lacak.trace_contacts where trace_id = %s", (t.trace_id,))
-            if t.contacts:
-                rows = ((c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence)) for c in t.contacts)
-                columns = [list(column) for column in zip(*rows, strict=True)]
-                await connection.execute(_CONTACTS, [t.trace_id, *columns])
-            await connection.execute("select pg_notify(%s, %s)", (TRACES_CHANNEL, t.trace_id))
 
 
 _VENUE: Final = """

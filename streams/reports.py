@@ -1,0 +1,163 @@
+"""The recorder's writes of traces: each report as it is now, every one that said something new, and what was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from contacts.erasing import without
+from schemas.messages import Erasure, Trace
+
+TRACES_CHANNEL: Final = "lacak_traces"
+"""Notified with the trace's id when its report has been written."""
+
+Connection = psycopg.AsyncConnection[Any]
+
+_TRACE: Final = """
+    insert into lacak.traces (trace_id, case_id, person, direction, profile, state, revision, officer, purpose,
+        requested, window_start, window_end, as_of, contacts, report, position_offset, position_step)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1000.0),
+        to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), to_timestamp(%s / 1000.0), %s, %s, %s, %s)
+    on conflict (trace_id) do update set
+        profile = excluded.profile, state = excluded.state, revision = excluded.revision,
+        window_start = excluded.window_start, window_end = excluded.window_end, as_of = excluded.as_of,
+        contacts = excluded.contacts, report = excluded.report, recorded = clock_timestamp(),
+        position_offset = excluded.position_offset, position_step = excluded.position_step
+    where (excluded.position_offset, excluded.position_step) > (traces.position_offset, traces.position_step)
+"""
+
+_CONTACTS: Final = """
+    insert into lacak.trace_contacts
+    select %s, * from unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[])
+"""
+
+_HISTORY: Final = """
+    insert into lacak.trace_history
+        (trace_id, position_offset, position_step, made, as_of, state, contacts, people, report)
+    select new.*, %(state)s, %(contacts)s, %(people)s, %(report)s
+    from (values (%(trace)s, %(offset)s::bigint, %(step)s::bigint, to_timestamp(%(step)s / 1000.0),
+        to_timestamp(%(as_of)s / 1000.0))) as new
+    where not exists (
+        select from (
+            select report from lacak.trace_history where trace_id = %(trace)s order by made desc limit 1
+        ) last where last.report - %(when)s::text[] = %(report)s - %(when)s::text[]
+    )
+    on conflict do nothing
+"""
+_WHEN: Final = ["position", "as_of", "as_of_ms"]
+"""What of a report is not what it says, but when it was made."""
+
+
+async def write_traces(connection: Connection, traces: Sequence[Trace | str]) -> None:
+    """Write reports, and forget traces that are only named."""
+    erased = await _erased(connection, [each for each in traces if isinstance(each, Trace)])
+    for trace in traces:
+        if isinstance(trace, str):
+            await connection.execute("delete from lacak.traces where trace_id = %s", (trace,))
+        else:
+            await _write(connection, _allowed(trace, erased))
+
+
+async def _erased(connection: Connection, traces: Sequence[Trace]) -> dict[str, int]:
+    """The erasures of people who are in reports: before when, in ms."""
+    people = sorted({person for trace in traces for person in _people(trace)})
+    if not people:
+        return {}
+    rows = await connection.execute(
+        "select person, round(extract(epoch from before) * 1000)::bigint from lacak.erasures where person = any(%s)",
+        (people,),
+    )
+    return {person: int(before_ms) for person, before_ms in await rows.fetchall()}
+
+
+def _people(trace: Trace) -> list[str]:
+    return sorted({trace.person, *(contact.person for contact in trace.contacts)})
+
+
+def _allowed(trace: Trace, erased: dict[str, int]) -> Trace:
+    for person, before_ms in erased.items():
+        trace = without(trace, person, before_ms)
+    return trace
+
+
+async def _write(connection: Connection, t: Trace) -> None:
+    cursor = await connection.execute(
+        _TRACE,
+        (
+            t.trace_id, t.case_id, t.person, t.direction, t.profile, t.state, t.revision, t.officer, t.purpose,
+            t.requested_at_ms, t.window_start_ms, t.window_end_ms, t.as_of_ms, len(t.contacts), _json(t), *t.position,
+        ),
+    )  # fmt: skip
+    if cursor.rowcount:
+        await _list_contacts(connection, t)
+        await connection.execute(
+            _HISTORY,
+            {
+                "trace": t.trace_id,
+                "offset": t.position[0],
+                "step": t.position[1],
+                "as_of": t.as_of_ms,
+                "state": t.state,
+                "contacts": len(t.contacts),
+                "people": _people(t),
+                "report": _json(t),
+                "when": _WHEN,
+            },
+        )
+        await connection.execute("select pg_notify(%s, %s)", (TRACES_CHANNEL, t.trace_id))
+
+
+async def _list_contacts(connection: Connection, t: Trace) -> None:
+    await connection.execute("delete from lacak.trace_contacts where trace_id = %s", (t.trace_id,))
+    if t.contacts:
+        rows = ((c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence)) for c in t.contacts)
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await connection.execute(_CONTACTS, [t.trace_id, *columns])
+
+
+def _json(trace: Trace) -> Jsonb:
+    return Jsonb(trace, dumps=msgspec.json.encode)
+
+
+async def write_erasures(connection: Connection, erasures: Sequence[Erasure]) -> None:
+    """Take people's stays from before a time out of all reports, present and past, and keep out what comes later.
+
+    Their own cases and traces go when the tracing agent lets go of them.
+    """
+    for each in erasures:
+        await connection.execute(
+            "insert into lacak.erasures values (%s, to_timestamp(%s / 1000.0))"
+            " on conflict (person) do update set before = greatest(erasures.before, excluded.before)",
+            (each.person, each.before_ms),
+        )
+        now = await connection.execute(
+            "select report::text from lacak.traces where person = %s"
+            " or trace_id in (select trace_id from lacak.trace_contacts where person = %s)",
+            (each.person, each.person),
+        )
+        for trace, left in _changed(await now.fetchall(), each):
+            await connection.execute(
+                "update lacak.traces set report = %s, contacts = %s where trace_id = %s",
+                (_json(left), len(left.contacts), trace.trace_id),
+            )
+            await _list_contacts(connection, left)
+        past = await connection.execute(
+            "select report::text from lacak.trace_history where people @> array[%s]", (each.person,)
+        )
+        for trace, left in _changed(await past.fetchall(), each):
+            await connection.execute(
+                "update lacak.trace_history set report = %s, contacts = %s, people = %s"
+                " where (trace_id, position_offset, position_step) = (%s, %s, %s)",
+                (_json(left), len(left.contacts), _people(left), trace.trace_id, *trace.position),
+            )
+
+
+def _changed(rows: Sequence[tuple[str]], erasure: Erasure) -> list[tuple[Trace, Trace]]:
+    """The reports that an erasure changes, each with what is left of it."""
+    found = [msgspec.json.decode(report, type=Trace) for (report,) in rows]
+    pairs = [(trace, without(trace, erasure.person, erasure.before_ms)) for trace in found]
+    return [(trace, left) for trace, left in pairs if left != trace]

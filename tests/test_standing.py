@@ -1,0 +1,194 @@
+"""Traces that stand, through the running pipeline: what comes later changes the report, and each report is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from lacak.main import cli
+from lacak.officer_commands import send
+from officer.exports import utc
+from schemas.messages import Erasure, InterviewContact, Scan, TestResult, Trace, TraceAnswer, Venue
+from streams.reader import read_topic
+from tests.pipeline import Broker, Pipeline, pipeline
+from tests.test_traces import DAY, MINUTE, NOON, people, stay, traces, until
+
+LEFT = NOON + 45 * MINUTE
+"""When `near` left, as a correction has it."""
+
+
+@pytest.fixture(scope="module")
+def running(broker: Broker, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A case, `ill`, who sat 20 minutes with `near`, traced forward and backward."""
+    with pipeline(broker, database, tmp_path_factory.mktemp("standing"), snapshot_seconds=0.5) as made:
+        made.register([Venue(venue="cafe"), Venue(venue="hall"), Venue(venue="bus")])
+        made.publish(stay("ill", "cafe", 0, 60) + stay("near", "cafe", 40, 90))
+        made.end()
+        result = TestResult(person="ill", outcome="positive", specimen_ms=NOON + DAY, onset_ms=NOON)
+        send(made.settings, "test-results", "ill", result)
+        met(made, "near")
+        yield made
+
+
+def met(running: Pipeline, *expected: str, seconds: float = 60.0) -> Trace:
+    """The forward trace of `ill`, once it has these contacts and is complete."""
+    found: list[Trace] = []
+
+    def so() -> bool:
+        trace = traces(running, "ill").get("forward")
+        found[:] = [trace] if trace else []
+        return trace is not None and trace.state == "complete" and people(trace) == sorted(expected)
+
+    until(so, f"the contacts did not become {sorted(expected)}", seconds)
+    return found[0]
+
+
+def show(running: Pipeline, trace: Trace, *words: str) -> Result:
+    """`lacak show` of a trace."""
+    settings = running.settings
+    environment = {
+        "LACAK_BROKERS": settings.brokers, "LACAK_DATABASE": settings.database, "LACAK_CLOCK": settings.clock,
+        "LACAK_TOPIC_PREFIX": settings.topic_prefix, "LACAK_PARTITIONS_CASES": str(settings.partitions.cases),
+        "LACAK_OFFICER": "dr", "LACAK_PURPOSE": "test",
+    }  # fmt: skip
+    return CliRunner().invoke(cli, ["show", trace.trace_id, *words], env=environment)
+
+
+def history(running: Pipeline) -> list[tuple[str, list[str]]]:
+    """The states and contacts of the forward trace's reports, in order."""
+    with psycopg.connect(running.settings.database) as database:
+        rows = database.execute(
+            "select h.report::text from lacak.trace_history h join lacak.traces t using (trace_id)"
+            " where t.person = 'ill' and t.direction = 'forward' order by h.position_offset, h.position_step"
+        ).fetchall()
+    reports = [msgspec.json.decode(row[0], type=Trace) for row in rows]
+    return [(report.state, people(report)) for report in reports]
+
+
+def test_later_messages_change_the_report(running: Pipeline) -> None:
+    """A late scan adds a contact, a correction takes one away, a new visit of the case adds; the rest is left alone."""
+    first = met(running, "near")
+    assert first.standing_until_ms == first.window_end_ms + 3 * DAY
+    assert not first.ended
+    running.publish(stay("late", "cafe", 10, 50))
+    met(running, "near", "late")
+    running.publish([Scan(person="near", venue="cafe", kind="out", at_ms=LEFT, arrived_at_ms=LEFT)])
+    met(running, "late")
+    running.publish(stay("there", "hall", 300, 400))
+    running.publish(stay("ill", "hall", 310, 340))
+    last = met(running, "late", "there")
+    assert last.revision == first.revision
+    assert [list(traces(running, "ill")["backward"].contacts)] == [[]]
+
+
+def test_what_was_known_when_is_kept(running: Pipeline) -> None:
+    """Each report that said something else stands in the history, once; an earlier one is shown as it was."""
+    found = history(running)
+    assert found == [("complete", each) for each in (["near"], ["late", "near"], ["late"], ["late", "there"])]
+    last = met(running, "late", "there")
+    told = show(running, last, "--history", "--json")
+    assert told.exit_code == 0, told.output
+    listed = msgspec.json.decode(told.output)
+    assert [(each["came"], each["gone"]) for each in listed] == [
+        (["near"], []), (["late"], []), ([], ["near"]), (["there"], []),
+    ]  # fmt: skip
+    assert "+late" in show(running, last, "--history").output
+    assert last.as_of_ms is not None
+    then = show(running, last, "--as-of", utc(last.as_of_ms), "--json")
+    assert msgspec.json.decode(then.output, type=Trace) == last
+    before = show(running, last, "--as-of", "2021-10-20", "--json")
+    assert before.exit_code == 1
+    assert "Nothing was known" in before.output
+
+
+def test_a_killed_worker_loses_no_change(running: Pipeline) -> None:
+    """The places worker dies at moments between the change and the note, the tracing worker before and after it."""
+    expected = ["late", "there"]
+    for number in range(4):
+        expected.append(f"more{number}")
+        running.publish(stay(expected[-1], "cafe", 20, 55))
+        time.sleep(0.3 * number)
+        running.worker("places").kill()
+        running.worker("places").start()
+        met(running, *expected)
+    running.worker("tracing").kill()
+    heard = notes(running)
+    expected.append("unheard")
+    running.publish(stay(expected[-1], "cafe", 20, 55))
+    until(lambda: notes(running) > heard, "no note came")
+    running.worker("tracing").start()
+    met(running, *expected)
+    heard = notes(running)
+    expected.append("heard")
+    running.publish(stay(expected[-1], "cafe", 20, 55))
+    until(lambda: notes(running) > heard, "no note came")
+    running.worker("tracing").kill()
+    running.worker("tracing").start()
+    met(running, *expected)
+
+
+def notes(running: Pipeline) -> int:
+    """How many notes of changes the coordinators have been sent."""
+    records = read_topic(running.settings, "trace-answers")
+    answers = [msgspec.json.decode(record.value or b"", type=TraceAnswer) for record in records]
+    return sum(answer.kind == "changed" for answer in answers)
+
+
+def test_an_interview_adds_a_confirmed_contact(running: Pipeline) -> None:
+    """One nobody scanned, and one that scans found too: both are confirmed, with the evidence of each."""
+    before = {contact.person: contact for contact in traces(running, "ill")["forward"].contacts}
+    for contact, start in (("friend", 600), ("late", 20)):
+        start_ms = NOON + start * MINUTE
+        told = InterviewContact(
+            person="ill", contact=contact, start_ms=start_ms, end_ms=start_ms + 10 * MINUTE, officer="dr",
+            purpose="interview", told_at_ms=NOON,
+        )  # fmt: skip
+        send(running.settings, "interview-contacts", "ill", told)
+    after = {contact.person: contact for contact in met(running, "friend", *before).contacts}
+
+    def confirmed() -> bool:
+        after.update({contact.person: contact for contact in traces(running, "ill")["forward"].contacts})
+        return after["late"].grade == "confirmed"
+
+    until(confirmed, "the contact that scans found was not confirmed")
+    assert (after["friend"].grade, after["friend"].rule, after["friend"].minutes) == ("confirmed", "interview", 10.0)
+    late = after["late"]
+    assert late.rule == before["late"].rule + "+interview"
+    assert late.evidence[:-1] == before["late"].evidence
+    assert (late.evidence[-1].told_by, late.evidence[-1].minutes) == ("dr", 10.0)
+    assert late.minutes == before["late"].minutes  # their ten minutes are among those
+
+
+def test_an_erased_contact_leaves_report_and_history(running: Pipeline) -> None:
+    """And every table of PostgreSQL but the audit and the list of erasures; the others stay."""
+    left = sorted(set(people(traces(running, "ill")["forward"])) - {"late"})
+    versions = len(history(running))
+    running.erase([Erasure(person="late", before_ms=NOON + 9 * DAY, officer="dr", purpose="wish")])
+    met(running, *left)
+    until(lambda: all("late" not in each for _, each in history(running)), "the history still names them")
+    assert len(history(running)) >= versions
+    assert mentions(running, "late") == {"erasures"}
+
+
+def mentions(running: Pipeline, person: str) -> set[str]:
+    """The tables that name a person, the audit apart."""
+    found = set()
+    with psycopg.connect(running.settings.database) as database:
+        tables = database.execute("select table_name from information_schema.tables where table_schema = 'lacak'")
+        for (table,) in tables.fetchall():
+            query = f"select exists (select from lacak.{table} t where t::text ~ ('\\y' || %s || '\\y'))"
+            if table != "audit" and database.execute(query.encode(), (person,)).fetchone() == (True,):
+                found.add(table)
+    return found
+
+
+def test_an_erased_case_leaves_nothing(running: Pipeline) -> None:
+    """Its case, its traces and their history are gone."""
+    assert {"cases", "traces", "trace_history"} <= mentions(running, "ill")
+    running.erase([Erasure(person="ill", before_ms=NOON + 9 * DAY, officer="dr", purpose="wish")])
+    until(lambda: mentions(running, "ill") == {"erasures"}, "the case is still named")
