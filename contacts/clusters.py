@@ -19,10 +19,10 @@ Slots = Mapping[int, set[str]]
 
 
 class CaseVisit(NamedTuple):
-    """A part of a case's stay at a venue that lies in a window of the case, `[start_ms, end_ms)`.
+    """A part of a case's visit to a venue that lies in a window of the case, `[start_ms, end_ms)`.
 
     `direction` says of which window: `forward`, where the case may have infected, or `backward`, where it may have been
-    infected. `category` is the venue's when the stay began.
+    infected. `category` is the venue's when the visit began.
     """
 
     case_id: str

@@ -39,6 +39,14 @@ _WITHDRAWN: Final = """
 """
 
 
+_FORGOTTEN: Final = "update lacak.clusters set case_ids = array_remove(case_ids, %s) where case_ids @> array[%s]"
+
+
+async def forget_case(connection: psycopg.AsyncConnection[Any], case_id: str) -> None:
+    """Let no cluster name a case that an erasure took away, however old; how many there were stays."""
+    await connection.execute(_FORGOTTEN, (case_id, case_id))
+
+
 async def write_clusters(connection: psycopg.AsyncConnection[Any], messages: Iterable[VenueClusters]) -> None:
     """Write messages in the order of their log."""
     for told in messages:

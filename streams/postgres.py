@@ -16,7 +16,7 @@ import psycopg
 
 from schemas.blocks import WINDOW_COLUMNS, WindowBlock
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
-from streams.cluster_rows import write_clusters
+from streams.cluster_rows import forget_case, write_clusters
 from streams.reports import write_erasures, write_traces
 
 log = logging.getLogger(__name__)
@@ -197,6 +197,7 @@ async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence
     for case in cases:
         if isinstance(case, str):
             await connection.execute("delete from lacak.cases where case_id = %s", (case,))
+            await forget_case(connection, case)
             continue
         await connection.execute(
             _CASE,

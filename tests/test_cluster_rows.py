@@ -85,6 +85,19 @@ def test_what_comes_again_or_late_changes_nothing(own: str) -> None:
     assert rows(own) == {"cluster-v-5": (True, 0), "cluster-v-6": (False, 3)}
 
 
+def test_a_case_that_is_erased_is_named_nowhere(own: str) -> None:
+    """Also in clusters that no message speaks of any more."""
+    write(own, [told("v", 1, [0, 5]), told("w", 1, [0], "cd")])
+
+    async def forget() -> None:
+        records = Records(own)
+        await records.apply("cases", 0, 1, cases=["c"])
+        await records.close()
+
+    asyncio.run(forget())
+    assert rows(own) == {"cluster-v-0": (False, 2), "cluster-v-5": (False, 2), "cluster-w-0": (False, 1)}
+
+
 @pytest.fixture
 def run(own: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`lacak` over a database with two clusters, one withdrawn."""

@@ -16,6 +16,7 @@ create table lacak.clusters (
     position_step bigint not null
 );
 create index clusters_of_venue on lacak.clusters (venue, starts);
+create index clusters_of_case on lacak.clusters using gin (case_ids);
 create index clusters_by_time on lacak.clusters (starts desc);
 comment on table lacak.clusters is 'Where and when several cases were together; those withdrawn stay, marked so.';
 comment on column lacak.clusters.case_ids is 'The cases, none of a withdrawn cluster: who looks at them says so in the audit.';
