@@ -62,24 +62,24 @@ class Clustering:
 
     def order(self, index: VisitIndex, order: WatchOrder) -> None:
         """A case's window, or that there is none any more (an empty one). Of one trace the highest revision holds."""
-        held = self._orders.get(order.trace_id)
         if order.trace_id != trace_id(order.case_id, order.direction):  # not one of the two automatic traces
             return
+        held = self._orders.get(order.trace_id)
         if held is None or order.revision > held.revision:
             self._keep(order)
-            self.concern(index, order.person)
+            self.concern(order.person)
+            self._refresh(index)
+            self._due.update(self._venues.get(order.trace_id, ()))
 
     def _keep(self, order: WatchOrder) -> None:
         self._orders[order.trace_id] = order
         self._traces.setdefault(order.person, set()).add(order.trace_id)
 
-    def concern(self, index: VisitIndex, person: str) -> None:
-        """All of a person's visits may count otherwise from now on, or are about to go."""
-        number = index.people.numbers.get(person)
-        if person in self._traces:
+    def concern(self, person: str) -> None:
+        """All of a person's visits may count otherwise from now on."""
+        for trace in self._traces.get(person, ()):
             self._stale.add(person)
-            if number is not None:
-                self._due.update(_venues(index, index.column("lineage")[index.of_person(number)]))
+            self._due.update(self._venues.get(trace, ()))
 
     def touch(self, index: VisitIndex, persons: list[str], lineage: Ints) -> None:
         """Rows of visits, about to go into the index: these persons', at these venues."""
@@ -159,8 +159,8 @@ class Clustering:
         self._due.update(state.due)
         self._told = state.told
         self._stale.update(self._traces)
+        self._refresh(index)
         if state.rules != self._rules_as_told():
-            self._refresh(index)
             self._due.update(self._parts, self._told)
 
     def _rules_as_told(self) -> bytes:

@@ -166,10 +166,10 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
+        self._clusters.concern(person)
         number = self._index.people.numbers.get(person)
         if number is None:
             return
-        self._clusters.concern(self._index, person)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
