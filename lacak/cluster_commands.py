@@ -17,7 +17,7 @@ from officer.store import ListedCluster, Store, StoreError
 from streams.settings import Settings
 
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 16
+_WIDTH = 12
 _SECONDS = 0.5
 
 
@@ -71,27 +71,30 @@ def _told(row: ListedCluster, cases: bool) -> dict[str, object]:
 
 def clusters_table(settings: Settings, rows: Sequence[ListedCluster], cases: bool = False) -> Table:
     """Clusters, a line each."""
-    table = Table(box=None, header_style="bold")
-    table.add_column("venue", overflow="fold", min_width=10)
-    table.add_column("category", no_wrap=True)
-    table.add_column("from", no_wrap=True)
-    table.add_column("to", no_wrap=True)
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("venue", overflow="fold", min_width=9)
+    table.add_column("category", overflow="fold", min_width=8)
+    table.add_column("from to", overflow="fold", min_width=17)
     table.add_column("", no_wrap=True)
     table.add_column("cases", no_wrap=True, justify="right")
     table.add_column("risk", no_wrap=True, justify="right")
-    table.add_column("rule", overflow="fold", min_width=12)
+    table.add_column("rule", overflow="fold", min_width=8)
     table.add_column("state", no_wrap=True)
     if cases:
         table.add_column("who", overflow="fold", min_width=21)
+    versions = set()
     for row in rows:
         start, end = (local(round(at.timestamp() * 1000), settings.zone_info) for at in (row.starts, row.ends))
-        until = end[11:] if end[:10] == start[:10] else end
+        until = end[11:] if end[:10] == start[:10] else end[5:]
+        version, _, counted = row.rule.partition(" ")
+        versions.add(version)
         state = "[dim]withdrawn[/]" if row.withdrawn else "[red]stands[/]"
-        who = (", ".join(row.case_ids),) if cases else ()
+        who = ("\n".join(row.case_ids),) if cases else ()
         table.add_row(
-            row.venue, row.category, start, until, bar(row.slot_cases), str(row.cases), f"{row.risk:g}", row.rule,
-            state, *who,
+            row.venue, row.category, f"{start[5:]} to {until}", bar(row.slot_cases), str(row.cases), f"{row.risk:g}",
+            counted, state, *who,
         )  # fmt: skip
+    table.caption = f"rules: {', '.join(sorted(versions))}"
     return table
 
 
