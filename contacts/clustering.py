@@ -43,6 +43,7 @@ class _Part(NamedTuple):
 class _State(msgspec.Struct):
     rules: bytes
     orders: list[WatchOrder]
+    ended: dict[str, int]
     due: list[str]
     told: dict[str, list[Cluster]]
 
@@ -53,6 +54,7 @@ class Clustering:
     def __init__(self, rules: ClusterRules) -> None:
         self._rules = rules
         self._orders: dict[str, WatchOrder] = {}
+        self._ended: dict[str, int] = {}  # the revisions that said so
         self._traces: dict[str, set[str]] = {}
         self._parts: dict[str, dict[str, list[_Part]]] = {}
         self._venues: dict[str, set[str]] = {}
@@ -64,16 +66,33 @@ class Clustering:
         """A case's window, or that there is none any more (an empty one). Of one trace the highest revision holds."""
         if order.trace_id != trace_id(order.case_id, order.direction):  # not one of the two automatic traces
             return
-        held = self._orders.get(order.trace_id)
-        if held is None or order.revision > held.revision:
+        trace, held = order.trace_id, self._orders.get(order.trace_id)
+        if order.revision <= (held.revision if held is not None else self._ended.get(trace, -1)):
+            return
+        self._refresh(index)
+        self._due.update(self._venues.get(trace, ()))
+        self._drop(trace)
+        if order.window_start_ms < order.window_end_ms:
             self._keep(order)
-            self.concern(order.person)
             self._refresh(index)
-            self._due.update(self._venues.get(order.trace_id, ()))
+            self._due.update(self._venues.get(trace, ()))
+        else:
+            self._ended[trace] = order.revision
 
     def _keep(self, order: WatchOrder) -> None:
         self._orders[order.trace_id] = order
         self._traces.setdefault(order.person, set()).add(order.trace_id)
+        self._stale.add(order.person)
+
+    def _drop(self, trace: str) -> None:
+        self._ended.pop(trace, None)
+        order = self._orders.pop(trace, None)
+        if order is not None:
+            self._forget_parts(trace)
+            self._traces[order.person].discard(trace)
+            if not self._traces[order.person]:
+                del self._traces[order.person]
+                self._stale.discard(order.person)
 
     def concern(self, person: str) -> None:
         """All of a person's visits may count otherwise from now on."""
@@ -132,21 +151,16 @@ class Clustering:
     def expire(self, floor_ms: int) -> None:
         """Let go of the windows that ended before a time, and of the visits that the index has let go of."""
         for order in list(self._orders.values()):
-            empty = order.window_start_ms >= order.window_end_ms
-            if (order.until_ms if empty else order.window_end_ms) < floor_ms:
-                self._forget_parts(order.trace_id)
-                del self._orders[order.trace_id]
-                self._traces[order.person].discard(order.trace_id)
-                if not self._traces[order.person]:
-                    del self._traces[order.person]
-                    self._stale.discard(order.person)
+            if order.window_end_ms < floor_ms:
+                self._drop(order.trace_id)
+        self._ended.clear()
         since_ms = self.since_ms(floor_ms)
         self._told = {venue: kept for venue, told in self._told.items() if (kept := _since(told, since_ms))}
         self._stale.update(self._traces)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state but what the index says, as a named part."""
-        state = _State(self._rules_as_told(), list(self._orders.values()), sorted(self._due), self._told)
+        state = _State(self._rules_as_told(), list(self._orders.values()), self._ended, sorted(self._due), self._told)
         return {_PART: msgspec.msgpack.encode(state)}
 
     def load(self, parts: Mapping[str, bytes], index: VisitIndex) -> None:
@@ -156,9 +170,9 @@ class Clustering:
         state = msgspec.msgpack.decode(parts[_PART], type=_State)
         for order in state.orders:
             self._keep(order)
+        self._ended = state.ended
         self._due.update(state.due)
         self._told = state.told
-        self._stale.update(self._traces)
         self._refresh(index)
         if state.rules != self._rules_as_told():
             self._due.update(self._parts, self._told)
