@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import click
-import faust
 
 from agents.contacts import Contacts
 from agents.occupancy import OccupancyKeeper
@@ -177,8 +176,10 @@ def _tracing(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "tracing")
     profiles = load_profiles(settings.rules_folder)
     app = parts.build({})
-    raw = faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-    people, reports = (app.Table(name, partitions=settings.partitions.cases, schema=raw) for name in TABLES["tracing"])
+    people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
+        app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
+        for name in TABLES["tracing"]
+    )
     tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, people, reports)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from contacts.tracing import Dossier
+from gateway.client import Gateway
 from lacak.main import cli
 from lacak.officer_commands import send
 from officer.exports import utc
-from schemas.messages import Erasure, InterviewContact, Scan, TestResult, Trace, TraceAnswer, Venue
+from schemas.messages import Erasure, Scan, TestResult, Trace, TraceAnswer, Venue
 from streams.reader import read_topic
+from streams.topics import changelog
 from tests.pipeline import Broker, Pipeline, pipeline
 from tests.test_traces import DAY, MINUTE, NOON, people, stay, traces, until
 
@@ -48,15 +52,15 @@ def met(running: Pipeline, *expected: str, seconds: float = 60.0) -> Trace:
     return found[0]
 
 
-def show(running: Pipeline, trace: Trace, *words: str) -> Result:
-    """`lacak show` of a trace."""
+def lacak(running: Pipeline, *words: str) -> Result:
+    """The command, as an officer's."""
     settings = running.settings
     environment = {
         "LACAK_BROKERS": settings.brokers, "LACAK_DATABASE": settings.database, "LACAK_CLOCK": settings.clock,
         "LACAK_TOPIC_PREFIX": settings.topic_prefix, "LACAK_PARTITIONS_CASES": str(settings.partitions.cases),
-        "LACAK_OFFICER": "dr", "LACAK_PURPOSE": "test",
+        "LACAK_OFFICER": "dr", "LACAK_PURPOSE": "interview",
     }  # fmt: skip
-    return CliRunner().invoke(cli, ["show", trace.trace_id, *words], env=environment)
+    return CliRunner().invoke(cli, words, env=environment)
 
 
 def history(running: Pipeline) -> list[tuple[str, list[str]]]:
@@ -91,17 +95,17 @@ def test_what_was_known_when_is_kept(running: Pipeline) -> None:
     found = history(running)
     assert found == [("complete", each) for each in (["near"], ["late", "near"], ["late"], ["late", "there"])]
     last = met(running, "late", "there")
-    told = show(running, last, "--history", "--json")
+    told = lacak(running, "show", last.trace_id, "--history", "--json")
     assert told.exit_code == 0, told.output
     listed = msgspec.json.decode(told.output)
     assert [(each["came"], each["gone"]) for each in listed] == [
         (["near"], []), (["late"], []), ([], ["near"]), (["there"], []),
     ]  # fmt: skip
-    assert "+late" in show(running, last, "--history").output
+    assert "+late" in lacak(running, "show", last.trace_id, "--history").output
     assert last.as_of_ms is not None
-    then = show(running, last, "--as-of", utc(last.as_of_ms), "--json")
+    then = lacak(running, "show", last.trace_id, "--as-of", utc(last.as_of_ms), "--json")
     assert msgspec.json.decode(then.output, type=Trace) == last
-    before = show(running, last, "--as-of", "2021-10-20", "--json")
+    before = lacak(running, "show", last.trace_id, "--as-of", "2021-10-20", "--json")
     assert before.exit_code == 1
     assert "Nothing was known" in before.output
 
@@ -123,10 +127,9 @@ def test_a_killed_worker_loses_no_change(running: Pipeline) -> None:
     until(lambda: notes(running) > heard, "no note came")
     running.worker("tracing").start()
     met(running, *expected)
-    heard = notes(running)
     expected.append("heard")
     running.publish(stay(expected[-1], "cafe", 20, 55))
-    until(lambda: notes(running) > heard, "no note came")
+    until(lambda: "changed" in states(running), "no note was taken up")
     running.worker("tracing").kill()
     running.worker("tracing").start()
     met(running, *expected)
@@ -139,16 +142,26 @@ def notes(running: Pipeline) -> int:
     return sum(answer.kind == "changed" for answer in answers)
 
 
-def test_an_interview_adds_a_confirmed_contact(running: Pipeline) -> None:
+def states(running: Pipeline) -> list[str]:
+    """The states of the jobs of `ill`, as the tracing worker has written them down last."""
+    table = changelog(running.settings, "tracing", "people")
+    found = [record.value for record in read_topic(running.settings, table) if record.key == b"ill" and record.value]
+    return [job.state for job in msgspec.json.decode(found[-1], type=Dossier).jobs.values()]
+
+
+def test_an_interview_adds_a_confirmed_contact(running: Pipeline, tmp_path: Path) -> None:
     """One nobody scanned, and one that scans found too: both are confirmed, with the evidence of each."""
     before = {contact.person: contact for contact in traces(running, "ill")["forward"].contacts}
-    for contact, start in (("friend", 600), ("late", 20)):
-        start_ms = NOON + start * MINUTE
-        told = InterviewContact(
-            person="ill", contact=contact, start_ms=start_ms, end_ms=start_ms + 10 * MINUTE, officer="dr",
-            purpose="interview", told_at_ms=NOON,
-        )  # fmt: skip
-        send(running.settings, "interview-contacts", "ill", told)
+    told = lacak(
+        running, "contacts", "add", "ill", "--contact", "friend", "--at", utc(NOON + 600 * MINUTE), "--minutes", "10"
+    )
+    assert told.exit_code == 0, told.output
+    listed = tmp_path / "contacts.csv"
+    listed.write_text(f"from,to,at,venue\nill,late,{utc(NOON + 20 * MINUTE)},cafe\nother,late,2021-10-21,\n", "utf-8")
+    told = lacak(running, "contacts", "add", "ill", "--file", str(listed), "--minutes", "10")
+    assert told.exit_code == 0, told.output
+    assert "1 told" in told.output
+    assert "another person than the case" in told.output
     after = {contact.person: contact for contact in met(running, "friend", *before).contacts}
 
     def confirmed() -> bool:
@@ -192,3 +205,39 @@ def test_an_erased_case_leaves_nothing(running: Pipeline) -> None:
     assert {"cases", "traces", "trace_history"} <= mentions(running, "ill")
     running.erase([Erasure(person="ill", before_ms=NOON + 9 * DAY, officer="dr", purpose="wish")])
     until(lambda: mentions(running, "ill") == {"erasures"}, "the case is still named")
+
+
+def tick(running: Pipeline, at_ms: int) -> None:
+    """Move the log time of every partition."""
+    with Gateway(running.settings.brokers, topic=running.settings.topic("scans")) as gateway:
+        gateway.end_run(at_ms)
+
+
+def forward(running: Pipeline, person: str) -> Trace | None:
+    """The forward trace of a person."""
+    return traces(running, person).get("forward")
+
+
+def test_a_trace_changes_with_time_and_ends(running: Pipeline) -> None:
+    """Two sit together from noon: no contact after 10 minutes, one after 20, without a scan; then it ends."""
+    noon = NOON + 5 * DAY
+    running.publish(
+        [
+            Scan(person=person, venue="hall", kind="in", at_ms=noon, arrived_at_ms=noon + 10 * MINUTE)
+            for person in ("sitter", "mate")
+        ]
+    )
+    tick(running, noon + 10 * MINUTE)
+    result = TestResult(person="sitter", outcome="positive", specimen_ms=noon, onset_ms=noon)
+    send(running.settings, "test-results", "sitter", result)
+    until(lambda: (trace := forward(running, "sitter")) is not None and trace.state == "complete", "no trace came")
+    assert not people(traces(running, "sitter")["forward"])
+    tick(running, noon + 20 * MINUTE)
+    until(lambda: people(traces(running, "sitter")["forward"]) == ["mate"], "the contact did not come of age")
+    trace = traces(running, "sitter")["forward"]
+    assert trace.contacts[0].evidence[0].end_ms == noon + 20 * MINUTE
+    tick(running, noon + DAY)
+    until(lambda: traces(running, "sitter")["forward"].contacts[0].minutes == 120.0, "the end did not come")
+    tick(running, (trace.standing_until_ms or 0) + 1)
+    until(lambda: all(trace.ended for trace in traces(running, "sitter").values()), "the traces still stand")
+    assert people(traces(running, "sitter")["forward"]) == ["mate"]
