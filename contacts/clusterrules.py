@@ -7,8 +7,6 @@ folder `clusters` of its rules folder and overrule those of the same name.
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
-from collections.abc import Iterable
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contacts.registry import category_key
+from contacts.categories import rule_for, same_pattern
 
 _MINUTE_MS = 60_000
 _FOLDER = "clusters"
@@ -42,7 +40,7 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClusterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for the categories that match the pattern `category`."""
+    """What holds for the categories that match the pattern `category` (contacts.categories)."""
 
     category: str
     counts: tuple[Count, ...]
@@ -75,20 +73,11 @@ class ClusterRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def of(self, category: str) -> ClusterRule | None:
         """The rule for a category: the most specific that matches; None: no cluster is ever there."""
-        ranked = [(rank, rule) for rule in self.rules if (rank := _rank(rule.category, category)) is not None]
-        return max(ranked, key=lambda each: each[0])[1] if ranked else None
+        return rule_for({rule.category: rule for rule in self.rules}, category)
 
     def label(self, rule: ClusterRule, count: Count) -> str:
         """The name in messages of what raised a cluster: `default@2021-10-21 * either`."""
         return f"{self.version} {rule.category} {count.visits}"
-
-
-def _rank(pattern: str, category: str) -> tuple[int, ...] | None:
-    """For each part of the pattern 2 where it names the category's, 1 for `*`; None where it does not match."""
-    wanted, names = (tuple(category_key(part) for part in text.split("/")) for text in (pattern, category))
-    if any(part not in ("*", *names[place : place + 1]) for place, part in enumerate(wanted)):
-        return None
-    return tuple(1 if part == "*" else 2 for part in wanted)
 
 
 def load_cluster_rules(rules_id: str, folder: Path | None = None) -> ClusterRules:
@@ -113,13 +102,18 @@ def read_cluster_rules(rules_id: str, text: str, where: str) -> ClusterRules:
         rules = msgspec.convert(tomllib.loads(text), ClusterRules)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ClusterRulesError(f"The cluster rules {where} cannot be used: {error}.") from error
-    _once(where, "the category", [category_key(rule.category) for rule in rules.rules])
-    for rule in rules.rules:
-        _once(where, f"under the category {rule.category!r}, counts of the visits", [c.visits for c in rule.counts])
+    fault = _fault(rules)
+    if fault is not None:
+        raise ClusterRulesError(f"The cluster rules {where} cannot be used: {fault}.")
     return msgspec.structs.replace(rules, id=rules_id)
 
 
-def _once(where: str, what: str, names: Iterable[str]) -> None:
-    again = sorted(name for name, times in Counter(names).items() if times > 1)
-    if again:
-        raise ClusterRulesError(f"The cluster rules {where} cannot be used: {what} {again[0]!r} stands there twice.")
+def _fault(rules: ClusterRules) -> str | None:
+    """What two parts of a file contradict each other in."""
+    twice = same_pattern([rule.category for rule in rules.rules])
+    if twice is not None:
+        return f"the category {twice!r} stands there twice"
+    for rule in rules.rules:
+        if len({count.visits for count in rule.counts}) < len(rule.counts):
+            return f"the category {rule.category!r} has two counts of the same visits"
+    return None

@@ -35,8 +35,11 @@ class CaseVisit(NamedTuple):
 def clusters_at(venue: str, visits: Iterable[CaseVisit], rules: ClusterRules) -> list[Cluster]:
     """The clusters of a venue, in order of start and rule."""
     counted: dict[tuple[ClusterRule, Count], list[CaseVisit]] = defaultdict(list)
+    rule_of: dict[str, ClusterRule | None] = {}
     for visit in visits:
-        rule = rules.of(visit.category)
+        if visit.category not in rule_of:
+            rule_of[visit.category] = rules.of(visit.category)
+        rule = rule_of[visit.category]
         if rule is not None and visit.start_ms < visit.end_ms:
             for count in rule.counts:
                 if count.visits in ("either", visit.direction):

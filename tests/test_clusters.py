@@ -173,6 +173,7 @@ def test_tousanticovid_counts_where_infected_and_where_infecting_apart() -> None
     assert [(each.risk, each.case_ids) for each in found] == [(3.0, ("A", "B", "D")), (2.0, ("C",))]
 
 
+_COUNT = '{visits = "either", cases = 3, within_slots = 2, gap_slots = 1, risk = 3.0}'
 _OWN = """
 name = "Ours"
 source = "us"
@@ -214,7 +215,8 @@ def test_the_most_specific_rule_of_a_category_wins(tmp_path: Path) -> None:
         (("cases = 2", "people = 2"), "people"),
         (("slot_minutes = 30", "slot_minutes = 0"), "slot_minutes"),
         (("slot_minutes = 30", "slot_minutes ="), "line 5"),
-        (('category = "home"', 'category = "school"'), "the category 'school' stands there twice"),
+        (('category = "home"', 'category = "School"'), "the category 'School' stands there twice"),
+        (("counts = []", f"counts = [{_COUNT}, {_COUNT}]"), "the category 'home' has two counts of the same visits"),
     ],
 )
 def test_rules_that_cannot_be_used_are_named_with_what_is_wrong(change: tuple[str, str], says: str) -> None:
