@@ -37,7 +37,10 @@ _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
 
 _LOOK_SECONDS = 0.1
-"""How often thresholds are looked at."""
+"""How often thresholds and clusters are looked at."""
+
+_REST = 9
+"""Clusters are looked at again after so many times as long as it took: where there are many cases, less often."""
 
 
 class _Told:
@@ -48,6 +51,7 @@ class _Told:
         self.closed = -1
         self.at = 0.0
         self.looked = 0.0
+        self.rests_until = 0.0
         self.waiting: dict[str, Count] = {}
         self.inside: dict[str, int] = {}
 
@@ -154,8 +158,10 @@ class OccupancyKeeper:
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
-        if not told.replaying:
+        if not told.replaying and now >= told.rests_until:
             tell_clusters(self._outbox, partition, places, position, again=False)
+            done = self._clock.monotonic()
+            told.rests_until = done + _REST * (done - now)
         changed = places.counts()
         for count in changed:
             told.waiting[count.venue] = count
