@@ -40,7 +40,7 @@ class _Part(NamedTuple):
     end_ms: int
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, array_like=True):
     rules: bytes
     orders: list[WatchOrder]
     ended: dict[str, int]
