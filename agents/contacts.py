@@ -84,7 +84,10 @@ class Contacts:
             if as_of_ms is not None:
                 del open_here[query_id, hop]
                 barriers.pop(query_id, None)
-                self._send(partition, query, places, as_of_ms, "answer")
+                if as_of_ms > NEVER_MS:
+                    self._send(partition, query, places, as_of_ms, "answer")
+                else:  # a scans partition had no time yet at which to cut
+                    self._not_ready(partition, query)
 
     def tell(self, partition: int, places: Places) -> None:
         """Tell the coordinators of the standing traces that what they watch has changed."""
@@ -108,15 +111,18 @@ class Contacts:
     def _answer_late(self, partition: int, query: TraceQuery) -> None:
         places = self._state(partition)
         if places is None or places.log_time_ms <= NEVER_MS:
-            answer = TraceAnswer(
-                query_id=query.query_id, trace_id=query.trace_id, kind="not_ready", partition=partition, hop=query.hop
-            )
-            self._outbox.send(
-                "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
-            )
+            self._not_ready(partition, query)
         else:
             as_of_ms = places.log_time_ms if query.as_of_ms is None else query.as_of_ms
             self._send(partition, query, places, as_of_ms, "behind")
+
+    def _not_ready(self, partition: int, query: TraceQuery) -> None:
+        answer = TraceAnswer(
+            query_id=query.query_id, trace_id=query.trace_id, kind="not_ready", partition=partition, hop=query.hop
+        )
+        self._outbox.send(
+            "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
+        )
 
     def _send(self, partition: int, query: TraceQuery, places: Places, as_of_ms: int, kind: str) -> None:
         profile = profile_from_json(bytes(query.profile_json))

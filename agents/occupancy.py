@@ -1,4 +1,4 @@
-"""The occupancy agent: changes of visits in, one partition's index kept, counts and windows out."""
+"""The occupancy agent: changes of visits in, one partition's index kept, counts, windows and clusters out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from agents.clusters import tell_clusters
 from agents.contacts import Contacts
+from contacts.clusterrules import ClusterRules
 from contacts.deriver import NEVER_MS
 from contacts.occupancy import Count
 from contacts.places import Places, unused_people
@@ -41,7 +43,10 @@ _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
 
 _LOOK_SECONDS = 0.1
-"""How often thresholds are looked at."""
+"""How often thresholds and clusters are looked at."""
+
+_REST = 9
+"""Clusters are looked at again after so many times as long as it took: where there are many cases, less often."""
 
 
 class _Told:
@@ -52,6 +57,7 @@ class _Told:
         self.closed = -1
         self.at = 0.0
         self.looked = 0.0
+        self.rests_until = 0.0
         self.waiting: dict[str, Count] = {}
         self.inside: dict[str, int] = {}
 
@@ -69,6 +75,7 @@ class OccupancyKeeper:
         people: PeopleFile,
         home: Callable[[int], Path],
         states: Callable[[], Mapping[int, Places] | None],
+        cluster_rules: ClusterRules,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -80,6 +87,7 @@ class OccupancyKeeper:
         self._states = states
         self._unused = False
         self._builder = ThreadPoolExecutor(1, "settling")
+        self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -93,6 +101,7 @@ class OccupancyKeeper:
             settings.zone_info,
             self._people.people,
             FileShelf(self._home(partition)),
+            self._cluster_rules,
         )
         self.returned(partition, places)
         return places
@@ -111,6 +120,7 @@ class OccupancyKeeper:
             settings.zone_info,
             self._people.people,
             FileShelf(self._home(partition)),
+            self._cluster_rules,
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -156,7 +166,7 @@ class OccupancyKeeper:
         self._contacts.answer_ready(batch.partition, places)
 
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
-        """Tell what is due: everything that changed once a second, a crossed threshold at once.
+        """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.
 
         `position` is the offset after what `places` holds, `level` whether that is all there was when reading began.
         """
@@ -164,9 +174,14 @@ class OccupancyKeeper:
         if told.replaying and level:
             told.replaying = False
             self._tell_windows(partition, places, told, position, places.replayed())
+            tell_clusters(self._outbox, partition, places, position, again=True)
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
+        if not told.replaying and now >= told.rests_until:
+            tell_clusters(self._outbox, partition, places, position, again=False)
+            done = self._clock.monotonic()
+            told.rests_until = done + _REST * (done - now)
         changed = places.counts()
         for count in changed:
             told.waiting[count.venue] = count

@@ -16,6 +16,8 @@ import numpy as np
 
 from contacts.air import Air, air_of
 from contacts.archive import Shelf
+from contacts.clustering import Clustering, VenueNow
+from contacts.clusterrules import ClusterRules, load_cluster_rules
 from contacts.columns import Bools, Columns, Ints, ints
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
@@ -67,6 +69,7 @@ class Places:
         zone: ZoneInfo,
         people: Directory | None = None,
         shelf: Shelf | None = None,
+        cluster_rules: ClusterRules | None = None,
     ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
@@ -79,6 +82,7 @@ class Places:
         self._windows = Windows(words)
         self._registry = Registry()
         self._watches = WatchList()
+        self._clusters = Clustering(cluster_rules or load_cluster_rules("default"))
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -115,6 +119,7 @@ class Places:
         if self._incoming.waiting:
             rows = self._incoming.take()
             self._touch(rows.lineage, rows.start, rows.end)
+            self._clusters.touch(self._index, rows.persons, rows.lineage)
             self._count(store(self._index, rows))
 
     def _touch(self, lineage: Ints, start: Ints, end: Ints) -> None:
@@ -144,6 +149,7 @@ class Places:
         self._changed_venues.add(venue.venue)
         if self._registry.dated(venue.venue):
             self._dated_venues.add(venue.venue)
+        self._clusters.rename(self._index, venue.venue)
 
     def category(self, venue: str, at_ms: int) -> str:
         """The venue's category at a time, as the registry has it."""
@@ -152,6 +158,7 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
+        self._clusters.concern(person)
         number = self._index.people.number(person)
         if number >= 0:
             self._erase(number, before_ms)
@@ -170,7 +177,11 @@ class Places:
         self._watches.renumber()
 
     def watch(self, order: WatchOrder) -> None:
-        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing.
+
+        The window of a case is kept for its clusters however old the trace is.
+        """
+        self._clusters.order(self._index, order)
         if self._watches.is_news(order):
             self._settle()  # what came before the order is in the answer to the question behind it
             self._watches.put(order, self.log_time_ms)
@@ -195,6 +206,15 @@ class Places:
         """Mark the persons (by number) of whom there is a visit."""
         self._settle()
         self._index.used_people(used)
+
+    def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
+        """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
+        time (None: all). With `again`, to be asked for once after a replay, also those that it has touched."""
+        self._settle()
+        if self.log_time_ms == NEVER:
+            return None, []
+        since_ms = None if self._floor_ms == NEVER else self._clusters.since_ms(self._floor_ms)
+        return since_ms, self._clusters.tell(self._index, self.category, since_ms, again=again)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -295,6 +315,7 @@ class Places:
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
+            self._clusters.expire(midnight)
             if not self._shares_people:
                 self._index.people.forget(unused_people(self._index.people, [self]))
             return True
@@ -315,7 +336,8 @@ class Places:
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts |= self._watches.dump() | self._clusters.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         if self._shares_people:
@@ -335,6 +357,7 @@ class Places:
         zone: ZoneInfo,
         people: Directory | None = None,
         shelf: Shelf | None = None,
+        cluster_rules: ClusterRules | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
@@ -342,7 +365,7 @@ class Places:
 
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf, cluster_rules)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
@@ -357,6 +380,7 @@ class Places:
         places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
+        places._clusters.load(parts, places._index)
         places._grow_told(-1)
         for number in places._index.nameless().tolist():
             places._erase(number, _FOREVER)

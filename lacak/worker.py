@@ -17,6 +17,7 @@ from agents.registry import Controls
 from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
+from contacts.clusterrules import ClusterRulesError, load_cluster_rules
 from contacts.profiles import ProfileError, load_profiles
 from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
@@ -57,7 +58,7 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError, RiskError) as error:
+    except (TopicError, ProfileError, RiskError, ClusterRulesError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(run_worker(app))
 
@@ -158,6 +159,7 @@ def _places(settings: Settings) -> WorkerApp:
         people,
         lambda partition: store.home("visits", partition),
         lambda: owner.states(),
+        load_cluster_rules(settings.cluster_rules, settings.rules_folder),
     )
     owner = Owner(
         "visits",

@@ -56,6 +56,23 @@ class CaseFacts(NamedTuple):
     onset_ms: int | None
 
 
+class ListedCluster(NamedTuple):
+    """A cluster in a list; `slot_cases` are the cases of each of its slots."""
+
+    cluster_id: str
+    venue: str
+    name: str
+    category: str
+    starts: datetime
+    ends: datetime
+    cases: int
+    risk: float
+    rule: str
+    withdrawn: bool
+    slot_cases: list[int]
+    case_ids: list[str]
+
+
 class Store:
     """One connection to the officers' database. Use `opened`."""
 
@@ -141,6 +158,23 @@ class Store:
             (person, person, state, state, limit),
         )
         return [Listed(*row) for row in rows]
+
+    def clusters(self, venue: str | None = None, *, withdrawn: bool = False, limit: int = 50) -> list[ListedCluster]:
+        """The newest clusters, or a venue's; those withdrawn only when asked for."""
+        rows = self._db.execute(
+            """
+            select c.cluster_id, c.venue, coalesce(v.name, ''), c.category, c.starts, c.ends, c.cases, c.risk, c.rule,
+                c.withdrawn, c.slot_cases, c.case_ids
+            from lacak.clusters c
+            left join lateral (
+                select name from lacak.venues v where v.venue = c.venue order by valid_from desc limit 1
+            ) v on true
+            where (%s::text is null or c.venue = %s) and (%s or not c.withdrawn)
+            order by c.starts desc, c.venue, c.rule limit %s
+            """,
+            (venue, venue, withdrawn, limit),
+        )
+        return [ListedCluster(*row) for row in rows]
 
     def has_case(self, person: str) -> bool:
         """Whether the person has a case that stands."""

@@ -258,6 +258,39 @@ class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
     position: tuple[int, int] = (-1, 0)
 
 
+class Cluster(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """One cluster: within `[start_ms, end_ms)`, whole slots, `cases` different cases were at the venue.
+
+    `category` is the venue's when the first of their visits began; `rule` names what raised it
+    (`default@2021-10-21 * either`: rules and version, category, visits counted); `slot_cases` is how many cases each of
+    its slots has, first to last.
+    """
+
+    cluster_id: str
+    category: str
+    start_ms: int
+    end_ms: int
+    cases: int
+    case_ids: tuple[str, ...]
+    risk: float
+    rule: str
+    slot_cases: tuple[int, ...] = ()
+
+
+class VenueClusters(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `clusters` (compacted), keyed by venue: all clusters of a venue that begin at or after `since_ms`, as now.
+
+    One that was told before, begins no earlier than that (None: whenever) and is not among them is withdrawn; an
+    earlier one stands as last told. Readers ignore a message whose `position` is below the last.
+    """
+
+    venue: str
+    log_time_ms: int
+    position: tuple[int, int]
+    clusters: tuple[Cluster, ...] = ()
+    since_ms: int | None = None
+
+
 class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `dead-letters`: what could not be accepted, with its bytes. `letter_id` is its origin; take an id once."""
 
@@ -359,6 +392,7 @@ JSON_TOPICS: dict[str, type[Message]] = {
     "interview-contacts": InterviewContact,
     "occupancy": Occupancy,
     "cases": Case,
+    "clusters": VenueClusters,
     "traces": Trace,
     "dead-letters": DeadLetter,
     "trace-queries": TraceQuery,

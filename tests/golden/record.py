@@ -182,6 +182,28 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             **_TRACE,
         ),
     ],
+    "clusters": [
+        m.VenueClusters(venue="mal-0001", log_time_ms=_T, position=(12, 0)),
+        m.VenueClusters(
+            venue="toko-0001",
+            log_time_ms=_T,
+            position=(13, 1),
+            since_ms=_T - 86_400_000,
+            clusters=(
+                m.Cluster(
+                    cluster_id="cluster-1",
+                    category="shop",
+                    start_ms=_T,
+                    end_ms=_T + 3_600_000,
+                    cases=3,
+                    case_ids=("case-1", "case-2", "case-3"),
+                    risk=2.5,
+                    rule="default@2021-10-21 * either",
+                    slot_cases=(2, 3),
+                ),
+            ),
+        ),
+    ],
     "dead-letters": [
         m.DeadLetter(
             letter_id="scans/1/2/3",
