@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,7 @@ class OccupancyKeeper:
         self._home = home
         self._states = states
         self._unused = False
+        self._builder = ThreadPoolExecutor(1, "settling")
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -176,7 +178,7 @@ class OccupancyKeeper:
             if not told.replaying:
                 self._contacts.tell(partition, places)
             self._unused |= places.expire()
-            places.settle()
+            places.settle(self._builder)
             self._forget()
         else:
             ready = [
@@ -196,6 +198,8 @@ class OccupancyKeeper:
             self._unused = False
             away = set(range(self._settings.partitions.visits)).difference(states)
             self._people.forget(unused_people(self._people.people, states.values()), away)
+            for places in states.values():
+                places.people_forgotten()
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

@@ -12,7 +12,7 @@ from contacts.archive import Shelf
 from contacts.columns import Ints
 from contacts.index import VisitIndex
 from contacts.people import Directory
-from contacts.segments import Sealed
+from contacts.segments import Sealed, Segment
 from schemas.blocks import CHECKED_OUT
 from streams.settings import DAY_MS
 
@@ -31,8 +31,8 @@ def names_of(count: int, seed: int) -> Iterable[list[str]]:
 class Holding:
     """The partitions of a population's visits, by venue. They share a directory of persons."""
 
-    def __init__(self, venues: int, start_ms: int, shelves: list[Shelf]) -> None:
-        self.people = Directory()
+    def __init__(self, venues: int, start_ms: int, shelves: list[Shelf], people: Directory | None = None) -> None:
+        self.people = people if people is not None else Directory()
         self.start_ms = start_ms
         self._count = len(shelves)
         self.partitions = [VisitIndex(1, self.people, shelf) for shelf in shelves]
@@ -54,7 +54,12 @@ class Holding:
             none = np.zeros(len(start), np.bool_)
             reason = np.full(len(start), CHECKED_OUT)
             sealed = Sealed(person, venue[mine] // self._count, start, end, reason, none, none)
-            index.archive.add(self.start_ms + day * DAY_MS, sealed, index.lineages.count)
+            midnight_ms = self.start_ms + day * DAY_MS
+            made, _ = Segment.build(midnight_ms, sealed, index.lineages.count)
+            file, arrays = index.archive.shelf.put(made.arrays())
+            segment = Segment.of_arrays(midnight_ms, made.until_ms, arrays, made.gone)
+            segment.file, segment.checked = file, True
+            index.archive.replace([], segment)
             index.longest_ms = LONGEST_MS
 
     @property

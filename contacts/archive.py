@@ -6,8 +6,8 @@ living part of the index, from where it is settled again with the next day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -17,9 +17,6 @@ from contacts.columns import Ints, among
 from contacts.segments import Sealed, Segment
 
 Arrays = Mapping[str, NDArray[Any]]
-
-_MANY_SEGMENTS: Final = 3
-_MUCH_GONE: Final = 0.2
 
 
 class Damaged(RuntimeError):
@@ -34,8 +31,13 @@ class Damaged(RuntimeError):
 class Shelf(Protocol):
     """Where segments are kept: files that are written once and mapped, or the memory."""
 
+    @property
+    def last(self) -> int:
+        """The number of the newest arrays put: their names end with their numbers."""
+        ...
+
     def put(self, arrays: Arrays) -> tuple[str, Arrays]:
-        """Keep arrays for good; the name they have now, and the arrays to read from."""
+        """Keep arrays for good; the name they have now, and the arrays to read from. May be called in a thread."""
         ...
 
     def get(self, name: str) -> Arrays:
@@ -56,12 +58,17 @@ class MemoryShelf:
 
     def __init__(self) -> None:
         self._kept: dict[str, Arrays] = {}
-        self._count = 0
+        self._last = 0
+
+    @property
+    def last(self) -> int:
+        """The number of the newest arrays."""
+        return self._last
 
     def put(self, arrays: Arrays) -> tuple[str, Arrays]:
         """Keep arrays."""
-        self._count += 1
-        name = f"segment-{self._count}"
+        self._last += 1
+        name = f"segment-{self._last}"
         self._kept[name] = arrays
         return name, arrays
 
@@ -105,48 +112,37 @@ class Archive:
         """The segments that may hold visits which touch `[since_ms, until_ms]`. Raises Damaged."""
         for segment in self.segments:
             if segment.midnight_ms <= until_ms and segment.until_ms >= since_ms:
-                self._check(segment)
+                self.check(segment)
                 yield segment
 
     def all(self) -> Iterator[Segment]:
         """All segments. Raises Damaged."""
         return self.between(-(1 << 62), 1 << 62)
 
-    def check_one(self) -> bool:
-        """Check one segment that nobody has looked at yet; whether there was one. Raises Damaged."""
-        segment = next((each for each in self.segments if not each.checked), None)
-        if segment is not None:
-            self._check(segment)
-        return segment is not None
+    @property
+    def unchecked(self) -> Segment | None:
+        """A segment that nobody has looked at yet, if there is one."""
+        return next((each for each in self.segments if not each.checked), None)
 
-    def _check(self, segment: Segment) -> None:
+    @property
+    def erased(self) -> Segment | None:
+        """A segment that still holds erased visits, if there is one."""
+        return next((each for each in self.segments if each.erased), None)
+
+    def check(self, segment: Segment) -> None:
+        """See that a segment is what was written; any thread may. Raises Damaged."""
         if not segment.checked:
             self.shelf.check(segment.file)
             segment.checked = True
 
-    def add(self, midnight_ms: int, visits: Sealed, lineages: int) -> None:
-        """Settle visits of a day. With many small segments of it, or much gone from them, they become one."""
-        mine = [segment for segment in self.all() if segment.midnight_ms == midnight_ms]
-        gone = sum(segment.gone_count for segment in mine)
-        if len(mine) >= _MANY_SEGMENTS or gone > _MUCH_GONE * sum(map(len, mine)):
-            pieces = [segment.visits() for segment in mine]
-            visits = Sealed._make(np.concatenate(column) for column in zip(visits, *pieces, strict=True))
-            self._drop(mine)
-        if len(visits.start):
-            segment = Segment.build(midnight_ms, visits, lineages)
-            segment.file, kept = self.shelf.put(segment.arrays())
-            self.segments.append(Segment.of_arrays(midnight_ms, segment.until_ms, kept, segment.gone))
-            self.segments[-1].file, self.segments[-1].checked = segment.file, True
+    def replace(self, older: Sequence[Segment], newer: Segment | None) -> None:
+        """Keep a segment in place of others."""
+        for segment in older:
+            self.segments.remove(segment)
+            self.shelf.drop(segment.file)
+        if newer is not None:
+            self.segments.append(newer)
             self.segments.sort(key=lambda each: each.midnight_ms)
-
-    def purge(self, lineages: int) -> bool:
-        """Write one segment anew that still holds erased visits; whether there was one."""
-        for segment in self.all():
-            if segment.erased:
-                self._drop([segment])
-                self.add(segment.midnight_ms, segment.visits(), lineages)
-                return True
-        return False
 
     def take_touching(self, persons: Ints, low: Ints, high: Ints) -> Sealed | None:
         """Take out the visits of persons (sorted) that touch their `[low, high]` (ms), one span for each."""
@@ -177,7 +173,7 @@ class Archive:
         return any(len(segment.of_persons(np.array([person]))[1]) for segment in self.all())
 
     def erase(self, person: int, before_ms: int) -> Sealed | None:
-        """Take out all visits of a person that began before a time, to be wiped out of the files by `purge`."""
+        """Take out all visits of a person that began before a time; their files are to be written anew without them."""
         taken = []
         for segment in self.all():
             _, places = segment.of_persons(np.array([person]))
@@ -192,23 +188,21 @@ class Archive:
     def expire(self, before_ms: int) -> None:
         """Let go of the visits that ended before a time."""
         old = [segment for segment in self.segments if segment.until_ms < before_ms]
-        self._drop(old)
+        self.replace(old, None)
         for segment in self.between(before_ms, before_ms):
             if segment.midnight_ms < before_ms:
                 ended = segment.midnight_ms + (segment.exact >> 32) + ((segment.exact >> 4) & 0xFFF_FFFF) < before_ms
                 segment.take_out(np.flatnonzero(ended))
 
-    def _drop(self, segments: list[Segment]) -> None:
-        for segment in segments:
-            self.segments.remove(segment)
-            self.shelf.drop(segment.file)
+    def dump(self, last: int) -> dict[str, bytes | None]:
+        """What is needed, as named parts: None stands for a file on the shelf.
 
-    def dump(self) -> dict[str, bytes | None]:
-        """What is needed, as named parts: None stands for a file on the shelf."""
+        Of the files up to number `last` no others will be asked for again.
+        """
         listed = [_Listed(each.file, each.midnight_ms, each.until_ms, each.erased) for each in self.segments]
         parts: dict[str, bytes | None] = {each.file: None for each in self.segments}
         parts |= {f"gone.{each.file}": each.gone.tobytes() for each in self.segments if each.gone_count}
-        return {"segments": msgspec.msgpack.encode(listed), **parts}
+        return {"segments": msgspec.msgpack.encode(listed), "shelf": str(last).encode(), **parts}
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up what `dump` gave; the arrays come from the shelf. Raises Damaged."""

@@ -13,7 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
     """The start of the day that a time is in."""
     day = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    return round(day.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp() * 1000)
 
 
 def midnights(first_ms: int, last_ms: int, zone: ZoneInfo) -> Ints:

@@ -22,20 +22,17 @@ from contacts.compiled import compiled
 from contacts.names import Lineages
 from contacts.people import Directory
 from contacts.runs import Asked, Runs
-from contacts.segments import LONGEST_MS, Sealed
+from contacts.segments import Sealed
+from contacts.settling import GONE, HIDDEN, MEETS, SETTLED, Day, Settling
 from schemas.blocks import ASSUMED, LATE
 
-GONE, MEETS, HIDDEN, SETTLED = 1, 2, 4, 8
-"""Flags of a row. GONE: erased or expired. MEETS: another visit of this person at this venue has met it. HIDDEN: a
-late visit that gives way to another with the same check-in. SETTLED: it is in the archive now."""
+__all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
 
 _OUT: Final = GONE | HIDDEN | SETTLED
 _FIRST: Final = -(1 << 62)
 
 
 class _Small(msgspec.Struct):
-    venues: list[str]
-    lineages: list[tuple[str, ...]]
     longest_ms: int
 
 
@@ -58,6 +55,9 @@ class VisitIndex:
         self._runs = Runs()
         self._head = np.zeros(0, np.int32)  # the newest row of each person, plus one
         self._odd = np.zeros(0, np.bool_)
+        self._settling: Settling | None = None
+        self._last = 0
+        self._may_drop = False
 
     def __len__(self) -> int:
         return self._rows.length
@@ -166,23 +166,47 @@ class VisitIndex:
         flags = np.where(visits.meets, MEETS, 0) | np.where(visits.hidden, HIDDEN, 0)
         return self.add(visits.person, visits.lineage, visits.start, visits.end, visits.reason, ints(flags))
 
+    def settling(self, days: Ints, *, living: bool = True) -> Settling:
+        """Begin to settle the visits that began on days: their midnights in order, and the first one after them.
+
+        Not `living`: these days' files are only written anew, without what was erased.
+        """
+        columns = {name: self._rows[name] for name in ("person", "lineage", "start", "end", "reason", "flags")}
+        archive, lineages = self.archive, self.lineages.count
+        self._last = archive.shelf.last
+        self._settling = Settling(days, columns if living else None, archive.segments, lineages, archive.shelf)
+        return self._settling
+
+    def settled(self) -> None:
+        """Take up what the settling has built."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            for day in settling.made:
+                self._settled(day)
+            self._may_drop = True
+
+    def _settled(self, day: Day) -> None:
+        rows, flags = day.rows, self._rows["flags"][day.rows]
+        changed = (flags != day.flags) | (self._rows["end"][rows] != day.end)
+        changed |= self._rows["reason"][rows] != day.reason
+        self._rows["flags"][rows[~changed]] |= SETTLED
+        out, first = [day.place[: len(rows)][changed]], len(rows)
+        erased = bool((flags[changed] & GONE).any())
+        for older, kept in zip(day.older, day.kept, strict=True):
+            if older.segment.gone_count != older.gone_count:
+                out.append(day.place[first : first + len(kept)][older.segment.is_gone(kept)])
+                erased |= older.segment.erased
+            first += len(kept)
+        if day.segment is not None:
+            day.segment.take_out(np.concatenate(out))
+            day.segment.erased = erased
+        self.archive.replace([older.segment for older in day.older], day.segment)
+
     def settle(self, days: Ints) -> None:
-        """Settle the visits that began on days: `days` are their midnights in order, and the first one after them."""
-        columns = self._rows
-        early = (columns["start"] < days[-1]) & (columns["flags"] & (GONE | SETTLED) == 0)
-        early &= columns["end"] - columns["start"] <= LONGEST_MS
-        rows = np.flatnonzero(early)
-        day = np.searchsorted(days, columns["start"][rows], side="right") - 1
-        for number in range(len(days) - 1):
-            chosen = rows[day == number]
-            if len(chosen):
-                flags = columns["flags"][chosen]
-                names = ("person", "lineage", "start", "end", "reason")
-                known = (columns[name][chosen].astype(np.int64) for name in names)
-                visits = Sealed._make((*known, flags & MEETS != 0, flags & HIDDEN != 0))
-                self.archive.add(int(days[number]), visits, self.lineages.count)
-        columns["flags"][rows] |= SETTLED
-        self._drop()
+        """Settle days at once."""
+        self.settling(days).build()
+        self.settled()
+        self.tidy()
 
     def hide(self, rows: Ints) -> Ints:
         """Settle which late visits among the rows give way; the rows for which that changed.
@@ -219,16 +243,27 @@ class VisitIndex:
         for births in self.births:
             open_births = np.flatnonzero(self._rows["start"][births.columns["visit"]] >= settled_ms)
             births.forget(int(open_births[0]) if len(open_births) else births.columns.length)
-        self._drop()
+        self._may_drop = True
 
-    def _drop(self) -> None:
-        """Let go of the oldest rows where none of them lives."""
-        count = self._runs.droppable(self._rows["flags"] & (GONE | SETTLED) != 0)
+    def _move(self, rows: Ints) -> None:
+        """Give living rows new numbers."""
+        if len(rows):
+            names = ("person", "lineage", "start", "end", "reason", "flags")
+            self.add(*(self._rows[name][rows].astype(np.int64) for name in names))
+            self._rows["flags"][rows] |= SETTLED
+
+    def tidy(self) -> None:
+        """Let go of the oldest rows where hardly any lives; not while a settling has them in hand."""
+        if not self._may_drop or self._settling is not None:
+            return
+        self._may_drop = False
+        gone = self._rows["flags"] & (GONE | SETTLED) != 0
+        count = self._runs.droppable(gone)
         if count:
+            self._move(np.flatnonzero(~gone[:count]))
             self._runs.drop(count)
             self._rows.drop(count)
-            heads = np.flatnonzero(self._head)  # a page that was never written to stays so
-            self._head[heads] = np.maximum(self._head[heads] - count, 0)
+            _lower(self._head, count)
             for births in self.births:
                 births.renumber(count)
 
@@ -257,11 +292,11 @@ class VisitIndex:
 
     def dump(self) -> dict[str, bytes | None]:
         """The state, as named parts, but for the directory; None stands for a file on the shelf."""
-        small = _Small(self.lineages.venues, self.lineages.lineages(), self.longest_ms)
         parts: dict[str, bytes | None] = {
-            "index": msgspec.msgpack.encode(small),
+            "index": msgspec.msgpack.encode(_Small(self.longest_ms)),
+            **self.lineages.dump(),
             **self._rows.dump("rows."),
-            **self.archive.dump(),
+            **self.archive.dump(self.archive.shelf.last if self._settling is None else self._last),
         }
         parts["odd"] = np.flatnonzero(self._odd).tobytes()
         for number, births in enumerate(self.births):
@@ -270,12 +305,8 @@ class VisitIndex:
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state."""
-        small = msgspec.msgpack.decode(parts["index"], type=_Small)
-        self.longest_ms = small.longest_ms
-        for venue in small.venues:
-            self.lineages.venue(venue)
-        for venue, *ancestors in small.lineages:
-            self.lineages.take(venue, tuple(ancestors))
+        self.longest_ms = msgspec.msgpack.decode(parts["index"], type=_Small).longest_ms
+        self.lineages.load(parts)
         self._rows.load("rows.", parts)
         self.archive.load(parts)
         self._make_room()
@@ -300,6 +331,14 @@ def _link(head: NDArray[np.int32], back: NDArray[np.int32], below: Ints, start: 
             back[row] = 0
             below[row] = -(1 << 62)
         head[person[place]] = row + 1
+
+
+@compiled
+def _lower(head: NDArray[np.int32], count: int) -> None:
+    """The first `count` rows are no more."""
+    for person in range(len(head)):
+        if head[person] != 0:  # a page that was never written to stays so
+            head[person] = max(head[person] - count, 0)
 
 
 @compiled

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 import numpy as np
 
 from contacts.columns import Bools, Columns, Ints, ints
@@ -13,7 +16,6 @@ class Lineages:
     def __init__(self) -> None:
         self.venues: list[str] = []
         self.numbers: dict[str, int] = {}
-        self._known: dict[tuple[str, ...], int] = {}
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
         self._lineages = Columns(first="i8", size="i8", own="i8", within="?")
         self._flat = Columns(venue="i8")
@@ -37,24 +39,27 @@ class Lineages:
         return latest[1]
 
     def _number(self, venue: str, ancestors: tuple[str, ...]) -> int:
-        key = (venue, *ancestors)
-        number = self._known.get(key)
-        if number is None:
-            number = self._known[key] = self._lineages.length
-            places = [self.venue(name) for name in key]
-            own = places[0]
-            within = len(places) > 1 or bool(self._venues["parent"][own])
-            self._lineages.grow(1, first=self._flat.length, size=len(places), own=own, within=within)
-            self._flat.grow(len(places), venue=places)
-            if self._venues["lineage"][own] < 0:
-                self._venues["lineage"][own] = number
-            else:
-                self._more.setdefault(own, []).append(number)
-            for parent in places[1:]:
-                if not self._venues["parent"][parent]:
-                    self._venues["parent"][parent] = True
-                    self._lineages["within"][self.of_venue(parent)] = True
+        own = self.venue(venue)
+        for known in self.of_venue(own):
+            if self._ancestors(known) == ancestors:
+                return known
+        number, places = self._lineages.length, [own, *(self.venue(name) for name in ancestors)]
+        within = len(places) > 1 or bool(self._venues["parent"][own])
+        self._lineages.grow(1, first=self._flat.length, size=len(places), own=own, within=within)
+        self._flat.grow(len(places), venue=places)
+        if self._venues["lineage"][own] < 0:
+            self._venues["lineage"][own] = number
+        else:
+            self._more.setdefault(own, []).append(number)
+        for parent in places[1:]:
+            if not self._venues["parent"][parent]:
+                self._venues["parent"][parent] = True
+                self._lineages["within"][self.of_venue(parent)] = True
         return number
+
+    def _ancestors(self, lineage: int) -> tuple[str, ...]:
+        first, size = int(self._lineages["first"][lineage]), int(self._lineages["size"][lineage])
+        return tuple(self.venues[number] for number in self._flat["venue"][first + 1 : first + size].tolist())
 
     def within(self, lineage: Ints) -> Bools:
         """Whether other venues' visits count at one of the places of lineages."""
@@ -99,6 +104,15 @@ class Lineages:
             found = np.concatenate((found[0], rest[:, 0])), np.concatenate((found[1], rest[:, 1]))
         return found
 
-    def lineages(self) -> list[tuple[str, ...]]:
-        """All lineages by number, to be taken up again in this order."""
-        return list(self._known)
+    def dump(self) -> dict[str, bytes]:
+        """The whole state, as named parts."""
+        small = msgspec.msgpack.encode((self.venues, self._more))
+        columns = self._lineages.dump("lineages.") | self._flat.dump("places.") | self._venues.dump("venues.")
+        return {"venues": small, **columns}
+
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Take up what `dump` gave."""
+        self.venues, self._more = msgspec.msgpack.decode(parts["venues"], type=tuple[list[str], dict[int, list[int]]])
+        self.numbers = dict(zip(self.venues, range(len(self.venues)), strict=True))
+        for columns, prefix in ((self._lineages, "lineages."), (self._flat, "places."), (self._venues, "venues.")):
+            columns.load(prefix, parts)

@@ -6,10 +6,8 @@ it has been given, whatever their order between sources, and however often they 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
+from concurrent.futures import Executor
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
@@ -19,7 +17,7 @@ import numpy as np
 from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.columns import Bools, Columns, Ints, ints
-from contacts.days import midnight_ms, midnights
+from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
@@ -31,6 +29,7 @@ from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
 from contacts.steps import Words
 from contacts.store import store
+from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
 from contacts.windows import WindowRows, Windows, default_window_ms
@@ -40,12 +39,6 @@ from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
 _DAY_MS: Final = 86_400_000
-
-
-@cache
-def _settle_after_ms() -> int:
-    table = tomllib.loads(files("contacts.data").joinpath("index.toml").read_text("utf-8"))
-    return int(table["settle_after_hours"] * 3_600_000)
 
 
 class _State(msgspec.Struct):
@@ -79,6 +72,7 @@ class Places:
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
         self._shares_people = people is not None
         self._index = VisitIndex(sources, people, shelf)
+        self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
         self._words = words
         self._inside = Inside(words)
@@ -89,7 +83,7 @@ class Places:
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
         self._dated_venues: set[str] = set()
-        self._floor_ms = self._settled_ms = NEVER
+        self._floor_ms = NEVER
         self._replayed: Retelling | None = None
 
     @property
@@ -197,6 +191,10 @@ class Places:
         """Whether there is a visit of a person."""
         return self._index.holds(number)
 
+    def people_forgotten(self) -> None:
+        """Names in the shared directory were wiped out: who comes again has another number."""
+        self._watches.renumber()
+
     def used_people(self, used: Bools) -> None:
         """Mark the persons (by number) of whom there is a visit."""
         self._settle()
@@ -290,9 +288,9 @@ class Places:
     def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
-        Not before `windows` has told of those days. Whether there was something to let go of.
+        Not before `windows` has told of those days, nor while files are written. Whether something was let go of.
         """
-        if self.log_time_ms == NEVER:
+        if self.log_time_ms == NEVER or self._upkeep.busy:
             return False
         self._settle()
         midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
@@ -306,18 +304,14 @@ class Places:
             return True
         return False
 
-    def settle(self) -> None:
-        """Settle the visits of days long over; wipe erased ones out of a file, and check another."""
-        if self.log_time_ms == NEVER:
-            return
-        self._settle()
-        midnight = midnight_ms(self.log_time_ms - _settle_after_ms(), self._zone)
-        first_ms = self._index.first_ms
-        if midnight > self._settled_ms and first_ms is not None and first_ms < midnight:
-            self._index.settle(midnights(first_ms, midnight, self._zone))
-        self._settled_ms = max(self._settled_ms, midnight)
-        self._index.archive.purge(self._index.lineages.count)
-        self._index.archive.check_one()
+    def settle(self, worker: Executor | None = None) -> None:
+        """Settle days long over, wipe erased visits out of files, check files: one thing at a call.
+
+        With a worker the files are written there meanwhile. Raises OSError, or Damaged.
+        """
+        if self.log_time_ms != NEVER:
+            self._settle()
+            self._upkeep.go_on(self.log_time_ms, worker)
 
     def dump(self) -> dict[str, bytes | None]:
         """The whole state, as named parts; None stands for a file on the shelf."""

@@ -92,8 +92,11 @@ class Segment:
         return self.words.nbytes + self.begins.nbytes + self.mine.nbytes + self.gone.nbytes
 
     @classmethod
-    def build(cls, midnight_ms: int, visits: Sealed, lineages: int) -> Self:
-        """The segment of a day's visits. `lineages` is how many lineages there are. All must be of that day."""
+    def build(cls, midnight_ms: int, visits: Sealed, lineages: int) -> tuple[Self, Ints]:
+        """The segment of a day's visits, and the place of each in it. `lineages` is how many lineages there are.
+
+        All visits must be of that day, and none longer than LONGEST_MS.
+        """
         start, length = visits.start - midnight_ms, visits.end - visits.start
         minute = start // MINUTE_MS
         minutes = -(-(start + length) // MINUTE_MS) - minute
@@ -106,7 +109,10 @@ class Segment:
         begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
         mine = np.sort((visits.person[order] << 32) | np.arange(len(order)))
         until_ms = int(visits.end.max()) if len(words) else midnight_ms
-        return cls(midnight_ms, until_ms, words, begins, mine, exact, np.zeros((len(words) + 7) // 8, np.uint8))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        gone = np.zeros((len(words) + 7) // 8, np.uint8)
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone), place
 
     @classmethod
     def of_arrays(cls, midnight_ms: int, until_ms: int, arrays: Mapping[str, NDArray[Any]], gone: Bits) -> Self:
@@ -126,7 +132,7 @@ class Segment:
     def visits(self, places: Ints | None = None) -> Sealed:
         """The visits at places, or all that are not gone."""
         if places is None:
-            places = self._kept()
+            places = self.kept(self.gone)
         word, exact = self.words[places], self.exact[places]
         lineage = np.searchsorted(self.begins, places.astype(np.uint32), side="right").astype(np.int64) - 1
         start = self.midnight_ms + (exact >> 32)
@@ -142,10 +148,16 @@ class Segment:
 
     def persons(self) -> Ints:
         """The persons of all visits that are not gone."""
-        return (self.words[self._kept()] >> _PERSON_SHIFT) & 0xFFFF_FFFF
+        return (self.words[self.kept(self.gone)] >> _PERSON_SHIFT) & 0xFFFF_FFFF
 
-    def _kept(self) -> Ints:
-        return np.flatnonzero(np.unpackbits(self.gone, count=len(self), bitorder="little") == 0)
+    def kept(self, gone: Bits) -> Ints:
+        """The places of visits that are not among those gone."""
+        return np.flatnonzero(np.unpackbits(gone, count=len(self), bitorder="little") == 0)
+
+    def is_gone(self, places: Ints) -> Bools:
+        """Which of the visits at places are gone."""
+        gone: Bools = (self.gone[places >> 3] >> (places & 7)) & 1 != 0
+        return gone
 
     def of_persons(self, persons: Ints) -> tuple[Ints, Ints]:
         """The visits of persons that are not gone: (index into `persons`, place)."""
@@ -155,7 +167,7 @@ class Segment:
         row = np.repeat(np.arange(len(persons)), count)
         at = np.repeat(first - np.concatenate(([0], np.cumsum(count)[:-1])), count) + np.arange(len(row))
         places = self.mine[at] & 0xFFFF_FFFF
-        kept = (self.gone[places >> 3] >> (places & 7)) & 1 == 0
+        kept = ~self.is_gone(places)
         return row[kept], places[kept]
 
 

@@ -11,7 +11,7 @@ import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -22,6 +22,9 @@ from contacts.archive import Damaged
 
 PREFIX: Final = "segment-"
 """What the files are called, before their number."""
+
+NEWEST: Final = "shelf"
+"""The part of a snapshot that says which file was the newest when it was made."""
 
 _MAGIC: Final = b"LKSEG1\0\0"
 _NUMBERED: Final = re.compile(PREFIX + r"(\d+)")
@@ -43,19 +46,28 @@ class _Head(msgspec.Struct, array_like=True):
     size: int
 
 
+def newer(folder: Path, newest: bytes) -> set[str]:
+    """The files that were written after the one that `newest` names: no snapshot, but perhaps the next, has them."""
+    found = (_NUMBERED.fullmatch(path.name) for path in folder.glob(PREFIX + "*"))
+    return {each[0] for each in found if each and int(each[1]) > int(newest)}
+
+
 class FileShelf:
     """The files of one partition. `folder` is made when the first is written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         found = (_NUMBERED.fullmatch(path.name) for path in folder.glob(PREFIX + "*"))
-        self._number = max((int(each[1]) for each in found if each), default=0)
+        self._last = max((int(each[1]) for each in found if each), default=0)
         self._unchecked: dict[str, tuple[_Head, mmap.mmap]] = {}
+
+    @property
+    def last(self) -> int:
+        """The number of the newest file."""
+        return self._last
 
     def put(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Mapping[str, NDArray[Any]]]:
         """Write arrays; the name they have now, and the same arrays mapped. Durable once a snapshot names them."""
-        self._number += 1
-        name = f"{PREFIX}{self._number}"
         self._folder.mkdir(parents=True, exist_ok=True)
         offset = _padded(_PAGE + 128 * len(arrays))
         listed = []
@@ -64,15 +76,26 @@ class FileShelf:
             listed.append(_Array(key, whole.dtype.str, len(whole), offset, xxhash.xxh3_64_digest(whole.data)))
             offset = _padded(offset + whole.nbytes)
         head = msgspec.msgpack.encode(_Head(listed, offset))
-        with (self._folder / name).open("wb") as file:
+        name, file = self._new()
+        with file:
             file.write(_MAGIC + len(head).to_bytes(4, "big") + head + xxhash.xxh3_64_digest(head))
             for each, array in zip(listed, arrays.values(), strict=True):
                 file.seek(each.offset)
                 file.write(np.ascontiguousarray(array).data)
             file.truncate(offset)
         mapped = self.get(name)
-        del self._unchecked[name]  # what was just written from memory needs no look
+        self._unchecked.pop(name, None)  # what was just written from memory needs no look
         return name, mapped
+
+    def _new(self) -> tuple[str, BinaryIO]:
+        """A file that nobody has: another worker may have gone on in the folder while this one was busy."""
+        while True:
+            self._last += 1
+            name = f"{PREFIX}{self._last}"
+            try:
+                return name, (self._folder / name).open("xb")
+            except FileExistsError:
+                continue
 
     def get(self, name: str) -> Mapping[str, NDArray[Any]]:
         """The arrays of a file, mapped. Raises Damaged when its head or its length is not what was written."""
@@ -101,7 +124,7 @@ class FileShelf:
                 if xxhash.xxh3_64_digest(memoryview(mapping)[each.offset : each.offset + size]) != each.digest:
                     (self._folder / name).unlink(missing_ok=True)
                     raise Damaged(name, f"its {each.name} are damaged")
-            del self._unchecked[name]
+            self._unchecked.pop(name, None)
 
     def drop(self, name: str) -> None:
         """Nothing: the file goes when a snapshot no longer names it."""

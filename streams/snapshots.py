@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from streams.shelf import PREFIX
+from streams.shelf import NEWEST, newer
 
 _FORMAT: Final = 2
 _MANIFEST: Final = "manifest"
@@ -172,10 +172,7 @@ class SnapshotStore:
         _write_durably(new, msgspec.msgpack.encode(manifest))
         new.rename(folder / _MANIFEST)
         _sync_folder(folder)
-        # Files that the state has written since then are not in this snapshot, but may be in the next.
-        known = {part.file for part in before.parts.values()} if before else set()
-        later = {path.name for path in folder.glob(f"{PREFIX}*")} - known
-        self._sweep(folder, {part.file for part in kept.values()} | later)
+        self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
