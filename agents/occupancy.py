@@ -213,6 +213,8 @@ class OccupancyKeeper:
             self._unused = False
             away = set(range(self._settings.partitions.visits)).difference(states)
             self._people.forget(unused_people(self._people.people, states.values()), away)
+            for places in states.values():
+                places.people_forgotten()
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

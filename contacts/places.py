@@ -202,6 +202,10 @@ class Places:
         """Whether there is a visit of a person."""
         return self._index.holds(number)
 
+    def people_forgotten(self) -> None:
+        """Names in the shared directory were wiped out: who comes again has another number."""
+        self._watches.renumber()
+
     def used_people(self, used: Bools) -> None:
         """Mark the persons (by number) of whom there is a visit."""
         self._settle()
