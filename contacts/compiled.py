@@ -1,11 +1,17 @@
-"""Loops that numpy cannot say: compiled by numba where it is installed, the very same Python where it is not."""
+"""Loops that numpy cannot say: compiled by numba where it is installed, the very same Python where it is not.
+
+LACAK_WITHOUT_NUMBA=1 does without it where it is installed: for tests, and where compiling fails.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 try:
+    if os.environ.get("LACAK_WITHOUT_NUMBA"):
+        raise ImportError("to be done without")
     import numba
 except ImportError:  # a platform without wheels: slower, and the same answers
     numba = None
