@@ -1,8 +1,8 @@
 """The people a worker knows: 128-bit pseudonyms to dense numbers, exactly, in 22 to 28 bytes a person.
 
 A pseudonym `KEY_ID:32 hex digits` is kept as two 64-bit halves and a tag that stands for its key id. Any other name is
-kept under its BLAKE2b digest, and beside it as it is, so that two names are never taken for one. Numbers are given in
-order of first sight and never to anybody else.
+kept under its BLAKE2b digest, and beside it as it is, so that two names are never taken for one. Numbers are given one
+after the other and never to anybody else.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class Directory:
         self._columns["tag"][gone] = _DEAD
         self._columns["high"][gone] = self._columns["low"][gone] = 0
         for number in gone.tolist():
-            self._salts.pop(self._others.pop(number, ""), None)
+            if (other := self._others.pop(number, None)) is not None:
+                self._salts.pop(other, None)
 
     def stamp(self) -> bytes:
         """What a snapshot keeps of the directory that its numbers are of."""
@@ -217,7 +218,7 @@ class Directory:
         found = self._probe(keys, add=add)
         for place in np.flatnonzero((keys.tag == _OTHER) & (found >= 0)).tolist():
             name = names[place]
-            salt = self._salts.get(name, 0)
+            salt = self._salts.get(name, 1) - 1  # known when it comes twice in these names
             while (number := int(found[place])) >= 0 and self._others.setdefault(number, name) != name:
                 salt += 1  # another name has this digest
                 one = _Keys(1)
