@@ -1,11 +1,7 @@
 """Snapshots on disk: what makes the state of a partition durable, together with the offset it stands at.
 
     FOLDER/TOPIC-PARTITION/lock        held while a worker keeps the partition
-<<<<<<< HEAD
     FOLDER/TOPIC-PARTITION/manifest    digest | whose it is, where it stands, its parts; renamed into place last
-=======
-    FOLDER/TOPIC-PARTITION/manifest    digest | whose it is, where it stands, which parts it has; put in place last
->>>>>>> indexcheck
     FOLDER/TOPIC-PARTITION/NAME.N      a part, raw; parts that did not change are kept from one snapshot to the next
     FOLDER/TOPIC-PARTITION/segment-N   what a state wrote there itself and maps (streams/shelf.py)
 
