@@ -76,9 +76,9 @@ class Hops:
         other = self._people.of(people)[found.met.other]
         self._spread.take(found._replace(met=found.met._replace(other=other)), counted=counted)
 
-    def contacts(self) -> tuple[Contact, ...]:
-        """Everybody reached, by hop and name; the first hop's with all their evidence."""
-        found = [self._contact(each) for each in self._spread.reached()]
+    def contacts(self, most: int | None = None) -> tuple[Contact, ...]:
+        """Everybody reached, by hop and name, or only the nearest, and of equally near those at most risk."""
+        found = [self._contact(each) for each in self._spread.reached()[:most]]
         return tuple(sorted(found, key=lambda contact: (contact.hop, contact.person)))
 
     def _contact(self, each: Reached) -> Contact:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -362,3 +364,20 @@ def test_a_wrong_file_of_risk_is_told(tmp_path) -> None:  # type: ignore[no-unty
     (folder / "risk.toml").write_text("rate_per_hour = 'much'")
     with pytest.raises(RiskError, match=r"risk\.toml cannot be used"):
         load_risk(tmp_path)
+
+
+def test_the_page_on_risk_states_every_number() -> None:
+    """docs/risk.md has each category with its proximity, and the other numbers."""
+    page = (Path(__file__).parents[1] / "docs" / "risk.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| proximity")]
+    risk = load_risk()
+    for category, near in risk.proximity.items():
+        if category != "*":
+            words = category.replace("_", " ")
+            assert any(
+                words in re.split(r": |, ", row.split("|")[1].strip()) and f"| {near:g} |" in row for row in rows
+            )
+    for number in (risk.rate_per_hour, risk.latent_days, risk.incubation.median_days, risk.incubation.sigma):
+        assert f"{number:g}" in page
+    assert f"{risk.limits.people:,}" in page
+    assert f"{risk.limits.people_most:,}" in page
