@@ -212,6 +212,7 @@ def test_an_interview_adds_a_confirmed_contact(running: Pipeline, tmp_path: Path
     assert late.rule == before["late"].rule + "+interview"
     assert late.evidence[:-1] == before["late"].evidence
     assert (late.evidence[-1].told_by, late.evidence[-1].minutes) == ("dr", 10.0)
+    assert "told to dr" in lacak(running, "show", traces(running, "ill")["forward"].trace_id).output
     assert late.minutes == before["late"].minutes  # their ten minutes are among those
 
 
