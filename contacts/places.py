@@ -33,7 +33,7 @@ from contacts.steps import Words
 from contacts.store import store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
-from contacts.watch import WatchList
+from contacts.watch import Stays, WatchList
 from contacts.windows import WindowRows, Windows, default_window_ms
 from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
@@ -189,14 +189,12 @@ class Places:
     def concerned(self) -> list[WatchOrder]:
         """The standing traces to tell of now, each once: changed since the last call, or changed by time, or over."""
         self._settle()
-        return self._watches.due(self.log_time_ms, self._open_until) if self._watches else []
+        return self._watches.due(self._index, self.log_time_ms)
 
-    def _open_until(self, order: WatchOrder) -> int:
-        """When the last stay ends that this partition has to show for a trace."""
-        window = order.window_start_ms, order.window_end_ms
-        shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
-        ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
-        return max(map(max, ends), default=NEVER)
+    def watched_stays(self) -> Stays:
+        """Where the persons that standing traces watch are, or were, in their windows: venues by number."""
+        self._settle()
+        return self._watches.stays(self._index)
 
     def holds(self, number: int) -> bool:
         """Whether there is a visit of a person."""
