@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
@@ -10,8 +12,10 @@ from agents.clusters import tell_clusters
 from agents.contacts import Contacts
 from contacts.clusterrules import ClusterRules
 from contacts.deriver import NEVER_MS
-from contacts.places import Count, Places, WindowRows
+from contacts.occupancy import Count
+from contacts.places import Places, unused_people
 from contacts.thresholds import crosses
+from contacts.windows import WindowRows
 from schemas.blocks import (
     VISIT_BLOCKS,
     VISITS_MAGIC,
@@ -31,7 +35,9 @@ from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
+from streams.people_file import PeopleFile
 from streams.settings import Settings
+from streams.shelf import FileShelf
 
 _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
@@ -67,6 +73,9 @@ class OccupancyKeeper:
         letters: DeadLetters,
         contacts: Contacts,
         cluster_rules: ClusterRules,
+        people: PeopleFile,
+        home: Callable[[int], Path],
+        states: Callable[[], Mapping[int, Places] | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -74,6 +83,11 @@ class OccupancyKeeper:
         self._letters = letters
         self._contacts = contacts
         self._cluster_rules = cluster_rules
+        self._people = people
+        self._home = home
+        self._states = states
+        self._unused = False
+        self._builder = ThreadPoolExecutor(1, "settling")
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -85,13 +99,16 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
-            self._cluster_rules,
+            self._people.people,
+            FileShelf(self._home(partition)),
+            cluster_rules=self._cluster_rules,
         )
         self.returned(partition, places)
         return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
-        """The state of a partition from its snapshot."""
+        """The state of a partition from its snapshot. Raises ValueError or Damaged when it cannot be used."""
+        self._people.check(partition, parts["directory"])
         self._told[partition] = _Told()
         settings = self._settings
         return Places.load(
@@ -101,7 +118,9 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
-            self._cluster_rules,
+            self._people.people,
+            FileShelf(self._home(partition)),
+            cluster_rules=self._cluster_rules,
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -138,6 +157,7 @@ class OccupancyKeeper:
                     )
                 elif isinstance(placed.control, ErasureOrder):
                     places.erase(placed.control.person, placed.control.before_ms)
+                    self._unused = True
                 elif isinstance(placed.control, WatchOrder):
                     places.watch(placed.control)
                 else:
@@ -172,7 +192,9 @@ class OccupancyKeeper:
             self._tell_windows(partition, places, told, position, places.windows())
             if not told.replaying:
                 self._contacts.tell(partition, places)
-            places.expire()
+            self._unused |= places.expire()
+            places.settle(self._builder)
+            self._forget()
         else:
             ready = [
                 count for count in changed if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
@@ -183,6 +205,14 @@ class OccupancyKeeper:
             log_time_ms = places.log_time_ms
             self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
             told.inside.update((count.venue, count.inside) for count in ready)
+
+    def _forget(self) -> None:
+        """Wipe out the names of persons of whom this worker has no visit any more."""
+        states = self._states() if self._unused else None
+        if states is not None:
+            self._unused = False
+            away = set(range(self._settings.partitions.visits)).difference(states)
+            self._people.forget(unused_people(self._people.people, states.values()), away)
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from contacts.columns import Ints, among, distinct
+from contacts.columns import Ints, among, distinct, ints
 from contacts.incoming import Rows
-from contacts.index import GONE, MEETS, VisitIndex
-from contacts.presence import Change
+from contacts.index import GONE, MEETS, SETTLED, VisitIndex
+from contacts.presence import Change, unite
+from contacts.visits import Visit
 from schemas.blocks import LATE
 
 
 def store(index: VisitIndex, rows: Rows) -> Change:
     """Bring rows into the index; the visits that they change, as they were before all of them."""
-    person = index.people.take(rows.persons)
-    index.people.odd[person[rows.reason >= LATE]] = True
+    person = index.take_people(rows.persons)
+    index.odd[person[rows.reason >= LATE]] = True
     visit = _visits(index, rows, person)
     changed = distinct(visit)
     old_end, old_reason = index.column("end")[changed], index.column("reason")[changed]
@@ -40,16 +43,28 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
         later = np.flatnonzero(mine & (visit < 0))
         visit[later] = births.find(rows.born[later])
     lost = visit < 0
-    lost[~lost] = index.column("flags")[visit[~lost]] & GONE != 0
-    for row in np.flatnonzero(lost).tolist():  # forgotten here, not there: an erasure came first by another source
-        strays = index.births[int(rows.source[row])].strays
-        place = int(rows.born[row])
-        if place not in strays or index.column("flags")[strays[place]] & GONE:
-            strays[place] = int(_add(index, rows, person, np.array([row]))[0])
-        visit[row] = strays[place]
+    lost[~lost] = index.column("flags")[visit[~lost]] & (GONE | SETTLED) != 0
+    for row in np.flatnonzero(lost).tolist():  # settled meanwhile; or an erasure came first by another source
+        known = index.derived(int(person[row]), int(rows.lineage[row]), int(rows.start[row]))
+        visit[row] = known if known >= 0 else int(_add(index, rows, person, np.array([row]))[0])
     return visit
 
 
 def _add(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:
     start = rows.start[chosen]
     return index.add(person[chosen], rows.lineage[chosen], start, start, rows.reason[chosen], np.zeros_like(start))
+
+
+def fill(index: VisitIndex, visits: Iterable[Visit]) -> Change:
+    """Bring finished visits into an index that holds none; the change that this is."""
+    kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
+    person = index.take_people([visit.person for visit in kept])
+    lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
+    start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
+    index.odd[person[reason >= LATE]] = True
+    rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
+    key = person * len(index.lineages.venues) + index.own_venue(rows)
+    order = np.lexsort((start, key))
+    part_of = unite(key[order], start[order], end[order], reason[order] < 0).part_of
+    index.column("flags")[rows[order[np.bincount(part_of)[part_of] > 1]]] = MEETS
+    return Change(rows, start, reason)

@@ -17,6 +17,7 @@ from contacts.cases import numbers
 from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.incoming import NEVER
 from contacts.index import MEETS, VisitIndex
+from contacts.meetings import visits_of
 from contacts.presence import Change, unite
 from schemas.blocks import WatchOrder
 
@@ -216,7 +217,8 @@ class WatchList:
         """Find the persons that have become known here, and the stays of those whose visits have changed."""
         known = len(self._unknown)
         for watch in list(self._unknown):
-            person = index.people.numbers.get(self._watches[watch].order.person)
+            number = index.people.number(self._watches[watch].order.person)
+            person = None if number < 0 else number
             if person != self._person_of.get(watch):
                 self._stale.add(watch)
             if person is None:
@@ -241,13 +243,11 @@ class WatchList:
 
     def _stays_of(self, index: VisitIndex, watch: int) -> _Kept:
         order = self._watches[watch].order
-        rows = index.of_person(self._person_of[watch])
-        rows = rows[index.live(rows)]
-        start = np.maximum(index.column("start")[rows], order.window_start_ms)
-        end = np.minimum(index.column("end")[rows], order.window_end_ms)
+        since, until = order.window_start_ms, order.window_end_ms
+        visits = visits_of(index, ints([self._person_of[watch]]), ints([since]), ints([until]))
+        start, end = np.maximum(visits.start, since), np.minimum(visits.end, until)
         within = end > start
-        rows = rows[within]
-        return _Kept(np.full(len(rows), watch), index.own_venue(rows), start[within], end[within])
+        return _Kept(np.full(int(within.sum()), watch), visits.venue[within], start[within], end[within])
 
     def _reached(self) -> tuple[Ints, Ints, Ints]:
         """Venue, start and end of the times at which a stay of somebody else shares time with one of ours."""
@@ -266,7 +266,7 @@ def _extents(index: VisitIndex, change: Change) -> tuple[Ints, Ints]:
     rows = change.rows
     start, end = index.column("start")[rows], np.maximum(index.column("end")[rows], change.old_end)
     person = index.column("person")[rows].astype(np.int64)
-    joined = (index.column("flags")[rows] & MEETS != 0) | index.people.odd[person]
+    joined = (index.column("flags")[rows] & MEETS != 0) | index.odd[person]
     if joined.any():
         persons = distinct(person[joined])
         held = index.kept(distinct(index.of_persons(persons, np.full(len(persons), _FIRST))))

@@ -3,6 +3,7 @@
     FOLDER/TOPIC-PARTITION/lock        held while a worker keeps the partition
     FOLDER/TOPIC-PARTITION/manifest    whose it is, where it stands, which parts it has; renamed into place last
     FOLDER/TOPIC-PARTITION/NAME.N      a part, raw; parts that did not change are kept from one snapshot to the next
+    FOLDER/TOPIC-PARTITION/segment-N   what a state wrote there itself and maps (streams/shelf.py)
 
 A snapshot of another cluster or topic is set aside and kept; a damaged one is thrown away and the state rebuilt.
 """
@@ -23,7 +24,9 @@ from typing import Final
 
 import msgspec
 
-_FORMAT: Final = 1
+from streams.shelf import NEWEST, newer
+
+_FORMAT: Final = 2
 _MANIFEST: Final = "manifest"
 _LOCK: Final = "lock"
 _LOCK_LOOK_SECONDS: Final = 0.2
@@ -37,7 +40,7 @@ class SnapshotError(RuntimeError):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One file of a snapshot."""
+    """One file of a snapshot; without a digest it is one that a state wrote itself, and checks itself."""
 
     file: str
     size: int
@@ -68,7 +71,7 @@ class SnapshotStore:
 
     def __init__(self, folder: Path, cluster_id: str, prefix: str = "") -> None:
         self._folder = folder
-        self._cluster = cluster_id
+        self.cluster = cluster_id
         self._prefix = prefix
         self._locks: dict[tuple[str, int], int] = {}
 
@@ -76,7 +79,7 @@ class SnapshotStore:
         """Make the partition's folder this process's. Raises SnapshotError when another one keeps it."""
         if (topic, partition) in self._locks:
             return
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + wait_seconds
@@ -102,7 +105,7 @@ class SnapshotStore:
 
     def manifest(self, topic: str, partition: int) -> Manifest | None:
         """What snapshot there is, if it is ours; another's is set aside, an unreadable one thrown away."""
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         try:
             found = _MANIFESTS.decode((folder / _MANIFEST).read_bytes())
         except FileNotFoundError:
@@ -113,16 +116,19 @@ class SnapshotStore:
         if found.format != _FORMAT:
             self.discard(topic, partition, f"it is of format {found.format}, and this version writes {_FORMAT}")
             return None
-        if (found.cluster, found.topic, found.partition) != (self._cluster, self._prefix + topic, partition):
+        if (found.cluster, found.topic, found.partition) != (self.cluster, self._prefix + topic, partition):
             self._set_aside(folder, found)
             return None
         return found
 
     def read(self, topic: str, partition: int, manifest: Manifest) -> dict[str, bytes] | None:
         """The parts of a snapshot; None when one is damaged: the snapshot is then thrown away."""
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         parts: dict[str, bytes] = {}
+        self._sweep(folder, {part.file for part in manifest.parts.values()})
         for name, part in manifest.parts.items():
+            if not part.digest:
+                continue
             try:
                 content = (folder / part.file).read_bytes()
             except OSError as error:
@@ -134,9 +140,16 @@ class SnapshotStore:
             parts[name] = content
         return parts
 
-    def write(self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes]) -> Manifest:
-        """Make a snapshot durable; the one before stands until this one is whole. Raises OSError."""
-        folder = self._home(topic, partition)
+    def home(self, topic: str, partition: int) -> Path:
+        """The folder of a partition."""
+        return self._folder / f"{self._prefix}{topic}-{partition}"
+
+    def write(self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes | None]) -> Manifest:
+        """Make a snapshot durable; the one before stands until this one is whole. Raises OSError.
+
+        None in place of a part's bytes says that the state has written a file of that name itself.
+        """
+        folder = self.home(topic, partition)
         folder.mkdir(parents=True, exist_ok=True)
         before = self.manifest(topic, partition)
         number = before.number + 1 if before else 1
@@ -144,6 +157,9 @@ class SnapshotStore:
         for name, content in parts.items():
             if not _PART_NAME.fullmatch(name) or name in (_MANIFEST, _LOCK):
                 raise ValueError(f"{name!r} cannot name a part of a snapshot")
+            if content is None:
+                kept[name] = (before.parts.get(name) if before else None) or _made_durable(folder / name)
+                continue
             digest = _digest(content)
             old = before.parts.get(name) if before else None
             if old and old.size == len(content) and old.digest == digest:
@@ -151,18 +167,18 @@ class SnapshotStore:
                 continue
             kept[name] = Part(f"{name}.{number}", len(content), digest)
             _write_durably(folder / kept[name].file, content)
-        manifest = Manifest(self._cluster, self._prefix + topic, partition, next_offset, kept, number)
+        manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
         new = folder / f"{_MANIFEST}.new"
         _write_durably(new, msgspec.msgpack.encode(manifest))
         new.rename(folder / _MANIFEST)
         _sync_folder(folder)
-        self._sweep(folder, {part.file for part in kept.values()})
+        self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
         """Throw a snapshot away, and say why."""
         log.warning("The snapshot of %s, partition %d, is thrown away, its state rebuilt: %s.", topic, partition, why)
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         (folder / _MANIFEST).unlink(missing_ok=True)
         self._sweep(folder, set())
 
@@ -170,9 +186,6 @@ class SnapshotStore:
         """Unlock everything."""
         for topic, partition in list(self._locks):
             self.unlock(topic, partition)
-
-    def _home(self, topic: str, partition: int) -> Path:
-        return self._folder / f"{self._prefix}{topic}-{partition}"
 
     def _set_aside(self, folder: Path, found: Manifest) -> None:
         number = 1
@@ -200,6 +213,13 @@ class SnapshotStore:
 
 def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).digest()
+
+
+def _made_durable(path: Path) -> Part:
+    """The part that a file is, which a state wrote itself."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return Part(path.name, os.fstat(file.fileno()).st_size, b"")
 
 
 def _write_durably(path: Path, content: bytes) -> None:
