@@ -41,6 +41,9 @@ contracts: .venv/ready ## Write the published contracts anew from the message ty
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
+bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
+	@$(BIN)/python -m bench.visits
+
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
@@ -63,4 +66,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace bench-reach bench-peers validation lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-reach bench-peers validation lock clean

@@ -72,22 +72,22 @@ class OccupancyKeeper:
         outbox: Outbox,
         letters: DeadLetters,
         contacts: Contacts,
-        cluster_rules: ClusterRules,
         people: PeopleFile,
         home: Callable[[int], Path],
         states: Callable[[], Mapping[int, Places] | None],
+        cluster_rules: ClusterRules,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._outbox = outbox
         self._letters = letters
         self._contacts = contacts
-        self._cluster_rules = cluster_rules
         self._people = people
         self._home = home
         self._states = states
         self._unused = False
         self._builder = ThreadPoolExecutor(1, "settling")
+        self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -101,7 +101,7 @@ class OccupancyKeeper:
             settings.zone_info,
             self._people.people,
             FileShelf(self._home(partition)),
-            cluster_rules=self._cluster_rules,
+            self._cluster_rules,
         )
         self.returned(partition, places)
         return places
@@ -120,7 +120,7 @@ class OccupancyKeeper:
             settings.zone_info,
             self._people.people,
             FileShelf(self._home(partition)),
-            cluster_rules=self._cluster_rules,
+            self._cluster_rules,
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -213,6 +213,8 @@ class OccupancyKeeper:
             self._unused = False
             away = set(range(self._settings.partitions.visits)).difference(states)
             self._people.forget(unused_people(self._people.people, states.values()), away)
+            for places in states.values():
+                places.people_forgotten()
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

@@ -314,8 +314,7 @@ class Tracing:
         if before is not None:
             self._gathers.pop(before.query_id, None)
         job = msgspec.structs.replace(job, state="asked", again=False)
-        air = self._profiles[job.profile].air
-        self._standing.watch(dossier, job, self._asking.window(job), air.reach_ms)
+        self._standing.watch(dossier, job, self._asking.window(job), self._profiles[job.profile].air)
         self._await(dossier, job, self._asking.first(dossier, job))
         return dossier.with_job(job)
 

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from bench.arrivals import Arrivals
 from bench.holding import Holding, names_of, one
+from bench.hops import Searcher
 from bench.machine import bench_folder, describe
 from bench.peer import Contacts, minimum_ms, most_shared
 from bench.population import FULL_VISITS, Population, Question, Visits
@@ -141,6 +142,19 @@ def hop(folder: Path, visits: int, partitions: int, questions: int) -> Found:
     return {**_percentiles(took), "questions": len(asked), **_sizes("contacts", sizes)}
 
 
+def two_hops(folder: Path, visits: int, questions: int) -> Found:
+    """Two hops over 14 days, nobody below a risk of 2 % followed."""
+    _, (index,) = opened(folder, 1)
+    population = Population(visits)
+    searcher = Searcher(index, population)
+    for segment in index.archive.all():
+        segment.words.sum(), segment.mine.sum()
+    asked = population.questions(questions)
+    searcher.reached(asked[0])
+    took, sizes = _timed(asked, searcher.reached)
+    return {**_percentiles(took), "questions": len(asked), **_sizes("reached", sizes)}
+
+
 def _timed(questions: Iterable[Question], ask: Callable[[Question], int]) -> tuple[list[float], list[int]]:
     """How long each answer took (ms), and its size."""
     took, sizes = [], []
@@ -211,6 +225,7 @@ _PARTS: Final[dict[str, Callable[[Path, argparse.Namespace], Found]]] = {
     "build": lambda folder, given: build(folder, given.visits, 1),
     "open": lambda folder, given: open_and_ask(folder, given.visits, 1),
     "hop": lambda folder, given: hop(folder, given.visits, 1, given.questions),
+    "two-hops": lambda folder, given: two_hops(folder, given.visits, given.questions),
     "load": lambda folder, given: under_load(folder, given.visits, given.questions, given.seconds),
     "build-4": lambda folder, given: build(folder / "four", given.visits, 4),
     "hop-4": lambda folder, given: hop(folder / "four", given.visits, 4, given.questions),

@@ -1,8 +1,8 @@
 """The people a worker knows: 128-bit pseudonyms to dense numbers, exactly, in 22 to 28 bytes a person.
 
 A pseudonym `KEY_ID:32 hex digits` is kept as two 64-bit halves and a tag that stands for its key id. Any other name is
-kept under its BLAKE2b digest, and beside it as it is, so that two names are never taken for one. Numbers are given in
-order of first sight and never to anybody else.
+kept under its BLAKE2b digest, and beside it as it is, so that two names are never taken for one. Numbers are given one
+after the other and never to anybody else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class _Keys:
 class _Small(msgspec.Struct):
     key_ids: list[str]
     others: dict[int, str]
-    factor: int
+    salts: dict[str, int]
+    factors: tuple[int, int]
     id: str
     epoch: int
 
@@ -64,7 +65,9 @@ class Directory:
         self._key_ids: list[str] = []
         self._tags: dict[str, int] = {}
         self._others: dict[int, str] = {}
-        self._factor = secrets.randbits(62) | 1  # who sends names must not know which ones meet in the table
+        self._salts: dict[str, int] = {}  # of names whose digest was another's when they came
+        self._factors = secrets.randbits(62) | 1, secrets.randbits(62) | 1
+        # Who sends names must not know which ones meet in the table.
 
     def __len__(self) -> int:
         """How many numbers have been given."""
@@ -117,7 +120,8 @@ class Directory:
         self._columns["tag"][gone] = _DEAD
         self._columns["high"][gone] = self._columns["low"][gone] = 0
         for number in gone.tolist():
-            self._others.pop(number, None)
+            if (other := self._others.pop(number, None)) is not None:
+                self._salts.pop(other, None)
 
     def stamp(self) -> bytes:
         """What a snapshot keeps of the directory that its numbers are of."""
@@ -142,13 +146,14 @@ class Directory:
 
     def small(self) -> bytes:
         """What is needed beside the keys."""
-        return msgspec.msgpack.encode(_Small(self._key_ids, self._others, self._factor, self.id, self.epoch))
+        small = _Small(self._key_ids, self._others, self._salts, self._factors, self.id, self.epoch)
+        return msgspec.msgpack.encode(small)
 
     def restore(self, keys: NDArray[np.void], small: bytes) -> None:
         """Take up all that `keys` and `small` gave."""
         rare = msgspec.msgpack.decode(small, type=_Small)
-        self._key_ids, self._others, self._factor = rare.key_ids, rare.others, rare.factor
-        self.id, self.epoch = rare.id, rare.epoch
+        self._key_ids, self._factors, self.id, self.epoch = rare.key_ids, rare.factors, rare.id, rare.epoch
+        self._others, self._salts = rare.others, rare.salts
         self._tags = {key_id: number + 1 for number, key_id in enumerate(self._key_ids)}
         self._columns = Columns(high="i8", low="i8", tag="u1")
         self._columns.grow(len(keys), **{name: keys[name] for name in ("high", "low", "tag")})
@@ -189,13 +194,14 @@ class Directory:
         keys.high[:], keys.low[:], keys.tag[:] = halves[:, 0], halves[:, 1], tag
         return True
 
-    def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int = 0) -> None:
+    def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
         found = _PSEUDONYM.fullmatch(name)
         tag = self._tag(found[1], add=add) if found else _OTHER
         if found and tag != _OTHER:
             halves = bytes.fromhex(found[2])
         else:
             text = name.encode("utf-8", "surrogatepass")
+            salt = self._salts.get(name, 0) if salt is None else salt
             halves = blake2b(text, digest_size=16, salt=salt.to_bytes(2, "big")).digest()
         keys.high[place], keys.low[place] = np.frombuffer(halves, ">i8")
         keys.tag[place] = tag
@@ -211,12 +217,15 @@ class Directory:
     def _look(self, names: Sequence[str], keys: _Keys, *, add: bool) -> Ints:
         found = self._probe(keys, add=add)
         for place in np.flatnonzero((keys.tag == _OTHER) & (found >= 0)).tolist():
-            salt = 0
-            while (number := int(found[place])) >= 0 and self._others.setdefault(number, names[place]) != names[place]:
+            name = names[place]
+            salt = self._salts.get(name, 1) - 1  # known when it comes twice in these names
+            while (number := int(found[place])) >= 0 and self._others.setdefault(number, name) != name:
                 salt += 1  # another name has this digest
                 one = _Keys(1)
-                self._key(names[place], one, 0, add=add, salt=salt)
+                self._key(name, one, 0, add=add, salt=salt)
                 found[place] = self._probe(one, add=add)[0]
+                if add:
+                    self._salts[name] = salt
         return found
 
     def _probe(self, keys: _Keys, *, add: bool) -> Ints:
@@ -226,10 +235,14 @@ class Directory:
             self._columns.grow(len(found))
         columns = (self._columns["high"], self._columns["low"], self._columns["tag"])
         with np.errstate(over="ignore"):
-            count = _find(keys.high, keys.low, keys.tag, self._table, *columns, known, add, self._factor, found)
+            count = _find(keys.high, keys.low, keys.tag, self._table, *columns, known, add, *self._mix(), found)
         if add:
             self._columns.shorten(count)
         return found
+
+    def _mix(self) -> tuple[int, int, int]:
+        """How keys are scattered over the table: by the uppermost bits, that all of a key's bits have their part in."""
+        return *self._factors, 65 - len(self._table).bit_length()
 
     def _rehash(self, needed: int) -> None:
         """A table with room for so many."""
@@ -238,19 +251,18 @@ class Directory:
             size *= 2
         self._table = np.zeros(size, np.uint32)
         with np.errstate(over="ignore"):
-            _fill(self._table, self._columns["high"], self._columns["low"], self._columns["tag"], self._factor)
+            _fill(self._table, self._columns["high"], self._columns["low"], self._columns["tag"], *self._mix())
 
 
 @compiled
 def _find(
     high: Ints, low: Ints, tag: Tags, table: NDArray[np.uint32], known_high: Ints, known_low: Ints, known_tag: Tags,
-    count: int, add: bool, factor: int, found: Ints,
+    count: int, add: bool, factor: int, second: int, shift: int, found: Ints,
 ) -> int:  # fmt: skip
     """Each key's number into `found`; with `add`, unknown keys become known. Returns how many are known then."""
     mask = len(table) - 1
     for row in range(len(high)):
-        mixed = (low[row] ^ (high[row] >> 7)) * factor
-        slot = (mixed >> 24) & mask
+        slot = ((low[row] * factor + high[row] * second) >> shift) & mask
         while True:
             number = int(table[slot]) - 1
             if number < 0:
@@ -270,13 +282,12 @@ def _find(
 
 
 @compiled
-def _fill(table: NDArray[np.uint32], high: Ints, low: Ints, tag: Tags, factor: int) -> None:
+def _fill(table: NDArray[np.uint32], high: Ints, low: Ints, tag: Tags, factor: int, second: int, shift: int) -> None:
     """Put all numbers that are not dead into an empty table."""
     mask = len(table) - 1
     for number in range(len(high)):
         if tag[number] != 255:
-            mixed = (low[number] ^ (high[number] >> 7)) * factor
-            slot = (mixed >> 24) & mask
+            slot = ((low[number] * factor + high[number] * second) >> shift) & mask
             while table[slot] != 0:
                 slot = (slot + 1) & mask
             table[slot] = number + 1

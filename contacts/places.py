@@ -77,12 +77,9 @@ class Places:
         self._index = VisitIndex(sources, people, shelf)
         self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
-        self._words = words
-        self._inside = Inside(words)
-        self._windows = Windows(words)
+        self._words, self._inside, self._windows = words, Inside(words), Windows(words)
         self._registry = Registry()
-        self._watches = WatchList()
-        self._clusters = Clustering(cluster_rules)
+        self._watches, self._clusters = WatchList(), Clustering(cluster_rules)
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -196,6 +193,19 @@ class Places:
         ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
         return max(map(max, ends), default=NEVER)
 
+    def holds(self, number: int) -> bool:
+        """Whether there is a visit of a person."""
+        return self._index.holds(number)
+
+    def people_forgotten(self) -> None:
+        """Names in the shared directory were wiped out: who comes again has another number."""
+        self._watches.renumber()
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
+        self._settle()
+        self._index.used_people(used)
+
     def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
         """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
         time (None: all). With `again`, to be asked for once after a replay, also those that it has touched."""
@@ -203,15 +213,6 @@ class Places:
         if self.log_time_ms == NEVER:
             return None, []
         return self._clusters.tell(self._index, self.category, self._floor_ms, again=again)
-
-    def holds(self, number: int) -> bool:
-        """Whether there is a visit of a person."""
-        return self._index.holds(number)
-
-    def used_people(self, used: Bools) -> None:
-        """Mark the persons (by number) of whom there is a visit."""
-        self._settle()
-        self._index.used_people(used)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -358,9 +359,8 @@ class Places:
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
-        Persons whom a shared directory has forgotten since then are erased.
-
-        Raises ValueError when it was made with other partitions or windows.
+        Persons whom a shared directory has forgotten since then are erased. Raises ValueError when it
+        was made with other partitions or windows.
         """
         places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf, cluster_rules)
         state = msgspec.msgpack.decode(parts["state"], type=_State)

@@ -216,20 +216,14 @@ class Spread:
         order = order[1 : self._terms.limits.people + 1]
         wanted = np.full(len(self._people), -1)
         wanted[order] = self._main[order]
-        rows: dict[int, list[int]] = {}
-        for row in np.flatnonzero(wanted[self.met.other] == self.met.exposer).tolist():
-            rows.setdefault(int(self.met.other[row]), []).append(row)
-        return [
-            Reached(
-                int(self._people[person]),
-                int(self._hop[person]),
-                float(labels.risk[person]),
-                self._sign * int(labels.earliest[person]),
-                self._path(person),
-                rows.get(person, []),
-            )
-            for person in order.tolist()
-        ]
+        rows = np.flatnonzero(wanted[self.met.other] == self.met.exposer)
+        rows = rows[np.argsort(self.met.other[rows], kind="stable")]
+        ends = np.searchsorted(self.met.other[rows], np.arange(len(self._people) + 1)).tolist()
+        listed = rows.tolist()
+        evidence = (listed[ends[person] : ends[person + 1]] for person in order.tolist())
+        columns = self._people[order], self._hop[order], labels.risk[order], self._sign * labels.earliest[order]
+        people, hop, risk, earliest = (column.tolist() for column in columns)
+        return list(map(Reached, people, hop, risk, earliest, self._paths(order), evidence))
 
     def category(self, row: int) -> str:
         """The category of the venue of a meeting, at its time."""
@@ -239,16 +233,20 @@ class Spread:
         """The caller's number of a person."""
         return int(self._people[number])
 
-    def _path(self, person: int) -> tuple[int, ...]:
-        """Who lies between the case and a person: the one who made most of the risk at the hop that reached them, and
-        before that those by way of whom that one may have been infected first. So its times can follow one another."""
-        level, each = int(self._hop[person]) - 1, int(self._main[person])
-        found: list[int] = []
-        while each:
-            found.append(int(self._people[each]))
-            labels = self._levels[level]
-            level, each = int(labels.since_level[each]) - 1, int(labels.exposer[each])
-        return tuple(reversed(found))
+    def _paths(self, persons: Ints) -> list[tuple[int, ...]]:
+        """Who lies between the case and each person: who made most of the risk at the hop that reached them, and before
+        that those by way of whom that one may have been infected first. So the times can follow one another."""
+        people = self._people.tolist()
+        before = [(labels.exposer.tolist(), labels.since_level.tolist()) for labels in self._levels]
+        found = []
+        for hop, each in zip(self._hop[persons].tolist(), self._main[persons].tolist(), strict=True):
+            level, path = hop - 1, []
+            while each:
+                path.append(people[each])
+                exposer, since_level = before[level]
+                level, each = since_level[each] - 1, exposer[each]
+            found.append(tuple(reversed(path)))
+        return found
 
 
 def _firsts(keys: Ints) -> Ints:

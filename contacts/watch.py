@@ -256,7 +256,8 @@ class WatchList:
         lag, linger = np.zeros((2, len(held)), np.int64)
         for place, number in enumerate(held.tolist()):
             order = self._watches[number].order
-            (lag if order.direction == "backward" else linger)[place] = order.linger_ms
+            lag[place] = linger[place] = order.grid_ms
+            (lag if order.direction == "backward" else linger)[place] += order.linger_ms
         places = np.searchsorted(held, watch)
         return venue, start - lag[places], end + linger[places]
 

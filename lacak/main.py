@@ -31,8 +31,8 @@ _COMMANDS = {
         ),
         "confirm": ("lacak.officer_commands:confirm", "Confirm a contact of a trace."),
         "dismiss": ("lacak.officer_commands:dismiss", "Dismiss a contact of a trace."),
-        "clusters": ("lacak.cluster_commands:clusters", "Show where several cases were together, once or live."),
         "sources": ("lacak.source_commands:sources", "Find where and by whom several cases may have been infected."),
+        "clusters": ("lacak.cluster_commands:clusters", "Show where several cases were together, once or live."),
         "occupancy": ("lacak.officer_commands:occupancy", "Show how many people are inside, once or live."),
     },
     "Offline, on files": {

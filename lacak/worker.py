@@ -148,7 +148,6 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
-    rules = load_cluster_rules(settings.cluster_rules, settings.rules_folder)
     store = parts.store()
     people = PeopleFile(parts.folder, f"{settings.topic_prefix}people-{settings.worker_index}", store.cluster)
     keeper = OccupancyKeeper(
@@ -157,10 +156,10 @@ def _places(settings: Settings) -> WorkerApp:
         parts.outbox,
         parts.letters,
         contacts,
-        rules,
         people,
         lambda partition: store.home("visits", partition),
         lambda: owner.states(),
+        load_cluster_rules(settings.cluster_rules, settings.rules_folder),
     )
     owner = Owner(
         "visits",

@@ -47,6 +47,15 @@ class Listed(NamedTuple):
     requested: datetime
 
 
+class CaseFacts(NamedTuple):
+    """A case as last revised; times in ms."""
+
+    case_id: str
+    person: str
+    specimen_ms: int
+    onset_ms: int | None
+
+
 class ListedCluster(NamedTuple):
     """A cluster in a list; `slot_cases` are the cases of each of its slots."""
 
@@ -62,15 +71,6 @@ class ListedCluster(NamedTuple):
     withdrawn: bool
     slot_cases: list[int]
     case_ids: list[str]
-
-
-class CaseFacts(NamedTuple):
-    """A case as last revised; times in ms."""
-
-    case_id: str
-    person: str
-    specimen_ms: int
-    onset_ms: int | None
 
 
 class Store:

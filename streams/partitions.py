@@ -170,9 +170,9 @@ class Owner(KeeperBase, Generic[S]):
                 del self._slots[partition]
         for partition in partitions:
             await asyncio.to_thread(self._store.lock, self.topic, partition)
-            slot = self._slots.get(partition)
-            if slot is None:
-                self._slots[partition] = _Slot(self._store.manifest(self.topic, partition), self._clock())
+            slot, manifest = self._slots.get(partition), self._store.manifest(self.topic, partition)
+            if slot is None or (slot.writing is None and slot.manifest != manifest):  # another worker went on here
+                self._slots[partition] = _Slot(manifest, self._clock())
             elif slot.state is not None:
                 self._returned(partition, slot.state)
         self._held = partitions

@@ -1,7 +1,7 @@
 """Snapshots on disk: what makes the state of a partition durable, together with the offset it stands at.
 
     FOLDER/TOPIC-PARTITION/lock        held while a worker keeps the partition
-    FOLDER/TOPIC-PARTITION/manifest    whose it is, where it stands, which parts it has; renamed into place last
+    FOLDER/TOPIC-PARTITION/manifest    digest | whose it is, where it stands, its parts; renamed into place last
     FOLDER/TOPIC-PARTITION/NAME.N      a part, raw; parts that did not change are kept from one snapshot to the next
     FOLDER/TOPIC-PARTITION/segment-N   what a state wrote there itself and maps (streams/shelf.py)
 
@@ -24,11 +24,13 @@ from typing import Final
 
 import msgspec
 
+from streams.durable import replace_durably, write_durably
 from streams.shelf import NEWEST, newer
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _MANIFEST: Final = "manifest"
 _LOCK: Final = "lock"
+_DIGEST: Final = 16
 _LOCK_LOOK_SECONDS: Final = 0.2
 _PART_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -107,7 +109,10 @@ class SnapshotStore:
         """What snapshot there is, if it is ours; another's is set aside, an unreadable one thrown away."""
         folder = self.home(topic, partition)
         try:
-            found = _MANIFESTS.decode((folder / _MANIFEST).read_bytes())
+            packed = (folder / _MANIFEST).read_bytes()
+            if _digest(packed[_DIGEST:]) != packed[:_DIGEST]:
+                raise msgspec.DecodeError("it is damaged, or of another version")
+            found = _MANIFESTS.decode(packed[_DIGEST:])
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -166,12 +171,10 @@ class SnapshotStore:
                 kept[name] = old
                 continue
             kept[name] = Part(f"{name}.{number}", len(content), digest)
-            _write_durably(folder / kept[name].file, content)
+            write_durably(folder / kept[name].file, content)
         manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
-        new = folder / f"{_MANIFEST}.new"
-        _write_durably(new, msgspec.msgpack.encode(manifest))
-        new.rename(folder / _MANIFEST)
-        _sync_folder(folder)
+        packed = msgspec.msgpack.encode(manifest)
+        replace_durably(folder / _MANIFEST, _digest(packed) + packed)
         self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
         return manifest
 
@@ -212,7 +215,7 @@ class SnapshotStore:
 
 
 def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).digest()
+    return blake2b(content, digest_size=_DIGEST).digest()
 
 
 def _made_durable(path: Path) -> Part:
@@ -220,18 +223,3 @@ def _made_durable(path: Path) -> Part:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return Part(path.name, os.fstat(file.fileno()).st_size, b"")
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -287,6 +287,7 @@ _WATCH: Final = blocks.WatchOrder(
     window_end_ms=_T,
     until_ms=_T + 259_200_000,
     linger_ms=7_200_000,
+    grid_ms=600_000,
 )
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]
