@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -311,7 +312,7 @@ def child(folder: Path, log: list[list[bytes]], chance: random.Random, mortal: b
         point, name = chance.choice(POINTS)
         die_at(point, name, chance.choice((1, 1, 2, 3, 5, 9)), chance.random() < 0.5)
     if mortal:
-        threading.Timer(chance.choice((0.02, 0.1, 0.3)) * chance.random() + 0.001, die).start()
+        threading.Timer(chance.choice((0.05, 0.2, 0.6)) * chance.random() + 0.001, die).start()
     try:
         asyncio.run(live(folder, log, 0.0005 if mortal else 0.0))
     except BaseException:
@@ -323,19 +324,25 @@ def child(folder: Path, log: list[list[bytes]], chance: random.Random, mortal: b
 def main(folder: Path, seed: int, kills: int) -> None:
     """So many kills, then a life to the end."""
     log = make_log(case(seed))
+    with tempfile.TemporaryDirectory() as other:  # what is compiled here is there when a child begins
+        asyncio.run(live(Path(other), log, 0.0))
     chance = random.Random(f"kills {seed}")
-    killed = 0
+    killed, begins = 0, True
     while True:
-        chance.random()
+        mortal = killed < kills and not begins
+        cut = chance.randrange(max(map(len, log))) if begins and kills else None  # where the killing begins
+        life = random.Random(chance.random())
         pid = os.fork()
         if not pid:
-            child(folder, log, random.Random(chance.random()), killed < kills)
+            child(folder, [part[:cut] for part in log], life, mortal)
         _, status = os.waitpid(pid, 0)
+        begins = False
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             killed += 1
-        elif status or killed >= kills:
+        elif status or (cut is None and killed >= kills):
             sys.exit(status != 0)
-        else:  # it came to the end alive: begin anew, from nothing
+        elif cut is None:  # it came to the end alive
+            begins = True
             for path in sorted(folder.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
 

@@ -18,7 +18,7 @@ from tests import oracle
 from tests.index_crash_driver import FINAL, RULES, case, questions, told
 
 WINDOW = 600_000
-KILLS = 0
+KILLS = 30
 
 
 def told_windows(folder: Path) -> dict[tuple[str, int], tuple[int, ...]]:
