@@ -1,10 +1,12 @@
 """Loops that numpy cannot say: compiled by numba where it is installed, the very same Python where it is not.
 
 numba itself is imported when the first of them is called: it takes a second and 100 MB, and most processes call none.
+LACAK_WITHOUT_NUMBA=1 does without it where it is installed: for tests, and where compiling fails.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import update_wrapper
 from importlib.util import find_spec
@@ -12,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPILED: Final = find_spec("numba") is not None
+COMPILED: Final = not os.environ.get("LACAK_WITHOUT_NUMBA") and find_spec("numba") is not None
 """Whether `compiled` compiles. Without it (a platform without wheels) everything is slower, and the same."""
 
 

@@ -1,6 +1,6 @@
 """What is held of each person's scans, as columns: each scan points to the one before it in the person's order.
 
-40 bytes a scan and 9 a person, and nothing for Python's collector to look over (docs/adr/0007).
+40 bytes a scan and 9 a person, and nothing for Python's collector to look over (docs/adr/0008).
 """
 
 from __future__ import annotations
@@ -68,10 +68,9 @@ class Histories:
         return away
 
     def cut(self, person: int, before_ms: int) -> None:
-        """Forget a person's scans from before a time."""
+        """Forget a person's scans from before a time. What is left of them in memory goes with the next dump."""
         self.make_room(0)
         _cut(np.array([person]), before_ms, self.last, self.held, self.wide, self.narrow)
-        self._close_up(np.arange(len(self.people)))
 
     def prune(self, limit_ms: int, needed: Ints) -> Ints:
         """Forget all scans from before a time, and everybody who has none left and is not needed.
@@ -105,18 +104,22 @@ class Histories:
         self.wide, self.narrow, self.count = wide, narrow, count
 
     def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
+        """The whole state, as named parts: each person's scans together, so that nothing need point to anything."""
         self.make_room(0)
-        count = len(self.people)
+        self._close_up(np.arange(len(self.people)))
         texts, lengths = self.people.dump()
+        wide, narrow = self.wide, self.narrow
         return {
             "people": texts,
             "people.lengths": lengths,
-            "people.last": self.last[:count].astype("<i4").tobytes(),
-            "people.held": self.held[:count].astype("<i4").tobytes(),
-            "people.home": self.home[:count].tobytes(),
-            "scans.wide": self.wide[: self.count].astype("<i8").tobytes(),
-            "scans.narrow": self.narrow[: self.count].astype("<i4").tobytes(),
+            "people.held": self.held.astype("<i4").tobytes(),
+            "people.home": self.home.tobytes(),
+            "scans.at": wide[:, AT].astype("<i8").tobytes(),
+            "scans.stay": (wide[:, END] - wide[:, AT]).astype("<i4").tobytes(),
+            "scans.offset": wide[:, OFFSET].astype("<i8").tobytes(),
+            "scans.number": narrow[:, NUMBER].astype("<i4").tobytes(),
+            "scans.spot": narrow[:, SPOT].astype("<i4").tobytes(),
+            "scans.mark": narrow[:, MARK].astype("i1").tobytes(),
         }
 
     @classmethod
@@ -124,12 +127,20 @@ class Histories:
         """What `dump` gave."""
         loaded = cls()
         loaded.people = Texts.load((parts["people"], parts["people.lengths"]))
-        loaded.last = np.frombuffer(parts["people.last"], "<i4").astype(np.int32)
-        loaded.held = np.frombuffer(parts["people.held"], "<i4").astype(np.int32)
+        held = loaded.held = np.frombuffer(parts["people.held"], "<i4").astype(np.int32)
         loaded.home = np.frombuffer(parts["people.home"], np.int8).copy()
-        loaded.wide = np.frombuffer(parts["scans.wide"], "<i8").astype(np.int64).reshape(-1, 3)
-        loaded.narrow = np.frombuffer(parts["scans.narrow"], "<i4").astype(np.int32).reshape(-1, 4)
-        loaded.count = len(loaded.wide)
+        ends = np.cumsum(held)
+        loaded.last = np.where(held > 0, ends - 1, NONE).astype(np.int32)
+        at = np.frombuffer(parts["scans.at"], "<i8")
+        loaded.count = len(at)
+        loaded.wide = np.column_stack(
+            (at, at + np.frombuffer(parts["scans.stay"], "<i4"), np.frombuffer(parts["scans.offset"], "<i8"))
+        )
+        before = np.arange(-1, len(at) - 1)
+        before[(ends - held)[held > 0]] = NONE
+        number, spot = np.frombuffer(parts["scans.number"], "<i4"), np.frombuffer(parts["scans.spot"], "<i4")
+        mark = np.frombuffer(parts["scans.mark"], np.int8)
+        loaded.narrow = np.column_stack((number, spot, before, mark)).astype(np.int32)
         return loaded
 
 

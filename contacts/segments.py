@@ -2,7 +2,7 @@
 
     words   by (lineage, length class, start): class 2 bits | start 11 | minutes 11 | person 32 | 1: meets another
     begins  where each lineage's words begin
-    mine    by (person, place in `words`): person 32 | place 32
+    mine    by (person, place in `words`): person 32, below 2^31 | place 32
     exact   beside `words`: start in the day 28 bits | length 28 | reason 3 | hidden 1, in ms
 
 Start and minutes in a word are whole minutes around the visit, so a word is a filter; what passes it is judged by its
@@ -162,7 +162,7 @@ class Segment:
     def of_persons(self, persons: Ints) -> tuple[Ints, Ints]:
         """The visits of persons that are not gone: (index into `persons`, place)."""
         first = np.searchsorted(self.mine, persons << 32)
-        last = np.searchsorted(self.mine, (persons + 1) << 32)
+        last = np.searchsorted(self.mine, (persons << 32) | 0xFFFF_FFFF, side="right")
         count = last - first
         row = np.repeat(np.arange(len(persons)), count)
         at = np.repeat(first - np.concatenate(([0], np.cumsum(count)[:-1])), count) + np.arange(len(row))

@@ -16,7 +16,8 @@ Bytes = NDArray[np.uint8]
 Ints32 = NDArray[np.int32]
 
 _PRIME: Final = 2**31 - 1
-_LONGEST: Final = 2**16 - 1  # bytes of a text
+_LENGTH_BITS: Final = 24  # more than the largest record has bytes
+_LONGEST: Final = 2**_LENGTH_BITS - 1
 AHEAD: Final = 128
 """So many rows at a time: first a look at what memory they need, so that it is fetched for all of them at once."""
 
@@ -28,11 +29,14 @@ class Texts:
     """
 
     def __init__(self) -> None:
+        self._factor = secrets.randbelow(_PRIME >> 1) + (_PRIME >> 1)  # who sends names must not know which ones meet
+        self._clear()
+
+    def _clear(self) -> None:
         self.data: Bytes = np.empty(1 << 12, np.uint8)
         self.begins: Ints = np.zeros(1 << 8, np.int64)
-        self._table: Ints = np.full((1 << 9, 2), -1)  # hash << 32 | number, begin << 16 | length
+        self._table: Ints = np.full((1 << 9, 2), -1)  # hash << 32 | number, begin << 24 | length
         self._count = 0
-        self._factor = secrets.randbelow(_PRIME >> 1) + (_PRIME >> 1)  # who sends names must not know which ones meet
 
     def __len__(self) -> int:
         """How many numbers have been given."""
@@ -51,10 +55,10 @@ class Texts:
     def take_spans(self, data: Bytes, begins: Ints, lengths: Ints) -> Ints:
         """The numbers of the texts `data[begins[i]:begins[i] + lengths[i]]`, which are UTF-8.
 
-        Raises ValueError when one has more than 65535 bytes.
+        Raises ValueError when one has 16 MiB or more.
         """
         if len(lengths) and lengths.max() > _LONGEST:
-            raise ValueError("a name has more than 65535 bytes")
+            raise ValueError("a name of 16 MiB or more")
         self._make_room(len(begins), int(lengths.sum()))
         data = data.view()
         data.flags.writeable = False  # as bytes are: one compiled function for both
@@ -82,11 +86,9 @@ class Texts:
 
     def keep(self, numbers: Ints) -> None:
         """Forget all but these; `numbers[n]` becomes n."""
-        lengths = self.begins[numbers + 1] - self.begins[numbers]
-        data, begins = self.data, self.begins[numbers]
-        fresh = Texts()
-        fresh.take_spans(data, begins, lengths)
-        self.__dict__ = fresh.__dict__
+        data, begins, lengths = self.data, self.begins[numbers], self.begins[numbers + 1] - self.begins[numbers]
+        self._clear()
+        self.take_spans(data, begins, lengths)
 
     def dump(self) -> list[bytes]:
         """The whole state."""
@@ -141,7 +143,7 @@ def _take(
             value = hashes[row - first]
             found[row] = table[(value ^ value >> 13) & mask, 1]
         for row in range(first, stop):
-            found[row] = data[max(found[row] >> 16, 0)]
+            found[row] = data[max(found[row] >> _LENGTH_BITS, 0)]
         for row in range(first, stop):
             start, length, value = starts[row], lengths[row], hashes[row - first]
             slot = (value ^ value >> 13) & mask
@@ -152,12 +154,12 @@ def _take(
                     for at in range(length):
                         data[begin + at] = source[start + at]
                     begins[count + 1] = begin + length
-                    table[slot, 0], table[slot, 1] = value << 32 | count, begin << 16 | length
+                    table[slot, 0], table[slot, 1] = value << 32 | count, begin << _LENGTH_BITS | length
                     found[row] = count
                     count += 1
                     break
                 if entry >> 32 == value and place & _LONGEST == length:
-                    begin = place >> 16
+                    begin = place >> _LENGTH_BITS
                     unlike: Any = 0
                     for at in range(length):
                         unlike |= np.int64(data[begin + at] ^ source[start + at])
@@ -200,6 +202,13 @@ def _refill(old: Ints, table: Ints) -> None:
 
 
 @compiled
+def _four_bytes(number: int, packed: Bytes, at: int) -> int:
+    for place in range(4):
+        packed[at + place] = number >> (24 - 8 * place) & 255
+    return 4
+
+
+@compiled
 def _pack(data: Bytes, begins: Ints, numbers: Ints, packed: Bytes) -> int:
     """MessagePack of an array of strings into `packed`; returns how many bytes it has."""
     count = len(numbers)
@@ -211,9 +220,7 @@ def _pack(data: Bytes, begins: Ints, numbers: Ints, packed: Bytes) -> int:
         used = 3
     else:
         packed[0] = 0xDD
-        for place in range(4):
-            packed[1 + place] = count >> (24 - 8 * place) & 255
-        used = 5
+        used = 1 + _four_bytes(count, packed, 1)
     touched: Any = 0
     for row in range(count):
         if row % AHEAD == 0:
@@ -229,9 +236,12 @@ def _pack(data: Bytes, begins: Ints, numbers: Ints, packed: Bytes) -> int:
         elif length < 256:
             packed[used], packed[used + 1] = 0xD9, length
             used += 2
-        else:
+        elif length < 1 << 16:
             packed[used], packed[used + 1], packed[used + 2] = 0xDA, length >> 8, length & 255
             used += 3
+        else:
+            packed[used] = 0xDB
+            used += 1 + _four_bytes(length, packed, used + 1)
         for at in range(length):
             packed[used + at] = data[begin + at]
         used += length

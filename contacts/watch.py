@@ -7,7 +7,7 @@ trace is then asked anew. So a hit too many costs a question, and a hit too few 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
 
 import msgspec
@@ -17,7 +17,7 @@ from contacts.cases import numbers
 from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.incoming import NEVER
 from contacts.index import MEETS, VisitIndex
-from contacts.meetings import visits_of
+from contacts.meetings import stays_at, visits_of
 from contacts.presence import Change, unite
 from schemas.blocks import WatchOrder
 
@@ -157,13 +157,11 @@ class WatchList:
             for watch in distinct(self._kept.watch[spans.met_by(*self._reach)]).tolist():
                 self._watches[watch].hit = True
 
-    def due(self, log_time_ms: int, open_until: Callable[[WatchOrder], int]) -> list[WatchOrder]:
-        """The orders of the watches to tell of now; those whose time is over are told of once more, and end.
-
-        `open_until(order)` says when the last stay ends that this partition has to show for a trace.
-        """
+    def due(self, index: VisitIndex, log_time_ms: int) -> list[WatchOrder]:
+        """The orders of the watches to tell of now; those whose time is over are told of once more, and end."""
         if log_time_ms == NEVER:
             return []
+        self._refresh(index)
         told = []
         for number, watch in list(self._watches.items()):
             over = log_time_ms >= watch.order.until_ms
@@ -171,7 +169,7 @@ class WatchList:
             if not watch.hit and not over:
                 if log_time_ms < watch.due_ms:
                     continue
-                last_ms = open_until(watch.order)
+                last_ms = self._open_until(index, number)
                 due_ms = min(due_ms, last_ms) if last_ms > log_time_ms else _FOREVER
                 if last_ms <= watch.told_ms:  # nothing was open then, and nothing is now
                     watch.due_ms = due_ms
@@ -181,6 +179,13 @@ class WatchList:
             if over:
                 self._drop(number)
         return told
+
+    def _open_until(self, index: VisitIndex, watch: int) -> int:
+        """When the last of the stays ends that share time with one of the watch's, or of these; NEVER: none does."""
+        mine = self._kept.watch == watch
+        found = stays_at(index, *(column[mine] for column in self._reach))
+        with_others = (found.person != self._person_of.get(watch, -1)).any()
+        return int(found.end.max()) if with_others else NEVER
 
     def stays(self, index: VisitIndex) -> Stays:
         """Where the watched persons are, or were, within their windows, by venue and start."""
