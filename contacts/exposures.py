@@ -176,7 +176,7 @@ def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:
         if profile.slots and risk_of_slot(profile.slot_rule(name), direction, cases=1) is None:
             continue
         here = found.category == code
-        lengths = np.unique(minutes[here])
+        lengths = np.sort(minutes[here])
         place = bisect_left(lengths, True, key=lambda length: profile.enough(float(length), name))
         if place < len(lengths):
             enough |= here & (minutes >= lengths[place])
