@@ -16,6 +16,10 @@ help: ## Show this list
 
 venv: .venv/ready ## Make .venv
 
+.venv/bench-ready: requirements-bench.lock .venv/ready
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: .venv/ready ## Run a small city through the whole pipeline and look at what comes out
 	@$(BIN)/lacak demo
 
@@ -37,13 +41,29 @@ contracts: .venv/ready ## Write the published contracts anew from the message ty
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
+bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
+	@$(BIN)/python -m bench.visits
+
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
+bench-reach: .venv/ready ## Measure reach over a dated contact list
+	@$(BIN)/python -m bench.reach
+
+bench-peers: .venv/bench-ready ## Ask Lacak, PostgreSQL, DuckDB, polars, networkx and numpy for the same contacts
+	@$(BIN)/python -m bench.peers
+
+validation: .venv/ready ## Hold shared stays against who was face to face: make validation SCANS=file FACES=file
+	@$(BIN)/python -m bench.validation "$(or $(SCANS),$(error Name the files: make validation SCANS=scans.csv.gz FACES=faces.csv.gz))" "$(FACES)"
+
+COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
 lock: ## Pin every dependency anew, with hashes
-	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra bench --constraint requirements.lock -o requirements-bench.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-trace lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-reach bench-peers validation lock clean

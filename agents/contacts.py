@@ -1,8 +1,9 @@
 """The contacts agent: a trace's question to one visits partition, answered from the index that occupancy keeps.
 
 A question is answered when its barrier has come from every scans partition: then everything that had arrived when the
-trace began is in the index. Past the deadline it is answered with what is there. Between questions the coordinators of
-standing traces are told when what they watch has changed.
+trace began is in the index. A later hop of the same trace needs no barrier, only a partition that has come as far as
+the first answers had (one that was restored may not have). Past the deadline it is answered with what is there. Between
+questions the coordinators of standing traces are told when what they watch has changed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from contacts.columns import ints
 from contacts.deriver import NEVER_MS
+from contacts.exposures import Question, may_expose, packed
 from contacts.matching import may_count
 from contacts.places import Places
-from contacts.profiles import profile_from_json
-from schemas.messages import TraceAnswer, TraceQuery
+from contacts.profiles import Profile, profile_from_json
+from schemas.messages import MeetingRows, SharedStay, SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.outbox import Outbox
 
@@ -34,7 +37,7 @@ class Contacts:
         self._sources = sources
         self._outbox = outbox
         self._state = state
-        self._open: dict[int, dict[str, TraceQuery]] = {}
+        self._open: dict[int, dict[tuple[str, int], TraceQuery]] = {}
         self._barriers: dict[int, OrderedDict[str, dict[int, int]]] = {}
 
     def barrier(self, partition: int, source: int, query_id: str, log_time_ms: int) -> None:
@@ -59,24 +62,32 @@ class Contacts:
         """A question, or the word that its deadline has passed."""
         open_here = self._open.setdefault(partition, {})
         if query.kind == "ask":
-            open_here[query.query_id] = query
+            open_here[query.query_id, query.hop] = query
             places = self._state(partition)
             if places is not None:
                 self.answer_ready(partition, places)
         else:
-            open_here.pop(query.query_id, None)
+            open_here.pop((query.query_id, query.hop), None)
             self._answer_late(partition, query)
 
     def answer_ready(self, partition: int, places: Places) -> None:
-        """Answer every question whose barriers are all there."""
-        open_here, barriers = self._open.get(partition), self._barriers.get(partition)
-        if not open_here or not barriers:
+        """Answer every question whose barriers are all there, and every later one whose cut has been reached."""
+        open_here, barriers = self._open.get(partition), self._barriers.get(partition, OrderedDict())
+        if not open_here:
             return
-        for query_id, query in list(open_here.items()):
-            reached = barriers.get(query_id)
-            if reached is not None and len(reached) == self._sources:
-                del open_here[query_id], barriers[query_id]
-                self._send(partition, query, places, min(reached.values()), "answer")
+        for (query_id, hop), query in list(open_here.items()):
+            if hop > 1:
+                as_of_ms = query.as_of_ms if _has_come_to(places, query.as_of) else None
+            else:
+                reached = barriers.get(query_id, {})
+                as_of_ms = min(reached.values()) if len(reached) == self._sources else None
+            if as_of_ms is not None:
+                del open_here[query_id, hop]
+                barriers.pop(query_id, None)
+                if as_of_ms > NEVER_MS:
+                    self._send(partition, query, places, as_of_ms, "answer")
+                else:  # a scans partition had no time yet at which to cut
+                    self._not_ready(partition, query)
 
     def tell(self, partition: int, places: Places) -> None:
         """Tell the coordinators of the standing traces that what they watch has changed."""
@@ -100,20 +111,21 @@ class Contacts:
     def _answer_late(self, partition: int, query: TraceQuery) -> None:
         places = self._state(partition)
         if places is None or places.log_time_ms <= NEVER_MS:
-            answer = TraceAnswer(
-                query_id=query.query_id, trace_id=query.trace_id, kind="not_ready", partition=partition
-            )
-            self._outbox.send(
-                "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
-            )
+            self._not_ready(partition, query)
         else:
-            self._send(partition, query, places, places.log_time_ms, "behind")
+            as_of_ms = places.log_time_ms if query.as_of_ms is None else query.as_of_ms
+            self._send(partition, query, places, as_of_ms, "behind")
+
+    def _not_ready(self, partition: int, query: TraceQuery) -> None:
+        answer = TraceAnswer(
+            query_id=query.query_id, trace_id=query.trace_id, kind="not_ready", partition=partition, hop=query.hop
+        )
+        self._outbox.send(
+            "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
+        )
 
     def _send(self, partition: int, query: TraceQuery, places: Places, as_of_ms: int, kind: str) -> None:
         profile = profile_from_json(bytes(query.profile_json))
-        shared = places.shared_stays(
-            query.person, query.window_start_ms, query.window_end_ms, as_of_ms, profile.linger_ms, query.direction
-        )
         answer = TraceAnswer(
             query_id=query.query_id,
             trace_id=query.trace_id,
@@ -121,8 +133,33 @@ class Contacts:
             partition=partition,
             as_of_ms=as_of_ms,
             as_of=places.as_of(),
-            shared=tuple(may_count(shared, profile, places.category)),
+            shared=_shared(query, profile, places, as_of_ms) if query.hop == 1 else (),
+            hop=query.hop,
+            meetings=_meetings(query, profile, places, as_of_ms) if query.hop > 1 else None,
         )
         self._outbox.send(
             "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
         )
+
+
+def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> tuple[tuple[str, SharedStay], ...]:
+    """The first hop: what the case shared with others, each with the venue's category."""
+    window = query.window_start_ms, query.window_end_ms
+    shared = places.shared_stays(query.person, *window, as_of_ms, profile.air, query.direction)
+    return tuple(
+        (person, msgspec.structs.replace(stay, category=places.category(stay.venue, stay.start_ms)))
+        for person, stay in may_count(shared, profile, places.category, query.direction)
+    )
+
+
+def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> MeetingRows:
+    """A later hop: whom the question's people met, each in a window of their own."""
+    since, until = ints(query.since_ms), ints(query.until_ms)
+    part = places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
+    return packed(part._replace(found=may_expose(part.found, profile, query.direction)))
+
+
+def _has_come_to(places: Places, as_of: tuple[SourceOffset, ...]) -> bool:
+    """Whether all that the first answers knew of is in the index."""
+    held = {source.partition: source.offset for source in places.as_of()}
+    return all(held.get(source.partition, -1) >= source.offset for source in as_of)

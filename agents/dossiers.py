@@ -62,9 +62,11 @@ class Dossiers:
         self._reports.pop(trace.encode(), None)
         self._outbox.send("traces", partition, None, key=trace.encode())
 
-    def erase(self, partition: int, trace: str, person: str, before_ms: int) -> None:
-        """Tell a trace's report anew without what an erasure takes away, if it has any of that."""
+    def erase(self, partition: int, trace: str, person: str, before_ms: int) -> bool:
+        """Tell a trace's report anew without what an erasure takes away, if it has any of that; whether it had."""
         if msgspec.json.encode(person) in (self._reports.get(trace.encode()) or b""):
             held = self.report(trace)
             if held is not None and (left := without(held, person, before_ms)) != held:
                 self.publish(partition, left)
+                return True
+        return False

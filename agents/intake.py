@@ -1,19 +1,25 @@
 """From records of `scans` to scans: decode, check, and set aside what is not one.
 
-A record is one JSON scan, a block of scans, or a control record. A whole batch of JSON scans is decoded at once; only
-when that fails is each looked at alone, so that one bad record costs its neighbours time but nothing else.
+A record is one JSON scan, a block of scans, or a control record. Plain JSON is read where it stands (agents/lines.py);
+what is left is decoded together, and only when that fails is each looked at alone, so that one bad record costs its
+neighbours time but nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
-from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from contacts.deriver import Arrived
+from agents.lines import ARRIVED, AT, KIND, NOT_GIVEN, PERSON, PERSON_LENGTH, PLAIN, VENUE, VENUE_LENGTH, read_lines
+from contacts.columns import Bools, Ints
+from contacts.compiled import COMPILED
+from contacts.deriver import Deriver, Scans
+from contacts.histories import NONE
 from contacts.registry import are_names, is_name
 from schemas.blocks import (
     CONTROL_MAGIC,
@@ -30,155 +36,192 @@ from schemas.blocks import (
 from schemas.messages import Scan
 from schemas.partitions import partitions_of
 from streams.batches import Batch
+from streams.spans import Spans
 
 _SCANS = msgspec.json.Decoder(Scan)
-_PERSON = itemgetter(2)
 _TIME_LIMIT = 2**53
+_OPEN, _CLOSE = ord("{"), ord("}")
 
 SetAside = Callable[[int, int, str, str], None]
 """Told (offset, row, reason, detail) of what goes to the dead letters."""
 
 
 class Intake:
-    """Reads the records of one partition of `scans`. `tolerance_ms` is how far clocks may differ."""
+    """Reads the records of one partition of `scans` for its deriver. `tolerance_ms` is how far clocks may differ."""
 
-    def __init__(self, partition: int, partitions: int, *, file_clock: bool, tolerance_ms: int) -> None:
-        self._partition = partition
+    def __init__(
+        self, deriver: Deriver, partitions: int, set_aside: SetAside, *, file_clock: bool, tolerance_ms: int
+    ) -> None:
+        self._deriver = deriver
         self._partitions = partitions
+        self._set_aside = set_aside
         self._file_clock = file_clock
         self._tolerance_ms = tolerance_ms
 
-    def read(
-        self, batch: Batch, known: Mapping[str, object], set_aside: SetAside
-    ) -> Iterator[list[Arrived] | tuple[int, Control]]:
+    def read(self, batch: Batch) -> Iterator[Scans | tuple[int, Control]]:
         """The batch in order of the log: runs of scans, and between them `(offset, control)`."""
+        lines = Lines.of(batch)
         start = 0
-        values = batch.values
-        for index, value in enumerate(values):
-            if value is not None and value[:1] == b"{" and value[-1:] == b"}":
-                continue
+        for index in np.flatnonzero(~lines.are_objects()).tolist():
             if start < index:
-                yield self._scans(batch, start, index, known, set_aside)
+                yield self._read(lines.of_rows(start, index))
             start = index + 1
-            offset = batch.offsets[index]
+            offset, stamp, value = batch.offsets[index], batch.timestamps_ms[index], batch.values[index]
             try:
                 if value is None:
-                    set_aside(offset, 0, "undecodable", "the record is empty")
+                    self._set_aside(offset, 0, "undecodable", "the record is empty")
                 elif value[:4] == CONTROL_MAGIC:
                     control = unframe(CONTROL_MAGIC, value, CONTROLS)
-                    if isinstance(control, Tick) and self._ahead(control.at_ms, batch.timestamps_ms[index]):
-                        set_aside(offset, 0, "arrival_ahead", "a tick is ahead of its record's time")
+                    if isinstance(control, Tick) and self._ahead(control.at_ms, stamp):
+                        self._set_aside(offset, 0, "arrival_ahead", "a tick is ahead of its record's time")
                     else:
                         yield offset, control
                 elif value[:4] == SCANS_MAGIC:
-                    scans = self._block(
-                        offset, batch.timestamps_ms[index], unframe(SCANS_MAGIC, value, SCAN_BLOCKS), set_aside
-                    )
-                    yield self._at_home(scans, known, set_aside)
+                    yield self._block(offset, stamp, unframe(SCANS_MAGIC, value, SCAN_BLOCKS))
                 else:
-                    scan = _SCANS.decode(value)  # white space around it
-                    yield self._at_home(
-                        self._judged([(offset, batch.timestamps_ms[index], scan)], set_aside), known, set_aside
-                    )
+                    yield self._read(lines.of_rows(index, index + 1))  # white space around it
             except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-                set_aside(offset, 0, "undecodable", str(error))
-        if start < len(values):
-            yield self._scans(batch, start, len(values), known, set_aside)
+                self._set_aside(offset, 0, "undecodable", str(error))
+        if start < len(batch):
+            yield self._read(lines.of_rows(start, len(batch)))
 
-    def _scans(
-        self, batch: Batch, start: int, stop: int, known: Mapping[str, object], set_aside: SetAside
-    ) -> list[Arrived]:
-        values = batch.values[start:stop]
-        offsets, stamps = batch.offsets[start:stop], batch.timestamps_ms[start:stop]
+    def _read(self, lines: Lines) -> Scans:
+        """The scans of lines of JSON."""
+        if COMPILED:
+            found = read_lines(lines.values.data, lines.values.begins, lines.values.lengths)
+        else:
+            found = np.zeros((len(lines.offsets), 8), np.int64)  # msgspec is the fastest that is there
+        plain = found[:, PLAIN] == 1
+        person, venue = np.full(len(plain), NONE), np.full(len(plain), NONE)
+        data, chosen = lines.values.data, found if plain.all() else found[plain]
+        person[plain] = self._deriver.people.take_spans(data, chosen[:, PERSON].copy(), chosen[:, PERSON_LENGTH].copy())
+        venue[plain] = self._deriver.venues.take_spans(data, chosen[:, VENUE].copy(), chosen[:, VENUE_LENGTH].copy())
+        if not plain.all():
+            rows, scans = self._decoded(lines, np.flatnonzero(~plain).tolist())
+            plain[rows] = True
+            person[rows] = self._people([scan.person for scan in scans])
+            venue[rows] = self._deriver.venue_numbers(scan.venue for scan in scans)
+            found[rows, KIND] = [KINDS.index(scan.kind) for scan in scans]
+            found[rows, AT] = [scan.at_ms for scan in scans]
+            found[rows, ARRIVED] = [NOT_GIVEN if scan.arrived_at_ms is None else scan.arrived_at_ms for scan in scans]
+        scan_of = np.zeros(len(plain), np.int64)
+        columns = (lines.offsets, scan_of, person, venue, found[:, KIND], found[:, AT], found[:, ARRIVED])
+        return self._accepted(Scans(*columns), lines.stamps, plain)
+
+    def _decoded(self, lines: Lines, rows: list[int]) -> tuple[list[int], list[Scan]]:
+        """The scans of some lines, and which lines they are; a line that is none is set aside."""
+        values = [lines.values[row] or b"" for row in rows]
         try:
             # Each value begins with { and ends with }, so no two can merge and none can hold two unseen.
-            decoded = _SCANS.decode_lines(b"\n".join(values))  # type: ignore[arg-type]
-            rows = zip(offsets, stamps, decoded, strict=True) if len(decoded) == len(values) else None
+            decoded = _SCANS.decode_lines(b"\n".join(values))
+            if len(decoded) == len(values):
+                return rows, decoded
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            rows = None
-        if rows is None:
-            singles = []
-            for offset, stamp, value in zip(offsets, stamps, values, strict=True):
-                try:
-                    singles.append((offset, stamp, _SCANS.decode(value or b"")))
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    set_aside(offset, 0, "undecodable", str(error))
-            return self._at_home(self._judged(singles, set_aside), known, set_aside)
-        return self._at_home(self._judged(rows, set_aside), known, set_aside)
+            pass
+        good: list[int] = []
+        scans: list[Scan] = []
+        for row, value in zip(rows, values, strict=True):
+            try:
+                scans.append(_SCANS.decode(value))
+                good.append(row)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._set_aside(int(lines.offsets[row]), 0, "undecodable", str(error))
+        return good, scans
 
-    def _judged(self, rows: Iterable[tuple[int, int, Scan]], set_aside: SetAside) -> list[Arrived]:
-        """Give each scan its arrival; one whose given arrival is ahead of its record is set aside."""
-        file_clock, tolerance = self._file_clock, self._tolerance_ms
-        judged: list[Arrived] = []
-        for offset, stamp, scan in rows:
-            at, arrived = scan.at_ms, scan.arrived_at_ms
-            if arrived is None:
-                arrived = at if file_clock else stamp
-            elif arrived > stamp + tolerance:
-                set_aside(offset, 0, "arrival_ahead", _ahead_text(arrived - stamp))
-                continue
-            judged.append((offset, 0, scan.person, scan.venue, scan.kind, at, arrived))
-        return judged
-
-    def _block(self, offset: int, stamp: int, block: ScanBlock, set_aside: SetAside) -> list[Arrived]:
-        """The scans of a block; one that is not whole is refused whole (BlockError)."""
+    def _block(self, offset: int, stamp: int, block: ScanBlock) -> Scans:
+        """The scans of a block. Raises BlockError when it is not whole: it is refused whole."""
         count = len(block.persons)
-        at = np.frombuffer(block.at_ms, dtype="<i8") if len(block.at_ms) % 8 == 0 else np.empty(0, np.int64)
-        if block.arrived_at_ms and len(block.arrived_at_ms) == 8 * count:
-            arrived = np.frombuffer(block.arrived_at_ms, dtype="<i8")
-        elif block.arrived_at_ms:
-            raise BlockError("the block's columns differ in length")
+        kind = np.frombuffer(block.kinds, np.uint8).astype(np.int64)
+        at = np.frombuffer(block.at_ms, "<i8") if len(block.at_ms) % 8 == 0 else np.empty(0, np.int64)
+        if not block.arrived_at_ms:
+            arrived = np.full(count, NOT_GIVEN)
+        elif len(block.arrived_at_ms) == 8 * count:
+            arrived = np.frombuffer(block.arrived_at_ms, "<i8")
         else:
-            arrived = at if self._file_clock else np.full(count, stamp, np.int64)
-        if not len(block.venues) == len(block.kinds) == len(at) == len(arrived) == count:
             raise BlockError("the block's columns differ in length")
-        if count and (max(block.kinds) >= len(KINDS) or max(np.abs(at).max(), np.abs(arrived).max()) > _TIME_LIMIT):
+        if not len(block.venues) == len(kind) == len(at) == count:
+            raise BlockError("the block's columns differ in length")
+        times = np.concatenate((at, arrived if block.arrived_at_ms else at))
+        if count and (kind.max() >= len(KINDS) or times.max() > _TIME_LIMIT or times.min() < -_TIME_LIMIT):
             raise BlockError("the block holds an unknown kind or a time that is no time")
-        kinds = [KINDS[kind] for kind in block.kinds]
-        scans = list(
-            zip(
-                [offset] * count,
-                range(count),
-                block.persons,
-                block.venues,
-                kinds,
-                at.tolist(),
-                arrived.tolist(),
-                strict=True,
-            )
-        )
-        if block.arrived_at_ms and count and int(arrived.max()) > stamp + self._tolerance_ms:
-            good = []
-            for scan in scans:
-                if scan[6] > stamp + self._tolerance_ms:
-                    set_aside(offset, scan[1], "arrival_ahead", _ahead_text(scan[6] - stamp))
-                else:
-                    good.append(scan)
-            return good
-        return scans
+        person, venue = self._people(block.persons), self._deriver.venue_numbers(block.venues)
+        scans = Scans(np.full(count, offset), np.arange(count), person, venue, kind, at, arrived)
+        return self._accepted(scans, np.full(count, stamp), np.ones(count, np.bool_))
 
-    def _at_home(self, scans: list[Arrived], known: Mapping[str, object], set_aside: SetAside) -> list[Arrived]:
-        """Without the scans of people who are no name or belong to another partition: asked of newcomers only."""
-        new = set(map(_PERSON, scans)).difference(known)
-        if not new:
-            return scans
-        named = list(new) if are_names(new) else [person for person in new if is_name(person)]
-        away = (partitions_of(named, self._partitions) != self._partition).tolist()
-        strangers, nameless = set(compress(named, away)), new.difference(named)
-        if not strangers and not nameless:
-            return scans
-        good = []
-        for scan in scans:
-            if scan[2] in strangers:
-                set_aside(scan[0], scan[1], "wrong_partition", "the record's partition is not that of its person")
-            elif scan[2] in nameless:
-                set_aside(scan[0], scan[1], "bad_person", "a person is 1 to 200 characters, none of them a control")
-            else:
-                good.append(scan)
-        return good
+    def _people(self, persons: Sequence[str]) -> Ints:
+        """The numbers of people, NONE for what is no name."""
+        if are_names(persons):
+            return self._deriver.people.take(persons)
+        named = [is_name(person) for person in persons]
+        numbers = np.full(len(persons), NONE)
+        numbers[named] = self._deriver.people.take(list(compress(persons, named)))
+        return numbers
+
+    def _accepted(self, scans: Scans, stamps: Ints, good: Bools) -> Scans:
+        """The good ones of the scans, each with its arrival.
+
+        Set aside are those whose given arrival is ahead of their record, and those of people who are no name or belong
+        to another partition: asked of newcomers only.
+        """
+        given = scans.arrived != NOT_GIVEN
+        arrived = np.where(given, scans.arrived, scans.at if self._file_clock else stamps)
+        ahead = good & given & (arrived > stamps + self._tolerance_ms)
+        for row in np.flatnonzero(ahead).tolist():
+            self._refuse(scans, row, "arrival_ahead", _ahead_text(int(arrived[row] - stamps[row])))
+        good = good & ~ahead
+        nameless = good & (scans.person == NONE)
+        for row in np.flatnonzero(nameless).tolist():
+            self._refuse(scans, row, "bad_person", "a person is 1 to 200 characters, none of them a control")
+        scans = scans._replace(arrived=arrived).of(good & ~nameless)
+        away = self._away(scans.person)
+        for row in np.flatnonzero(away).tolist():
+            self._refuse(scans, row, "wrong_partition", "the record's partition is not that of its person")
+        return scans.of(~away) if away.any() else scans
+
+    def _away(self, person: Ints) -> Bools:
+        """Who belongs to another partition."""
+        histories = self._deriver.histories
+        new = histories.newcomers(person)
+        if len(new):
+            home = partitions_of(histories.people.texts(new), self._partitions)
+            histories.place(new, home != self._deriver.partition)
+        return histories.are_away(person)
+
+    def _refuse(self, scans: Scans, row: int, reason: str, detail: str) -> None:
+        self._set_aside(int(scans.offset[row]), int(scans.number[row]), reason, detail)
 
     def _ahead(self, at_ms: int, stamp: int) -> bool:
         return not self._file_clock and at_ms > stamp + self._tolerance_ms
+
+
+class Lines(NamedTuple):
+    """Records as columns: offsets, times (ms) and values."""
+
+    offsets: Ints
+    stamps: Ints
+    values: Spans
+
+    @classmethod
+    def of(cls, batch: Batch) -> Lines:
+        """Those of a batch."""
+        if isinstance(batch.offsets, range):
+            offsets: NDArray[np.int64] = np.arange(batch.offsets.start, batch.offsets.stop)
+        else:
+            offsets = np.asarray(batch.offsets, np.int64)
+        return cls(offsets, np.asarray(batch.timestamps_ms, np.int64), Spans.of(batch.values))
+
+    def of_rows(self, start: int, stop: int) -> Lines:
+        """Some of them."""
+        return Lines(self.offsets[start:stop], self.stamps[start:stop], self.values[start:stop])
+
+    def are_objects(self) -> Bools:
+        """Which begin with { and end with }."""
+        values = self.values
+        found = values.lengths > 1
+        begins = values.begins[found]
+        ends = begins + values.lengths[found] - 1
+        found[found] = (values.data[begins] == _OPEN) & (values.data[ends] == _CLOSE)
+        return found
 
 
 def _ahead_text(ahead_ms: int) -> str:

@@ -1,15 +1,21 @@
-"""The occupancy agent: changes of visits in, one partition's index kept, counts and windows out."""
+"""The occupancy agent: changes of visits in, one partition's index kept, counts, windows and clusters out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
+from agents.clusters import tell_clusters
 from agents.contacts import Contacts
+from contacts.clusterrules import ClusterRules
 from contacts.deriver import NEVER_MS
-from contacts.places import Count, Places, WindowRows
+from contacts.occupancy import Count
+from contacts.places import Places, unused_people
 from contacts.thresholds import crosses
+from contacts.windows import WindowRows
 from schemas.blocks import (
     VISIT_BLOCKS,
     VISITS_MAGIC,
@@ -29,13 +35,18 @@ from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
+from streams.people_file import PeopleFile
 from streams.settings import Settings
+from streams.shelf import FileShelf
 
 _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
 
 _LOOK_SECONDS = 0.1
-"""How often thresholds are looked at."""
+"""How often thresholds and clusters are looked at."""
+
+_REST = 9
+"""Clusters are looked at again after so many times as long as it took: where there are many cases, less often."""
 
 
 class _Told:
@@ -46,6 +57,7 @@ class _Told:
         self.closed = -1
         self.at = 0.0
         self.looked = 0.0
+        self.rests_until = 0.0
         self.waiting: dict[str, Count] = {}
         self.inside: dict[str, int] = {}
 
@@ -54,13 +66,28 @@ class OccupancyKeeper:
     """Keeps the places of each visits partition this worker holds and tells how full they are."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, outbox: Outbox, letters: DeadLetters, contacts: Contacts
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        contacts: Contacts,
+        people: PeopleFile,
+        home: Callable[[int], Path],
+        states: Callable[[], Mapping[int, Places] | None],
+        cluster_rules: ClusterRules,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._outbox = outbox
         self._letters = letters
         self._contacts = contacts
+        self._people = people
+        self._home = home
+        self._states = states
+        self._unused = False
+        self._builder = ThreadPoolExecutor(1, "settling")
+        self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
 
     def make(self, partition: int) -> Places:
@@ -72,12 +99,16 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._people.people,
+            FileShelf(self._home(partition)),
+            self._cluster_rules,
         )
         self.returned(partition, places)
         return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
-        """The state of a partition from its snapshot."""
+        """The state of a partition from its snapshot. Raises ValueError or Damaged when it cannot be used."""
+        self._people.check(partition, parts["directory"])
         self._told[partition] = _Told()
         settings = self._settings
         return Places.load(
@@ -87,6 +118,9 @@ class OccupancyKeeper:
             settings.horizon_ms,
             settings.retention_ms,
             settings.zone_info,
+            self._people.people,
+            FileShelf(self._home(partition)),
+            self._cluster_rules,
         )
 
     def returned(self, partition: int, places: Places) -> None:
@@ -123,6 +157,7 @@ class OccupancyKeeper:
                     )
                 elif isinstance(placed.control, ErasureOrder):
                     places.erase(placed.control.person, placed.control.before_ms)
+                    self._unused = True
                 elif isinstance(placed.control, WatchOrder):
                     places.watch(placed.control)
                 else:
@@ -131,7 +166,7 @@ class OccupancyKeeper:
         self._contacts.answer_ready(batch.partition, places)
 
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
-        """Tell what is due: everything that changed once a second, a crossed threshold at once.
+        """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.
 
         `position` is the offset after what `places` holds, `level` whether that is all there was when reading began.
         """
@@ -139,9 +174,14 @@ class OccupancyKeeper:
         if told.replaying and level:
             told.replaying = False
             self._tell_windows(partition, places, told, position, places.replayed())
+            tell_clusters(self._outbox, partition, places, position, again=True)
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
+        if not told.replaying and now >= told.rests_until:
+            tell_clusters(self._outbox, partition, places, position, again=False)
+            done = self._clock.monotonic()
+            told.rests_until = done + _REST * (done - now)
         changed = places.counts()
         for count in changed:
             told.waiting[count.venue] = count
@@ -152,7 +192,9 @@ class OccupancyKeeper:
             self._tell_windows(partition, places, told, position, places.windows())
             if not told.replaying:
                 self._contacts.tell(partition, places)
-            places.expire()
+            self._unused |= places.expire()
+            places.settle(self._builder)
+            self._forget()
         else:
             ready = [
                 count for count in changed if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
@@ -163,6 +205,16 @@ class OccupancyKeeper:
             log_time_ms = places.log_time_ms
             self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
             told.inside.update((count.venue, count.inside) for count in ready)
+
+    def _forget(self) -> None:
+        """Wipe out the names of persons of whom this worker has no visit any more."""
+        states = self._states() if self._unused else None
+        if states is not None:
+            self._unused = False
+            away = set(range(self._settings.partitions.visits)).difference(states)
+            self._people.forget(unused_people(self._people.people, states.values()), away)
+            for places in states.values():
+                places.people_forgotten()
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

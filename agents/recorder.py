@@ -8,18 +8,19 @@ from typing import Any
 import msgspec
 
 from schemas.blocks import WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
-from schemas.messages import Case, Erasure, Occupancy, Trace, Venue
+from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.partitions import DurableEachBatch
 from streams.postgres import Records
 
-TOPICS = ("occupancy", "windows", "cases", "traces", "venues", "erasures")
+TOPICS = ("occupancy", "windows", "clusters", "cases", "traces", "venues", "erasures")
 """What is recorded."""
 
 _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "occupancy": msgspec.json.Decoder(Occupancy),
+    "clusters": msgspec.json.Decoder(VenueClusters),
     "cases": msgspec.json.Decoder(Case),
     "traces": msgspec.json.Decoder(Trace),
     "venues": msgspec.json.Decoder(Venue),

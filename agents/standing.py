@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contacts.air import Air
 from contacts.cases import numbers
 from contacts.tracing import Dossier, Job
 from schemas.blocks import CONTROL_MAGIC, WatchOrder, frame
@@ -24,16 +25,16 @@ class Standing:
         """The log time until which a trace of a window stands: then nothing that came in time can change it."""
         return window[1] + self._horizon_ms
 
-    def watch(self, dossier: Dossier, job: Job, window: tuple[int, int], linger_ms: int) -> None:
+    def watch(self, dossier: Dossier, job: Job, window: tuple[int, int], air: Air) -> None:
         """Let every partition watch; sent ahead of each barrier, so who has answered a question does watch."""
-        self._send(dossier, job, window, self.until_ms(window), linger_ms)
+        self._send(dossier, job, window, self.until_ms(window), air)
 
     def unwatch(self, dossier: Dossier, job: Job) -> None:
         """Let no partition watch any more for revisions below the job's."""
         self._pace.pop(job.trace_id, None)
-        self._send(dossier, job, (0, 0), 0, 0)
+        self._send(dossier, job, (0, 0), 0, Air())
 
-    def _send(self, dossier: Dossier, job: Job, window: tuple[int, int], until_ms: int, linger_ms: int) -> None:
+    def _send(self, dossier: Dossier, job: Job, window: tuple[int, int], until_ms: int, air: Air) -> None:
         order = WatchOrder(
             trace_id=job.trace_id,
             case_id=job.case_id,
@@ -44,7 +45,8 @@ class Standing:
             window_start_ms=window[0],
             window_end_ms=window[1],
             until_ms=until_ms,
-            linger_ms=linger_ms,
+            linger_ms=air.linger_ms,
+            grid_ms=air.grid_ms,
         )
         record = frame(CONTROL_MAGIC, order)
         for partition in range(self._partitions):

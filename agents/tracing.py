@@ -12,21 +12,23 @@ from typing import Any
 
 import msgspec
 
+from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
 from agents.standing import Standing
 from contacts.cases import Episode, apply_result, numbers
 from contacts.erasing import forgotten
+from contacts.hops import Hops
 from contacts.interviews import informed, noted
-from contacts.profiles import Profile, ProfileError, default_profile, find_profile, profile_to_json
+from contacts.profiles import Profile, ProfileError, default_profile, find_profile
 from contacts.registry import is_name
-from contacts.tracing import Dossier, Gather, Job, report, trace_id, withdrawn, worth_telling
-from schemas.blocks import CONTROL_MAGIC, Barrier, frame
+from contacts.risk import Risk
+from contacts.tracing import Dossier, Gather, Job, further, report, trace_id, withdrawn, worth_telling
 from schemas.messages import (
     ContactDecision,
     InterviewContact,
     TestResult,
+    Trace,
     TraceAnswer,
-    TraceQuery,
     TraceRequest,
 )
 from streams.batches import Batch
@@ -65,6 +67,7 @@ class Tracing:
         outbox: Outbox,
         letters: DeadLetters,
         profiles: dict[str, Profile],
+        risk: Risk,
         people: Table,
         reports: Table,
     ) -> None:
@@ -75,6 +78,8 @@ class Tracing:
         self._profiles = profiles
         self._dossiers = Dossiers(people, reports, clock, outbox)
         self._standing = Standing(settings, clock, outbox)
+        self._asking = Asking(settings, clock, outbox, profiles, risk)
+        self._hops_most = risk.limits.hops_most
         self._gathers: dict[str, Gather] = {}
         self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
         self._reminders = 0
@@ -173,8 +178,8 @@ class Tracing:
         own_dates = request.onset_ms is not None or request.specimen_ms is not None
         if case is None and not own_dates:
             raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
-        if request.hops != 1:
-            raise Refused("too_many_hops", "a trace goes one hop in this version")
+        if not 1 <= request.hops <= self._hops_most:
+            raise Refused("bad_hops", f"a trace goes 1 to {self._hops_most} hops")
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None
@@ -198,6 +203,10 @@ class Tracing:
             specimen_ms=specimen_ms,
             isolated_ms=isolated_ms,
             automatic=not own_dates,
+            hops=request.hops,
+            least_risk=request.least_risk,
+            people_most=request.people_most,
+            seconds_most=request.seconds_most,
         )
         self._dossiers.save(self._ask(dossier, job))
 
@@ -251,8 +260,10 @@ class Tracing:
                 left = forgotten(dossier, person, before_ms)
                 if left != dossier:
                     self._let_go(dossier, left)
-                for trace in left.jobs:
-                    self._dossiers.erase(partition, trace, person, before_ms)
+                for trace, job in left.jobs.items():
+                    erased = self._dossiers.erase(partition, trace, person, before_ms)
+                    if erased and job.hops > 1:  # others may be reached by another way
+                        self._on_change(partition, dossier.person, trace)
 
     def _let_go(self, dossier: Dossier, left: Dossier) -> None:
         """Forget what an erasure left out of a dossier, and let the topics forget it."""
@@ -279,7 +290,7 @@ class Tracing:
                 self._gathers.pop(answer.query_id, None)
                 self._dossiers.save(self._ask(dossier, msgspec.structs.replace(job, attempt=job.attempt + 1)))
             return
-        if gather is None:
+        if gather is None or answer.hop != gather.hop:
             return
         if answer.kind not in ("deadline", "overdue"):
             gather.take(answer)
@@ -292,57 +303,39 @@ class Tracing:
             del self._gathers[answer.query_id]
         elif answer.kind == "deadline":
             for silent in gather.silent:
-                self._question(dossier, job, silent, "deadline")
-            self._remind(dossier, job, "overdue", numbers().deadline_seconds)
+                self._asking.question(dossier, job, gather, silent, "deadline")
+            self._remind(dossier, job, "overdue", numbers().deadline_seconds, gather.hop)
         else:
             self._report(partition, person, answer.trace_id, gather)
 
     def _ask(self, dossier: Dossier, job: Job) -> Dossier:
-        """Put the barrier into every scans partition and the question into every trace-queries partition."""
+        """Ask every partition anew."""
         before = dossier.jobs.get(job.trace_id)
         if before is not None:
             self._gathers.pop(before.query_id, None)
         job = msgspec.structs.replace(job, state="asked", again=False)
-        profile = self._profiles[job.profile]
-        self._standing.watch(dossier, job, self._window(job, profile), profile.linger_ms)
-        partitions = self._settings.partitions
-        self._gathers[job.query_id] = Gather(job.query_id, partitions.visits)
-        barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
-        for partition in range(partitions.scans):
-            self._outbox.send("scans", partition, barrier)
-        for partition in range(partitions.visits):
-            self._question(dossier, job, partition, "ask")
-        self._remind(dossier, job, "deadline", numbers().deadline_seconds)
+        self._standing.watch(dossier, job, self._asking.window(job), self._profiles[job.profile].air)
+        self._await(dossier, job, self._asking.first(dossier, job))
         return dossier.with_job(job)
 
-    def _question(self, dossier: Dossier, job: Job, partition: int, kind: str) -> None:
-        profile = self._profiles[job.profile]
-        start_ms, end_ms = self._window(job, profile)
-        query = TraceQuery(
-            query_id=job.query_id,
-            trace_id=job.trace_id,
-            kind="ask" if kind == "ask" else "deadline",
-            reply_partition=dossier.partition,
-            person=dossier.person,
-            direction=job.direction,
-            window_start_ms=start_ms,
-            window_end_ms=end_ms,
-            profile_json=msgspec.Raw(profile_to_json(profile)),
-        )
-        self._outbox.send("trace-queries", partition, msgspec.json.encode(query), key=dossier.person.encode())
+    def _await(self, dossier: Dossier, job: Job, gather: Gather) -> None:
+        self._gathers[job.query_id] = gather
+        self._remind(dossier, job, "deadline", numbers().deadline_seconds, gather.hop)
 
     def _report(self, partition: int, person: str, trace: str, gather: Gather) -> None:
-        """Publish what was gathered; what is lacking is asked for again, later and later."""
+        """Go on to the next hop, or publish what was gathered; what is lacking is asked for again, later and later."""
         del self._gathers[gather.query_id]
         dossier = self._dossiers.of(partition, person)
         job = dossier.jobs.get(trace)
         if job is None or job.query_id != gather.query_id:
             return
-        profile = self._profiles[job.profile]
-        window = self._window(job, profile)
-        position = job.revision, self._clock.now_ms()
-        made = report(person, job, profile, window, self._standing.until_ms(window), gather, position)
-        made = informed(made, dossier.interviews, dossier.decisions)
+        made, search = self._so_far(dossier, job, gather)
+        if gather.state == "complete":
+            later = self._asking.next(dossier, job, gather, made, search)
+            if later is not None:
+                self._await(dossier, job, later)
+                return
+        made = informed(self._asking.told(job, made, search), dossier.interviews, dossier.decisions)
         if worth_telling(made, self._dossiers.report(trace)):
             self._dossiers.publish(partition, made)
         again, job = job.again, job.answered(made)
@@ -353,6 +346,17 @@ class Tracing:
         elif again and not job.ended:
             self._ask_soon(dossier, job)
 
+    def _so_far(self, dossier: Dossier, job: Job, gather: Gather) -> tuple[Trace, Hops]:
+        """The report of the first hop, and the search with this hop's answers in it."""
+        if gather.first is not None and gather.search is not None:
+            gather.search.take(gather.meetings())
+            return further(gather.first, gather), gather.search
+        window = self._asking.window(job)
+        until_ms, position = self._standing.until_ms(window), (job.revision, self._clock.now_ms())
+        profile, course = self._profiles[job.profile], self._asking.course(job)
+        made = report(dossier.person, job, profile, window, until_ms, gather, position, course)
+        return made, self._asking.search(dossier, job, made)
+
     def _withdraw(self, dossier: Dossier, job: Job) -> Dossier:
         self._gathers.pop(job.query_id, None)
         held, job = self._dossiers.report(job.trace_id), msgspec.structs.replace(job.revised(), state="withdrawn")
@@ -361,15 +365,13 @@ class Tracing:
         self._standing.unwatch(dossier, job)
         return dossier.with_job(job)
 
-    def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float) -> None:
-        reminder = TraceAnswer(query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1)  # type: ignore[arg-type]
+    def _remind(self, dossier: Dossier, job: Job, kind: str, seconds: float, hop: int = 1) -> None:
+        reminder = TraceAnswer(
+            query_id=job.query_id, trace_id=job.trace_id, kind=kind, partition=-1, hop=hop  # type: ignore[arg-type]
+        )  # fmt: skip
         due = self._clock.monotonic() + seconds
         self._reminders += 1
         heapq.heappush(self._timers, (due, self._reminders, dossier.partition, dossier.person, reminder))
-
-    def _window(self, job: Job, profile: Profile) -> tuple[int, int]:
-        window = profile.infectious_window if job.direction == "forward" else profile.exposure_window
-        return window(job.onset_ms, job.specimen_ms, job.isolated_ms, self._settings.zone_info)
 
     def _own_profile(self, at_ms: int) -> Profile:
         """The deployment's profile: the one it names, else the one in force at the date."""

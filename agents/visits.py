@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from agents.intake import Intake
-from contacts.deriver import Deriver
+from contacts.deriver import Deriver, Scans
 from contacts.registry import RegistryError
 from contacts.visits import Acceptance
-from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame
+from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame, frame_of
 from schemas.partitions import partition_of
 from streams import metrics
 from streams.batches import Batch
@@ -73,15 +73,16 @@ class Visits:
             self._letters.letter(batch, rows[offset], row, reason, detail or _DETAILS[reason], now_ms)
 
         intake = Intake(
-            partition,
+            deriver,
             self._settings.partitions.scans,
+            set_aside,
             file_clock=self._settings.clock == "file",
             tolerance_ms=self._settings.times.clock_tolerance_seconds * 1000,
         )
-        for part in intake.read(batch, deriver.known, set_aside):
-            if isinstance(part, list):
-                total += len(part)
-                deriver.derive(part, set_aside)
+        for part in intake.read(batch):
+            if isinstance(part, Scans):
+                total += len(part.at)
+                deriver.take(part, set_aside)
             else:
                 try:
                     deriver.control(*part)
@@ -93,9 +94,9 @@ class Visits:
         empty = now - self._told.get(partition, 0.0) >= EMPTY_BLOCK_SECONDS
         if empty:
             self._told[partition] = now
-        for target, block in deriver.blocks(batch.offsets[0], batch.next_offset, empty=empty):
-            self._outbox.send("visits", target, frame(VISITS_MAGIC, block))
-            metrics.rows_out("visits", len(block.persons))
+        for target, count, body in deriver.packed(batch.offsets[0], batch.next_offset, empty=empty):
+            self._outbox.send("visits", target, frame_of(VISITS_MAGIC, body))
+            metrics.rows_out("visits", count)
         metrics.log_time("scans", partition, deriver.log_time_ms)
         deriver.prune()
 

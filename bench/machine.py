@@ -30,8 +30,8 @@ class NotQuiet(RuntimeError):
     """Processes did not become idle in time."""
 
 
-def describe(broker: str) -> dict[str, str]:
-    """The machine, the broker and the versions, for people."""
+def describe(broker: str | None = None) -> dict[str, str]:
+    """The machine, the broker where there is one, and the versions, for people."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -40,7 +40,7 @@ def describe(broker: str) -> dict[str, str]:
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "broker": broker,
+        **({"broker": broker} if broker else {}),
         **{name: version(name) for name in _PACKAGES},
     }
 
@@ -58,10 +58,19 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def peak_mib(pid: int) -> float:
+def peak_mib(pid: int | Literal["self"] = "self") -> float:
     """The most memory a running process has held."""
+    return _status_mib(pid, "VmHWM:")
+
+
+def resident_mib(pid: int | Literal["self"] = "self") -> float:
+    """The memory that a running process holds now."""
+    return _status_mib(pid, "VmRSS:")
+
+
+def _status_mib(pid: int | Literal["self"], name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
     return 0.0
 

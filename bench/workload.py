@@ -49,6 +49,11 @@ class Scans(NamedTuple):
     at_ms: NDArray[np.int64]
     arrived_at_ms: NDArray[np.int64]
 
+    def of(self, rows: NDArray[np.int64]) -> Scans:
+        """Some of them."""
+        person, venue, out, at_ms, arrived_at_ms = self
+        return Scans(person[rows], venue[rows], out[rows], at_ms[rows], arrived_at_ms[rows])
+
 
 class Workload:
     """People, venues, and the scans of a day."""

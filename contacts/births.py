@@ -15,8 +15,6 @@ class Births:
 
     def __init__(self) -> None:
         self.columns = Columns(position="i8", visit="i8")
-        self.strays: dict[int, int] = {}
-        """Visits first heard of by a later change, because their birth was forgotten."""
 
     def add(self, position: Ints, visit: Ints) -> None:
         """Note births, in order of position, all above those noted before."""
@@ -29,9 +27,6 @@ class Births:
         found = np.full(len(position), -1, np.int64)
         if len(known):
             np.copyto(found, self.columns["visit"][place], where=known[place] == position)
-        if self.strays:
-            for row in range(len(position)):
-                found[row] = self.strays.get(int(position[row]), found[row])
         return found
 
     def forget(self, count: int) -> None:
@@ -43,4 +38,3 @@ class Births:
         """The first `dropped` visits are no more, and the others' numbers that much less."""
         self.columns["visit"][:] -= dropped
         self.forget(int(np.count_nonzero(self.columns["visit"] < 0)))
-        self.strays = {position: visit - dropped for position, visit in self.strays.items() if visit >= dropped}

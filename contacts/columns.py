@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ def among(values: Ints, wanted: Ints) -> Bools:
     return found
 
 
+_ROOM: Final = 4
+"""How much more room is taken than is filled. A large array takes no memory where nothing was written yet, and to move
+to another one takes longer than a batch does."""
+
+
 class Columns:
     """Named columns of one length. `columns[name]` is a view of the filled part: fetch it anew after `grow`."""
 
@@ -50,17 +55,29 @@ class Columns:
         first, self.length = self.length, self.length + count
         for name, array in self._arrays.items():
             if len(array) < self.length:
-                wider = np.empty(max(1024, self.length * 3 // 2), array.dtype)
+                wider = np.empty(max(1024, self.length * _ROOM), array.dtype)
                 wider[:first] = array[:first]
                 array = self._arrays[name] = wider
             array[first : self.length] = values.get(name, 0)
             self._views[name] = array[: self.length]
 
+    def shorten(self, length: int) -> None:
+        """Let go of the rows from `length` on."""
+        self.length = length
+        for name, array in self._arrays.items():
+            self._views[name] = array[:length]
+
     def drop(self, count: int) -> None:
-        """Let go of the first `count` rows."""
+        """Let go of the first `count` rows, in place: memory that is had already is soon filled again."""
         self.length -= count
-        for name, view in list(self._views.items()):
-            self._arrays[name] = self._views[name] = view[count:].copy()
+        for name, array in list(self._arrays.items()):
+            if self.length * _ROOM < count:
+                self._arrays[name] = array[count : count + self.length].copy()
+            else:
+                for first in range(0, self.length, max(count, 1)):  # pieces that do not overlap
+                    last = min(first + count, self.length)
+                    array[first:last] = array[first + count : last + count]
+            self._views[name] = self._arrays[name][: self.length]
 
     def dump(self, prefix: str) -> dict[str, bytes]:
         """Each column's bytes under `prefix` and its name."""

@@ -2,30 +2,32 @@
 
 Rows are upserts: each states a visit's end as it now is and as it was. What a row says depends on the scans before it
 in the log alone, never on where a batch begins or ends, so a replay makes the same rows at the same positions.
+
+The state is columns (contacts/histories.py), and scans go through it in a compiled loop (contacts/scanloop.py).
 """
 
 from __future__ import annotations
 
-import struct
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from itertools import compress
+from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 
-from contacts.registry import Place, Registry, is_name
-from contacts.visits import AT, CLOSED, DAY_MS, END, IN, ORDER, OUT, REASON, SPOT, Acceptance, Entry, settle
+from contacts.columns import Bools, Ints, among
+from contacts.histories import NONE, Histories
+from contacts.registry import Place, are_names, is_name
+from contacts.scanloop import DUPLICATES, HELD, LATES, ORPHANS, ROW_PERSON, ROW_WIDTH, ROWS, split_rows, take_scans
+from contacts.spots import Spots
+from contacts.texts import Texts, grown
+from contacts.visits import DAY_MS, Acceptance
 from schemas.blocks import (
-    ASSUMED,
-    CHECKED_OUT,
-    LATE,
-    NEXT_CHECK_IN,
-    SCANNED_AGAIN,
-    TOUCHES,
+    KINDS,
+    VISIT_BLOCKS,
     Control,
     ErasureOrder,
-    Lineage,
     PlacedControl,
     RegistryChange,
     Tick,
@@ -36,6 +38,9 @@ from schemas.messages import Venue
 NEVER_MS = -(1 << 62)
 """The log time of a partition that has seen nothing."""
 
+_FORMAT: Final = 2
+_IN, _REFUSED = KINDS.index("in"), KINDS.index("refused")
+
 Arrived = tuple[int, int, str, str, str, int, int]
 """A scan with its place in the log: offset, number in the record, person, venue, kind, time, arrival (ms)."""
 
@@ -43,22 +48,33 @@ Refuse = Callable[[int, int, str], None]
 """Told (offset, number, reason) of a scan that is refused: `too_old`, `in_the_future` or `bad_venue`."""
 
 
-class _Target:
-    """What this batch has for one partition of `visits`."""
+class Scans(NamedTuple):
+    """Scans with their places in the log, as columns of one length, in order of the log; times in ms.
 
-    __slots__ = ("controls", "lineages", "persons", "rows", "seen")
+    `person` and `venue` are numbers in the deriver's `people` and `venues` (-1: no name for a venue), `kind` an index
+    into KINDS.
+    """
 
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.persons: list[str] = []
-        self.lineages: list[Lineage] = []
-        self.seen: dict[int, int] = {}
-        self.controls: list[PlacedControl] = []
+    offset: Ints
+    number: Ints
+    person: Ints
+    venue: Ints
+    kind: Ints
+    at: Ints
+    arrived: Ints
 
-    def lineage(self, spot: int, lineage: Lineage) -> int:
-        index = self.seen[spot] = len(self.lineages)
-        self.lineages.append(lineage)
-        return index
+    def of(self, chosen: Bools) -> Scans:
+        """Some of them."""
+        columns: list[Ints] = [column[chosen] for column in self]
+        return Scans(*columns)
+
+
+class Packed(NamedTuple):
+    """A block on its way: the partition of `visits` it goes to, how many rows it has, and its MessagePack body."""
+
+    target: int
+    rows: int
+    body: bytes
 
 
 class Deriver:
@@ -68,322 +84,213 @@ class Deriver:
         self.partition = partition
         self.log_time_ms = NEVER_MS
         self.counts: Counter[str] = Counter()
-        self.registry = Registry()
+        self.histories = Histories()
+        self._spots = Spots(route)
         self._acceptance = acceptance
         self._route = route
-        self._people: dict[str, list[Entry]] = {}
-        self._erased: dict[str, int] = {}
+        self._erased: dict[int, int] = {}
         self._origins: dict[int, int] = {}
-        self._places: list[Place] = []
-        self._lineages: list[Lineage] = []
-        self._partition_of: list[int] = []
-        self._spots: dict[str, int] = {}
-        self._dated: dict[tuple[str, int, int], int] = {}
         self._pruned_ms = NEVER_MS
         self._ticked = False
-        self._targets = [_Target() for _ in range(targets)]
+        self._controls: list[list[PlacedControl]] = [[] for _ in range(targets)]
+        self._rows = np.empty((1024, ROW_WIDTH), np.int64)
+        self._rows_made = 0
 
     @property
-    def known(self) -> Mapping[str, object]:
-        """The people of whom scans are held, as keys: who is known has been checked before."""
-        return self._people
+    def people(self) -> Texts:
+        """The numbers of people."""
+        return self.histories.people
+
+    @property
+    def venues(self) -> Texts:
+        """The numbers of venues."""
+        return self._spots.venues
 
     def derive(self, scans: Iterable[Arrived], refuse: Refuse) -> None:
         """Take scans in, in order of the log, and note what they change."""
-        people, places, spots, erased = self._people, self._places, self._spots, self._erased
+        listed = list(scans)
+        if listed:
+            offset, number, person, venue, kind, at, arrived = zip(*listed, strict=True)
+            self.take(
+                Scans(
+                    np.array(offset, np.int64),
+                    np.array(number, np.int64),
+                    self.people.take(person),
+                    self.venue_numbers(venue),
+                    np.array([KINDS.index(each) for each in kind], np.int64),
+                    np.array(at, np.int64),
+                    np.array(arrived, np.int64),
+                ),
+                refuse,
+            )
+
+    def venue_numbers(self, venues: Iterable[str]) -> Ints:
+        """The numbers of venues, NONE for what is no name."""
+        listed = list(venues)
+        if are_names(listed):
+            return self.venues.take(listed)
+        named = [is_name(venue) for venue in listed]
+        numbers = np.full(len(listed), NONE)
+        numbers[named] = self.venues.take(list(compress(listed, named)))
+        return numbers
+
+    def take(self, scans: Scans, refuse: Refuse) -> None:
+        """Take scans in, in order of the log, and note what they change."""
         horizon, tolerance = self._acceptance.horizon_ms, self._acceptance.tolerance_ms
-        log_time, emit, targets, partition_of = self.log_time_ms, self._emit, self._targets, self._partition_of
-        for offset, number, person, venue, kind, at, arrived in scans:
-            late = not -tolerance <= arrived - at <= horizon
-            if late:
-                verdict = self._acceptance.judge(at, arrived)
+        behind = scans.arrived - scans.at
+        late = (behind < -tolerance) | (behind > horizon)
+        if late.any():
+            for row in np.flatnonzero(late).tolist():
+                verdict = self._acceptance.judge(int(scans.at[row]), int(scans.arrived[row]))
                 if verdict != "late":
-                    refuse(offset, number, verdict)
-                    continue
-            if arrived > log_time:
-                log_time = arrived
-            if erased and at < erased.get(person, NEVER_MS):
-                self.counts["erased"] += 1
-                continue
-            if kind == "refused":
-                self.counts["refused"] += 1
-                continue
-            spot = spots.get(venue)
-            if spot is None:
-                if not is_name(venue):
-                    refuse(offset, number, "bad_venue")
-                    continue
-                spot = self._spot(venue, at)
-            if late or at < log_time - horizon:
-                self._stand_alone(offset, number, person, spot, kind, at)
-                continue
-            history = people.get(person)
-            if history is None:
-                history = people[person] = []
-            elif at <= history[-1][AT]:
-                self._insert(history, offset, number, person, spot, kind, at)
-                continue
-            place = places[spot]
-            change = 0
-            touching = 0
-            entry: Entry
-            if kind == "in":
-                for entry in reversed(history):
-                    start = entry[AT]
-                    if start + DAY_MS < at:
-                        break
-                    if entry[ORDER] == OUT:
-                        continue
-                    where = places[entry[SPOT]]
-                    same = where.venue == venue
-                    if not entry[CLOSED] and at < start + where.longest_ms and where.venue not in place.ancestors:
-                        entry[CLOSED] = 1
-                        end, reason = entry[END], entry[REASON]
-                        if at < end:
-                            entry[END] = at
-                            entry[REASON] = SCANNED_AGAIN if same else NEXT_CHECK_IN
-                            emit(
-                                offset,
-                                number,
-                                change,
-                                person,
-                                entry,
-                                end,
-                                reason,
-                                same or self._met(history, entry, end),
-                            )
-                            change += 1
-                    if same and entry[END] >= at:
-                        touching = TOUCHES
-                end = at + place.assumed_ms
-                history.append([at, IN, spot, end, ASSUMED, 0, offset, number])
-                target = targets[partition_of[spot]]  # as _emit does, without the call: most rows are made here
-                lineage = target.seen.get(spot)
-                if lineage is None:
-                    lineage = target.lineage(spot, self._lineages[spot])
-                target.rows += (
-                    offset, number, change, offset, number, lineage, at, end, at, ASSUMED, ASSUMED, touching,
-                )  # fmt: skip
-                target.persons.append(person)
-            else:
-                for entry in reversed(history):
-                    start = entry[AT]
-                    if start + DAY_MS < at:
-                        break
-                    if entry[ORDER] == OUT or entry[CLOSED]:
-                        continue
-                    where = places[entry[SPOT]]
-                    if at < start + where.longest_ms and (where.venue == venue or venue in where.ancestors):
-                        end, reason = entry[END], entry[REASON]
-                        entry[END], entry[REASON], entry[CLOSED] = at, CHECKED_OUT, 1
-                        emit(offset, number, change, person, entry, end, reason, self._met(history, entry, end))
-                        change += 1
-                if not change:
-                    self.counts["orphans"] += 1
-                history.append([at, OUT, spot, at, ASSUMED, 0, offset, number])
-        self.log_time_ms = log_time
-
-    def _emit(
-        self, offset: int, number: int, change: int, person: str, entry: Entry, old_end: int, old_reason: int, met: int
-    ) -> None:
-        at, _, spot, end, reason, _, born_offset, born_number = entry
-        target = self._targets[self._partition_of[spot]]
-        lineage = target.seen.get(spot)
-        if lineage is None:
-            lineage = target.lineage(spot, self._lineages[spot])
-        target.rows += (
-            offset,
-            number,
-            change,
-            born_offset,
-            born_number,
-            lineage,
-            at,
-            end,
-            old_end,
-            reason,
-            old_reason,
-            met,
-        )
-        target.persons.append(person)
-
-    def _met(self, history: list[Entry], entry: Entry, old_end: int) -> int:
-        """TOUCHES where another visit of this person at this venue meets the old or the new stay."""
-        venue = self._places[entry[SPOT]].venue
-        start, end = entry[AT], max(entry[END], old_end)
-        for other in history:
-            if (
-                other is not entry
-                and other[ORDER] == IN
-                and other[AT] <= end
-                and other[END] >= start
-                and self._places[other[SPOT]].venue == venue
-            ):
-                return TOUCHES
-        return 0
-
-    def _stand_alone(self, offset: int, number: int, person: str, spot: int, kind: str, at: int) -> None:
-        """A late scan: a visit of its own, which gives way to one derived in time (places sees to that)."""
-        self.counts["late"] += 1
-        if kind == "in":
-            entry = [at, IN, spot, at + self._places[spot].assumed_ms, LATE, 1, offset, number]
-            self._emit(offset, number, 0, person, entry, at, LATE, TOUCHES)
-
-    def _insert(
-        self, history: list[Entry], offset: int, number: int, person: str, spot: int, kind: str, at: int
-    ) -> None:
-        """A scan that is not later than the person's last: put it in its place and settle all of them anew."""
-        order = IN if kind == "in" else OUT
-        venue = self._places[spot].venue
-        key = (at, order, venue)
-        index = bisect_left(history, key, key=self._key)
-        if index < len(history) and self._key(history[index]) == key:
-            self.counts["duplicates"] += 1
+                    refuse(int(scans.offset[row]), int(scans.number[row]), verdict)
+                    behind[row] = NEVER_MS
+            kept = behind != NEVER_MS
+            scans, late = scans.of(kept), late[kept]
+        if not len(scans.at):
             return
-        entry = [at, order, spot, at, ASSUMED, 0, offset, number]
-        history.insert(index, entry)
-        changes = list(settle(history, self._places))
-        reach = {id(moved): old_end for moved, old_end, _, _ in changes}
-        for change, (moved, old_end, old_reason, _) in enumerate(changes):
-            met = self._met_any(history, moved, old_end, reach)
-            self._emit(offset, number, change, person, moved, old_end, old_reason, met)
-        if order == IN and id(entry) not in reach:  # closed by an equal time: born with no length
-            self._emit(offset, number, len(changes), person, entry, at, ASSUMED, TOUCHES)
+        log_time = np.maximum(np.maximum.accumulate(scans.arrived), self.log_time_ms)
+        self.log_time_ms = int(log_time[-1])
+        late |= scans.at < log_time - horizon
+        kept = self._counts_at_all(scans)
+        spots = self._spots.take(scans.venue, scans.at, kept)
+        if not kept.all():
+            scans, late, spots = scans.of(kept), late[kept], spots[kept]
+        for row in np.flatnonzero(spots == NONE).tolist():
+            refuse(int(scans.offset[row]), int(scans.number[row]), "bad_venue")
+        self._settle(scans, spots, late)
 
-    def _met_any(self, history: list[Entry], entry: Entry, old_end: int, reach: Mapping[int, int]) -> int:
-        venue = self._places[entry[SPOT]].venue
-        start, end = entry[AT], max(entry[END], old_end)
-        for other in history:
-            if (
-                other is not entry
-                and other[ORDER] == IN
-                and other[AT] <= end
-                and max(other[END], reach.get(id(other), other[END])) >= start
-                and self._places[other[SPOT]].venue == venue
-            ):
-                return TOUCHES
-        return 0
+    def _counts_at_all(self, scans: Scans) -> Bools:
+        """Which scans are neither erased nor those of people who were turned away."""
+        kept: Bools = scans.kind != _REFUSED
+        if self._erased:
+            for row in np.flatnonzero(among(scans.person, np.sort(np.array(list(self._erased))))).tolist():
+                if scans.at[row] < self._erased[int(scans.person[row])]:
+                    self.counts["erased"] += 1
+                    kept[row] = False
+        return kept
 
-    def _key(self, entry: Entry) -> tuple[int, int, str]:
-        return entry[AT], entry[ORDER], self._places[entry[SPOT]].venue
-
-    def _spot(self, venue: str, at: int) -> int:
-        """The index of the place as a scan at `at` finds it."""
-        place = self.registry.place(venue, at)
-        dated = self.registry.dated(venue)
-        if not self.registry.known(venue):
-            self.counts["unknown_venues"] += 1
-        key = (venue, place.assumed_ms, place.longest_ms)
-        spot = self._dated.get(key)
-        if spot is None or self._places[spot] != place:
-            spot = self._dated[key] = len(self._places)
-            self._add_place(place)
-        if not dated:
-            self._spots[venue] = spot
-        return spot
-
-    def _add_place(self, place: Place) -> None:
-        self._places.append(place)
-        self._lineages.append(Lineage(place.venue, place.ancestors))
-        self._partition_of.append(self._route(place.ancestors[-1] if place.ancestors else place.venue))
+    def _settle(self, scans: Scans, spots: Ints, late: Bools) -> None:
+        known = spots != NONE
+        columns = np.column_stack((scans.offset, scans.number, scans.person, spots, scans.at))[known]
+        ins, late = scans.kind[known] == _IN, late[known]
+        held, places = self.histories, self._spots
+        held.make_room(len(columns))
+        progress = np.zeros(6, np.int64)
+        progress[HELD], progress[ROWS] = held.count, self._rows_made
+        done = 0
+        while True:
+            done = take_scans(
+                columns, ins, late, done, held.last, held.held, held.wide, held.narrow, places.places, places.above,
+                places.venues.data, places.venues.begins, self._rows, progress,
+            )  # fmt: skip
+            if done == len(columns):
+                break
+            room = int(progress[ROWS]) + int(held.held[columns[done, 2]]) + 2
+            self._rows = grown(self._rows, max(room, 2 * len(self._rows)))
+        held.count, self._rows_made = int(progress[HELD]), int(progress[ROWS])
+        for name, place in (("late", LATES), ("orphans", ORPHANS), ("duplicates", DUPLICATES)):
+            self.counts[name] += int(progress[place])
 
     def control(self, offset: int, control: Control) -> None:
-        """A control record at its place in the partition."""
+        """A control record at its place in the partition. Raises RegistryError for a record of a venue it refuses."""
         if isinstance(control, Tick):
             self.log_time_ms = max(self.log_time_ms, control.at_ms)
             self._ticked = True
             return
+        targets = self._controls
         if isinstance(control, RegistryChange):
             partition, origin = control.origin
             if origin <= self._origins.get(partition, -1):
                 return
             self._origins[partition] = origin
-            self.registry.add(control.venue)
-            self._spots.clear()
-            targets = [self._targets[self._route(self.registry.outermost(control.venue.venue))]]
+            self._spots.register(control.venue)
+            targets = [self._controls[self._route(self._spots.registry.outermost(control.venue.venue))]]
         elif isinstance(control, ErasureOrder):
-            self._erase(control.person, control.before_ms)
-            targets = self._targets
-        else:
-            targets = self._targets
+            person = int(self.people.take([control.person])[0])
+            self._erased[person] = max(control.before_ms, self._erased.get(person, NEVER_MS))
+            self.histories.cut(person, control.before_ms)
         placed = PlacedControl(offset, self.log_time_ms, control)
         for target in targets:
-            target.controls.append(placed)
+            target.append(placed)
 
-    def _erase(self, person: str, before_ms: int) -> None:
-        self._erased[person] = max(before_ms, self._erased.get(person, NEVER_MS))
-        kept = [entry for entry in self._people.get(person, ()) if entry[AT] >= before_ms]
-        if kept:
-            self._people[person] = kept
-        else:
-            self._people.pop(person, None)
-
-    def blocks(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[tuple[int, VisitBlock]]:
+    def packed(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[Packed]:
         """What the records `[first_offset, next_offset)` made, a block for each `visits` partition; then forgotten.
 
         With `empty`, and after a tick, also the blocks that hold nothing: they carry the log time to where no one goes.
         """
         empty, self._ticked = empty or self._ticked, False
+        count, self._rows_made = self._rows_made, 0
+        rows, persons = np.empty((count, ROW_PERSON), np.int64), np.empty(count, np.int64)
+        lineages = np.empty(min(count, len(self._spots)), np.int64)
+        counts = np.zeros((len(self._controls), 2), np.int64)
+        used = split_rows(
+            self._rows[:count], self._spots.places, rows, persons, self._spots.lineage_of, lineages, counts
+        )
         made = []
-        for number, target in enumerate(self._targets):
-            if empty or target.rows or target.controls:
-                block = VisitBlock(
+        start = 0
+        for target, (size, _) in enumerate(counts.tolist()):
+            if empty or size or self._controls[target]:
+                stop = start + size
+                block = (
                     self.partition,
                     first_offset,
                     next_offset,
                     self.log_time_ms,
-                    target.lineages,
-                    target.persons,
-                    struct.pack(f"<{len(target.rows)}q", *target.rows),
-                    target.controls,
+                    self._spots.lineages(lineages[:used], target),
+                    msgspec.Raw(self.people.packed(persons[start:stop])),
+                    rows[start:stop].astype("<i8", copy=False).tobytes(),
+                    self._controls[target],
                 )
-                made.append((number, block))
-                self._targets[number] = _Target()
+                made.append(Packed(target, size, msgspec.msgpack.encode(block)))
+                self._controls[target] = []
+            start += size
         return made
+
+    def blocks(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[tuple[int, VisitBlock]]:
+        """What `packed` gives, as a receiver reads it."""
+        made = self.packed(first_offset, next_offset, empty=empty)
+        return [(each.target, VISIT_BLOCKS.decode(each.body)) for each in made]
 
     def prune(self) -> None:
         """Let go of what no scan within the horizon can meet, four times a day of log time."""
         limit = self.log_time_ms - self._acceptance.horizon_ms - 2 * DAY_MS
         if self._pruned_ms == NEVER_MS:
             self._pruned_ms = self.log_time_ms - self._acceptance.horizon_ms  # nothing older is here
-        if limit < self._pruned_ms + DAY_MS // 4:
+        if limit < self._pruned_ms + DAY_MS // 4 or self._rows_made:
             return
         self._pruned_ms = limit
-        gone = []
-        for person, history in self._people.items():
-            if history[0][AT] < limit:
-                history[:] = [entry for entry in history if entry[AT] >= limit]
-                if not history:
-                    gone.append(person)
-        for person in gone:
-            del self._people[person]
         forgotten = self.log_time_ms - self._acceptance.retention_ms - self._acceptance.horizon_ms
-        self._erased = {person: before for person, before in self._erased.items() if before >= forgotten}
+        erased = {person: before for person, before in self._erased.items() if before >= forgotten}
+        number_of = self.histories.prune(limit, np.array(list(erased), np.int64))
+        self._erased = {int(number_of[person]): before for person, before in erased.items()}
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
         state = {
+            "format": _FORMAT,
             "log_time_ms": self.log_time_ms,
             "pruned_ms": self._pruned_ms,
-            "places": self._places,
+            "spots": self._spots.spots,
             "erased": self._erased,
             "origins": self._origins,
-            "venues": list(self.registry.venues()),
+            "venues": list(self._spots.registry.venues()),
             "counts": dict(self.counts),
         }
-        return {"state": msgspec.msgpack.encode(state), "people": msgspec.msgpack.encode(self._people)}
+        return {"state": msgspec.msgpack.encode(state), **self.histories.dump()}
 
     def load(self, parts: Mapping[str, bytes]) -> None:
-        """Take up a dumped state."""
+        """Take up a dumped state. Raises ValueError when it is of another format: then it has to be rebuilt."""
         state: dict[str, Any] = msgspec.msgpack.decode(parts["state"], strict=False)
+        if state.get("format") != _FORMAT:
+            raise ValueError("another version of Lacak wrote it")
         self.log_time_ms, self._pruned_ms = state["log_time_ms"], state["pruned_ms"]
         for venue in state["venues"]:
-            self.registry.add(msgspec.convert(venue, Venue))
-        self._erased = state["erased"]
+            self._spots.registry.add(msgspec.convert(venue, Venue))
+        self._spots.load(
+            Place(venue, assumed, longest, tuple(above)) for venue, assumed, longest, above in state["spots"]
+        )
+        self._erased = {int(person): before for person, before in state["erased"].items()}
         self._origins = {int(partition): origin for partition, origin in state["origins"].items()}
         self.counts = Counter(state["counts"])
-        self._people = msgspec.msgpack.decode(parts["people"], type=dict[str, list[list[int]]])
-        for venue, assumed, longest, ancestors in state["places"]:
-            place = Place(venue, assumed, longest, tuple(ancestors))
-            self._dated[venue, assumed, longest] = len(self._places)
-            self._add_place(place)
+        self.histories = Histories.load(parts)

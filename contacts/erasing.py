@@ -13,17 +13,21 @@ from schemas.messages import Contact, SharedStay, Trace
 def without(trace: Trace, person: str, before_ms: int) -> Trace:
     """The report without the stays of a person that began before a time, and without contacts of whom none is left.
 
-    A stay that began before and went on after it goes whole: what counts of it is found again when the trace is asked
-    again, if it still stands.
+    Who was reached by way of somebody who is gone goes too. A stay that began before and went on after it goes whole:
+    what counts of it, and other ways, are found again when the trace is asked again, if it still stands.
     """
     contacts = [_without(trace, contact, person, before_ms) for contact in trace.contacts]
-    return msgspec.structs.replace(trace, contacts=tuple(contact for contact in contacts if contact.evidence))
+    gone = {contact.person for contact in contacts if not contact.evidence}
+    kept = (contact for contact in contacts if contact.evidence and gone.isdisjoint(contact.exposed_by))
+    return msgspec.structs.replace(trace, contacts=tuple(kept))
 
 
 def _without(trace: Trace, contact: Contact, person: str, before_ms: int) -> Contact:
+    exposer = contact.exposed_by[-1] if contact.exposed_by else trace.person
+
     def stays(stay: SharedStay) -> bool:
         gone = (contact.person == person and stay.contact_stay.start_ms < before_ms) or (
-            trace.person == person and stay.case_stay.start_ms < before_ms
+            exposer == person and stay.case_stay.start_ms < before_ms
         )
         return not gone
 

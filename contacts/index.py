@@ -1,149 +1,212 @@
-"""The visit index of one partition: every visit as a row of columns, found by person and by venue.
+"""The visit index of one partition: living visits as rows of columns, settled ones in the archive's segments.
 
-Rows stand in the order in which visits were first heard of; a visit's start, person and venue never change. By person:
-each row points back to the person's row before it, and says the greatest start of all further back, so that a walk
-knows when to end. By venue: packed words (venue, start, row) sorted in chunks, each with the times that it spans.
+A visit is born as a row and may change as long as it lives: its end, its reason, whether it counts. Its start, person
+and venue never change. By person: each row points back to the person's row before it, and says the greatest start of
+all further back, so that a walk knows when to end. By venue: runs of sorted words. When its day is over, a row is
+settled: it goes into a segment (16 bytes), and comes back as a row if something touches it after all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from contacts.archive import Archive, MemoryShelf, Shelf
 from contacts.births import Births
-from contacts.columns import Bools, Columns, Ints, distinct, ints
-from contacts.names import Lineages, People
+from contacts.columns import Bools, Columns, Ints, ints
+from contacts.compiled import compiled
+from contacts.names import Lineages
+from contacts.people import Directory
+from contacts.runs import Asked, Runs
+from contacts.segments import Sealed
+from contacts.settling import GONE, HIDDEN, MEETS, SETTLED, Day, Settling
 from schemas.blocks import ASSUMED, LATE
 
-GONE, MEETS, HIDDEN = 1, 2, 4
-"""Flags of a row. GONE: erased or expired. MEETS: another visit of this person at this venue has met it. HIDDEN: a
-late visit that gives way to another with the same check-in."""
+__all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
 
-_CHUNK_BITS: Final = 17
-_TIME_BITS: Final = 22
+_OUT: Final = GONE | HIDDEN | SETTLED
 _FIRST: Final = -(1 << 62)
 
 
-class _Chunk(NamedTuple):
-    """The sorted words of `1 << _CHUNK_BITS` rows; time counts from `first_ms` in units of `1 << shift` ms."""
-
-    words: Ints
-    first_ms: int
-    last_ms: int
-    shift: int
+class _Small(msgspec.Struct):
+    longest_ms: int
 
 
 class VisitIndex:
-    """Visits by number. `longest_ms` is the length of the longest there ever was."""
+    """Visits by number. `longest_ms` is the length of the longest there ever was.
 
-    def __init__(self, sources: int) -> None:
-        self.people = People()
+    `people` is the worker's directory of persons, which the partitions of a worker share; `shelf` is where settled
+    visits are kept.
+    """
+
+    def __init__(self, sources: int, people: Directory | None = None, shelf: Shelf | None = None) -> None:
+        self.people = people if people is not None else Directory()
         self.lineages = Lineages()
         self.births = [Births() for _ in range(sources)]
+        self.archive = Archive(shelf if shelf is not None else MemoryShelf())
         self.longest_ms = 0
         self._rows = Columns(
             person="i4", lineage="i4", start="i8", end="i8", reason="u1", flags="u1", back="i4", below="i8"
         )
-        self._chunks: list[_Chunk] = []
+        self._runs = Runs()
+        self._head = np.zeros(0, np.int32)  # the newest row of each person, plus one
+        self._odd = np.zeros(0, np.bool_)
+        self._settling: Settling | None = None
+        self._last = 0
+        self._may_drop = False
 
     def __len__(self) -> int:
         return self._rows.length
+
+    @property
+    def bytes_held(self) -> int:
+        """The memory of rows and segments, exact times of settled visits and the directory left out."""
+        births = sum(16 * each.columns.length for each in self.births)
+        return self._rows.length * 48 + births + self.archive.bytes_held + self._head.nbytes + self._odd.nbytes
 
     def column(self, name: str) -> Ints:
         """A column as it stands: person, lineage, start, end (ms), reason, flags. Not to be held over `add`."""
         return self._rows[name]
 
     def live(self, rows: Ints) -> Bools:
-        """Which of the rows count: they have a length, and are neither gone nor hidden."""
-        counted: Bools = self._rows["flags"][rows] & (GONE | HIDDEN) == 0
+        """Which of the rows count: they have a length, and are neither gone nor hidden nor settled."""
+        counted: Bools = self._rows["flags"][rows] & _OUT == 0
         return counted & (self._rows["end"][rows] > self._rows["start"][rows])
+
+    def take_people(self, names: list[str]) -> Ints:
+        """The numbers of persons, new ones for those not known."""
+        person = self.people.take(names)
+        self._make_room()
+        return person
+
+    def _make_room(self) -> None:
+        if len(self.people) > len(self._head):
+            room = max(1024, 2 * len(self.people))  # zeros that nobody has touched take no memory
+            head, odd = np.zeros(room, np.int32), np.zeros(room, np.bool_)
+            head[: len(self._head)], odd[: len(self._odd)] = self._head, self._odd
+            self._head, self._odd = head, odd
+
+    @property
+    def odd(self) -> Bools:
+        """By person: who has a visit that stands alone (late or self-reported), of which upstream keeps no account."""
+        return self._odd
 
     def add(self, person: Ints, lineage: Ints, start: Ints, end: Ints, reason: Ints, flags: Ints) -> Ints:
         """Append visits; their row numbers."""
         first = len(self)
         self._rows.grow(len(person), person=person, lineage=lineage, start=start, end=end, reason=reason, flags=flags)
-        rows = np.arange(first, len(self))
         self.stretched(start, end)
-        self._link(person, rows, start)
-        while len(self) >= (len(self._chunks) + 1) << _CHUNK_BITS:
-            self._seal()
-        return rows
+        _link(self._head, self._rows["back"], self._rows["below"], self._rows["start"], ints(person), first)
+        self._runs.add(self.lineages.own(lineage), self._rows["start"])
+        return np.arange(first, len(self))
 
     def stretched(self, start: Ints, end: Ints) -> None:
         """Note that visits have these times now."""
         if len(start):
             self.longest_ms = max(self.longest_ms, int((end - start).max()))
 
-    def _link(self, person: Ints, rows: Ints, start: Ints) -> None:
-        """Put rows at the beginning of their persons' lists, the lowest row first."""
-        head, back, below = self.people.head, self._rows["back"], self._rows["below"]
-        while len(rows):
-            before = head[person]
-            head[person[::-1]] = rows[::-1]
-            taken = head[person] == rows
-            row, previous = rows[taken], before[taken]
-            some = previous >= 0
-            back[row] = np.where(some, row - previous, 0)
-            below[row] = np.where(some, np.maximum(below[previous], self._rows["start"][previous]), _FIRST)
-            person, rows, start = person[~taken], rows[~taken], start[~taken]
-
     def of_persons(self, persons: Ints, since: Ints) -> Ints:
         """All rows of persons whose start is not before `since` (one for each person), and perhaps more; unordered."""
-        back, below = self._rows["back"], self._rows["below"]
-        row = self.people.head[persons]
-        going = row >= 0
-        found = []
-        while going.any():
-            row, since = row[going], since[going]
-            found.append(row)
-            step = back[row]
-            going = (step > 0) & (row >= step) & (below[row] >= since)
-            row = row - step
-        return np.concatenate(found) if found else np.empty(0, np.int64)
+        found = np.empty(max(256, 8 * len(persons)), np.int64)
+        while True:
+            columns = self._rows["back"], self._rows["below"]
+            count = _walk(self._head, *columns, ints(persons), ints(since), found)
+            if count <= len(found):
+                return found[:count]
+            found = np.empty(count, np.int64)
 
     def of_person(self, person: int) -> Ints:
-        """All rows of one person that are not gone, in order."""
+        """All living rows of one person, in order."""
         return self.kept(np.sort(self.of_persons(ints([person]), ints([_FIRST]))))
 
     def kept(self, rows: Ints) -> Ints:
-        """Those of the rows that are not gone."""
-        gone: Bools = self._rows["flags"][rows] & GONE != 0
-        return rows[~gone]
+        """Those of the rows that are neither gone nor settled."""
+        out: Bools = self._rows["flags"][rows] & (GONE | SETTLED) != 0
+        return rows[~out]
 
     def own_venue(self, rows: Ints) -> Ints:
         """The venues (numbers) that visits are at."""
         return self.lineages.own(self._rows["lineage"][rows])
 
-    def at_venue(self, venue: int, since_ms: int, until_ms: int) -> Ints:
-        """The rows that count, of visits at a venue with `start < until_ms` and `end > since_ms`."""
-        first = len(self._chunks) << _CHUNK_BITS
-        found = [first + np.flatnonzero(self.lineages.own(self._rows["lineage"][first:]) == venue)]
-        low = since_ms - self.longest_ms
-        for number, chunk in enumerate(self._chunks):
-            if chunk.first_ms < until_ms and chunk.last_ms >= low:
-                begin, until = max(low, chunk.first_ms), min(until_ms, chunk.last_ms)
-                units = (begin - chunk.first_ms) >> chunk.shift, ((until - chunk.first_ms) >> chunk.shift) + 1
-                words = ints([((venue << _TIME_BITS) + unit) << _CHUNK_BITS for unit in units])
-                start, end = np.searchsorted(chunk.words, words)
-                found.append((chunk.words[start:end] & ((1 << _CHUNK_BITS) - 1)) + (number << _CHUNK_BITS))
-        rows = np.concatenate(found)
-        rows = rows[(self._rows["start"][rows] < until_ms) & (self._rows["end"][rows] > since_ms)]
-        return rows[self.live(rows)]
+    def at_venues(self, asked: Asked) -> tuple[Ints, Ints]:
+        """The living rows that count, of visits at venues that share time: (number of the question, row)."""
+        columns = self._rows["start"], self._rows["end"], self._rows["flags"]
+        return self._runs.search(asked, self.longest_ms, *columns, _OUT)
 
-    def _seal(self) -> None:
-        """Sort the words of the oldest rows that have none."""
-        first = len(self._chunks) << _CHUNK_BITS
-        rows = slice(first, first + (1 << _CHUNK_BITS))
-        start = self._rows["start"][rows]
-        first_ms, last_ms = int(start.min()), int(start.max())
-        shift = max(0, (last_ms - first_ms).bit_length() - _TIME_BITS + 1)
-        time = (start - first_ms) >> shift
-        words = (self.lineages.own(self._rows["lineage"][rows]) << _TIME_BITS) + time
-        words = np.sort((words << _CHUNK_BITS) | np.arange(1 << _CHUNK_BITS))
-        self._chunks.append(_Chunk(words, first_ms, last_ms, shift))
+    def derived(self, person: int, lineage: int, start_ms: int) -> int:
+        """The row of the derived visit that a check-in made, brought back if it was settled; -1: there is none."""
+        rows = self.of_person(person)
+        venue = int(self.lineages.own(ints([lineage]))[0])
+        same = (self._rows["start"][rows] == start_ms) & (self._rows["reason"][rows] < LATE)
+        rows = rows[same & (self.own_venue(rows) == venue)]
+        if len(rows):
+            return int(rows[0])
+        taken = self.archive.take_derived(person, ints(self.lineages.of_venue(venue)), start_ms, LATE)
+        return int(self._revive(taken)[0]) if taken is not None else -1
+
+    def revive_touching(self, persons: Ints, low: Ints, high: Ints) -> None:
+        """Bring settled visits of persons (sorted) back that touch their `[low, high]`, and those that touch these."""
+        while (taken := self.archive.take_touching(persons, low, high)) is not None:
+            self._revive(taken)
+            who = np.searchsorted(persons, taken.person)
+            np.minimum.at(low, who, taken.start)
+            np.maximum.at(high, who, taken.end)
+
+    def revive_all(self, person: int, before_ms: int) -> None:
+        """Bring the settled visits of a person back that began before a time, so that they can be erased."""
+        taken = self.archive.erase(person, before_ms)
+        if taken is not None:
+            self._revive(taken)
+
+    def _revive(self, visits: Sealed) -> Ints:
+        flags = np.where(visits.meets, MEETS, 0) | np.where(visits.hidden, HIDDEN, 0)
+        return self.add(visits.person, visits.lineage, visits.start, visits.end, visits.reason, ints(flags))
+
+    def settling(self, days: Ints, *, living: bool = True) -> Settling:
+        """Begin to settle the visits that began on days: their midnights in order, and the first one after them.
+
+        Not `living`: these days' files are only written anew, without what was erased.
+        """
+        columns = {name: self._rows[name] for name in ("person", "lineage", "start", "end", "reason", "flags")}
+        archive, lineages = self.archive, self.lineages.count
+        self._last = archive.shelf.last
+        self._settling = Settling(days, columns if living else None, archive.segments, lineages, archive.shelf)
+        return self._settling
+
+    def settled(self) -> None:
+        """Take up what the settling has built."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            for day in settling.made:
+                self._settled(day)
+            self._may_drop = True
+
+    def _settled(self, day: Day) -> None:
+        rows, flags = day.rows, self._rows["flags"][day.rows]
+        changed = (flags != day.flags) | (self._rows["end"][rows] != day.end)
+        changed |= self._rows["reason"][rows] != day.reason
+        self._rows["flags"][rows[~changed]] |= SETTLED
+        out, first = [day.place[: len(rows)][changed]], len(rows)
+        erased = bool((flags[changed] & GONE).any())
+        for older, kept in zip(day.older, day.kept, strict=True):
+            if older.segment.gone_count != older.gone_count:
+                out.append(day.place[first : first + len(kept)][older.segment.is_gone(kept)])
+                erased |= older.segment.erased
+            first += len(kept)
+        if day.segment is not None:
+            day.segment.take_out(np.concatenate(out))
+            day.segment.erased = erased
+        self.archive.replace([older.segment for older in day.older], day.segment)
+
+    def settle(self, days: Ints) -> None:
+        """Settle days at once."""
+        self.settling(days).build()
+        self.settled()
+        self.tidy()
 
     def hide(self, rows: Ints) -> Ints:
         """Settle which late visits among the rows give way; the rows for which that changed.
@@ -152,7 +215,7 @@ class VisitIndex:
         in time, be that of no length; of several late ones the first counts.
         """
         reason, start, end = (self._rows[name][rows] for name in ("reason", "start", "end"))
-        rows = rows[((end > start) | (reason < LATE)) & (reason <= LATE) & self.people.odd[self._rows["person"][rows]]]
+        rows = rows[((end > start) | (reason < LATE)) & (reason <= LATE) & self._odd[self._rows["person"][rows]]]
         late = self._rows["reason"][rows] == LATE
         if not late.any():
             return rows[:0]
@@ -167,74 +230,134 @@ class VisitIndex:
         return changed
 
     def clear(self, rows: Ints) -> None:
-        """Let go of visits, and of the names of persons who have none left."""
-        persons = distinct(self._rows["person"][rows])
+        """Let go of visits."""
         self._rows["flags"][rows] |= GONE
         self._rows["person"][rows] = -1
         self._rows["end"][rows] = self._rows["start"][rows]
-        left = np.zeros(len(self.people.names) + 1, np.bool_)
-        left[self._rows["person"]] = True
-        self.people.forget(persons[~left[persons] & (persons >= 0)].tolist())
 
     def expire(self, before_ms: int, settled_ms: int) -> None:
         """Let go of visits that ended before a time, and of the births of those that no change will reach: the ones
         that began before `settled_ms`."""
+        self.archive.expire(before_ms)
         self.clear(self.kept(np.flatnonzero(self._rows["end"] < before_ms)))
         for births in self.births:
-            births.strays = {at: row for at, row in births.strays.items() if not self._rows["flags"][row] & GONE}
             open_births = np.flatnonzero(self._rows["start"][births.columns["visit"]] >= settled_ms)
             births.forget(int(open_births[0]) if len(open_births) else births.columns.length)
-        kept = self.kept(np.arange(len(self)))
-        dropped = (int(kept[0]) if len(kept) else len(self)) >> _CHUNK_BITS
-        if dropped:
-            del self._chunks[:dropped]
-            rows = dropped << _CHUNK_BITS
-            self._rows.drop(rows)
-            self.people.head[:] = np.maximum(self.people.head - rows, -1)
-            for births in self.births:
-                births.renumber(rows)
+        self._may_drop = True
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
-        names, people = self.people.dump()
-        small = {
-            "names": names,
-            "venues": self.lineages.venues,
-            "lineages": self.lineages.lineages(),
-            "strays": [births.strays for births in self.births],
-            "longest_ms": self.longest_ms,
-            "chunks": [chunk[1:] for chunk in self._chunks],
+    def _move(self, rows: Ints) -> None:
+        """Give living rows new numbers."""
+        if len(rows):
+            names = ("person", "lineage", "start", "end", "reason", "flags")
+            self.add(*(self._rows[name][rows].astype(np.int64) for name in names))
+            self._rows["flags"][rows] |= SETTLED
+
+    def tidy(self) -> None:
+        """Let go of the oldest rows where hardly any lives; not while a settling has them in hand."""
+        if not self._may_drop or self._settling is not None:
+            return
+        self._may_drop = False
+        gone = self._rows["flags"] & (GONE | SETTLED) != 0
+        count = self._runs.droppable(gone)
+        if count:
+            self._move(np.flatnonzero(~gone[:count]))
+            self._runs.drop(count)
+            self._rows.drop(count)
+            _lower(self._head, count)
+            for births in self.births:
+                births.renumber(count)
+
+    @property
+    def first_ms(self) -> int | None:
+        """When the first living visit began."""
+        living = self._rows["flags"] & (GONE | SETTLED) == 0
+        return int(self._rows["start"][living].min()) if living.any() else None
+
+    def holds(self, person: int) -> bool:
+        """Whether there is a visit of a person."""
+        return len(self.of_person(person)) > 0 or self.archive.holds(person)
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
+        used[self._rows["person"][self.kept(np.arange(len(self)))]] = True
+        for segment in self.archive.all():
+            used[segment.persons()] = True
+
+    def nameless(self) -> Ints:
+        """The persons of whom there are visits, and no name any more."""
+        used = np.zeros(len(self.people), np.bool_)
+        if not self.people.named.all():
+            self.used_people(used)
+        return np.flatnonzero(used & ~self.people.named)
+
+    def dump(self) -> dict[str, bytes | None]:
+        """The state, as named parts, but for the directory; None stands for a file on the shelf."""
+        parts: dict[str, bytes | None] = {
+            "index": msgspec.msgpack.encode(_Small(self.longest_ms)),
+            **self.lineages.dump(),
+            **self._rows.dump("rows."),
+            **self.archive.dump(self.archive.shelf.last if self._settling is None else self._last),
         }
-        parts = {"index": msgspec.msgpack.encode(small), **people, **self._rows.dump("rows.")}
-        parts["words"] = b"".join(chunk.words.tobytes() for chunk in self._chunks)
+        parts["odd"] = np.flatnonzero(self._odd).tobytes()
         for number, births in enumerate(self.births):
             parts |= births.columns.dump(f"births.{number}.")
         return parts
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state."""
-        small = msgspec.msgpack.decode(parts["index"], type=_Small)
-        self.longest_ms = small.longest_ms
-        self.people.load(small.names, parts)
-        for venue in small.venues:
-            self.lineages.venue(venue)
-        for venue, *ancestors in small.lineages:
-            self.lineages.take(venue, tuple(ancestors))
+        self.longest_ms = msgspec.msgpack.decode(parts["index"], type=_Small).longest_ms
+        self.lineages.load(parts)
         self._rows.load("rows.", parts)
-        words = np.frombuffer(parts["words"], np.int64).reshape(len(small.chunks), 1 << _CHUNK_BITS)
-        self._chunks = [_Chunk(row, *rest) for row, rest in zip(words, small.chunks, strict=True)]
+        self.archive.load(parts)
+        self._make_room()
+        self._odd[np.frombuffer(parts["odd"], np.int64)] = True
+        heads = np.flatnonzero(self._rows["person"] >= 0)
+        self._head[self._rows["person"][heads]] = heads + 1  # of several rows of a person the last one stays
+        self._runs.rebuild(self.lineages.own(self._rows["lineage"]), self._rows["start"])
         for number, births in enumerate(self.births):
             births.columns.load(f"births.{number}.", parts)
-            births.strays = small.strays[number]
 
 
-class _Small(msgspec.Struct):
-    names: list[str | None]
-    venues: list[str]
-    lineages: list[tuple[str, ...]]
-    strays: list[dict[int, int]]
-    longest_ms: int
-    chunks: list[tuple[int, int, int]]
+@compiled
+def _link(head: NDArray[np.int32], back: NDArray[np.int32], below: Ints, start: Ints, person: Ints, first: int) -> None:
+    """Put rows from `first` on at the beginning of their persons' lists."""
+    for place in range(len(person)):
+        row = first + place
+        before = np.int64(head[person[place]]) - 1
+        if before >= 0:
+            back[row] = row - before
+            below[row] = max(below[before], start[before])
+        else:
+            back[row] = 0
+            below[row] = -(1 << 62)
+        head[person[place]] = row + 1
+
+
+@compiled
+def _lower(head: NDArray[np.int32], count: int) -> None:
+    """The first `count` rows are no more."""
+    for person in range(len(head)):
+        if head[person] != 0:  # a page that was never written to stays so
+            head[person] = max(head[person] - count, 0)
+
+
+@compiled
+def _walk(
+    head: NDArray[np.int32], back: NDArray[np.int32], below: Ints, persons: Ints, since: Ints, found: Ints
+) -> int:
+    """Fill `found` with the rows of persons; how many there are, fit or not."""
+    count = 0
+    for place in range(len(persons)):
+        row = np.int64(head[persons[place]]) - 1
+        while row >= 0:
+            if count < len(found):
+                found[count] = row
+            count += 1
+            step = np.int64(back[row])
+            if step <= 0 or row < step or below[row] < since[place]:
+                break
+            row -= step
+    return count
 
 
 def end_assumed(reason: Ints) -> Bools:

@@ -1,69 +1,13 @@
-"""Names as small integers: the people and the venues that one partition knows."""
+"""Venues as small integers, and what they lay within when somebody checked in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, count, islice, repeat
+from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from contacts.columns import Bools, Columns, Ints, ints
-
-
-class People:
-    """The persons who have visits here. A person of whom nothing is left is forgotten, and the number used again."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-        self.names: list[str | None] = []
-        self._free: list[int] = []
-        self._columns = Columns(head="i8", odd="?")
-
-    @property
-    def head(self) -> Ints:
-        """The newest visit of each, -1 where there is none: where the person's list begins."""
-        return self._columns["head"]
-
-    @property
-    def odd(self) -> Bools:
-        """Who has a visit that stands alone (late or self-reported), of which the visits agent keeps no account."""
-        return self._columns["odd"]
-
-    def take(self, names: Sequence[str]) -> Ints:
-        """The numbers of names, new ones for those not known."""
-        found = np.fromiter(map(self.numbers.get, names, repeat(-1)), np.int64, len(names))
-        unknown = np.flatnonzero(found < 0).tolist()
-        if unknown:
-            new = dict.fromkeys([names[place] for place in unknown])
-            reused = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
-            self.numbers.update(zip(new, chain(reused, count(len(self.names))), strict=False))
-            for number, name in zip(reused, new, strict=False):
-                self.names[number] = name
-            self.names.extend(islice(new, len(reused), None))
-            self._columns.grow(len(self.names) - self._columns.length, head=-1)
-            found[unknown] = [self.numbers[names[place]] for place in unknown]
-        return found
-
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Let go of persons' names. Nothing may refer to their numbers any more."""
-        for number in numbers:
-            name = self.names[number]
-            if name is not None:
-                del self.numbers[name]
-                self.names[number] = None
-                self._free.append(number)
-                self.head[number], self.odd[number] = -1, False
-
-    def dump(self) -> tuple[list[str | None], dict[str, bytes]]:
-        """Names by number, and the columns as named parts."""
-        return self.names, self._columns.dump("people.")
-
-    def load(self, names: list[str | None], parts: Mapping[str, bytes]) -> None:
-        """Take up what `dump` gave."""
-        self.names = names
-        self.numbers = {name: number for number, name in enumerate(names) if name is not None}
-        self._free = [number for number, name in enumerate(names) if name is None]
-        self._columns.load("people.", parts)
 
 
 class Lineages:
@@ -72,12 +16,11 @@ class Lineages:
     def __init__(self) -> None:
         self.venues: list[str] = []
         self.numbers: dict[str, int] = {}
-        self._known: dict[tuple[str, ...], int] = {}
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
-        self._first: list[int] = []
-        self._flat: list[int] = []
-        self._parents: set[int] = set()
-        self._arrays: tuple[Ints, Ints, Ints, Bools] | None = None
+        self._lineages = Columns(first="i8", size="i8", own="i8", within="?")
+        self._flat = Columns(venue="i8")
+        self._venues = Columns(lineage="i8", parent="?")
+        self._more: dict[int, list[int]] = {}
 
     def venue(self, name: str) -> int:
         """The number of a venue."""
@@ -85,6 +28,7 @@ class Lineages:
         if number is None:
             number = self.numbers[name] = len(self.venues)
             self.venues.append(name)
+            self._venues.grow(1, lineage=-1)
         return number
 
     def take(self, venue: str, ancestors: tuple[str, ...]) -> int:
@@ -95,41 +39,80 @@ class Lineages:
         return latest[1]
 
     def _number(self, venue: str, ancestors: tuple[str, ...]) -> int:
-        key = (venue, *ancestors)
-        number = self._known.get(key)
-        if number is None:
-            number = self._known[key] = len(self._first)
-            places = [self.venue(name) for name in key]
-            self._first.append(len(self._flat))
-            self._flat.extend(places)
-            self._parents.update(places[1:])
-            self._arrays = None
+        own = self.venue(venue)
+        for known in self.of_venue(own):
+            if self._ancestors(known) == ancestors:
+                return known
+        number, places = self._lineages.length, [own, *(self.venue(name) for name in ancestors)]
+        within = len(places) > 1 or bool(self._venues["parent"][own])
+        self._lineages.grow(1, first=self._flat.length, size=len(places), own=own, within=within)
+        self._flat.grow(len(places), venue=places)
+        if self._venues["lineage"][own] < 0:
+            self._venues["lineage"][own] = number
+        else:
+            self._more.setdefault(own, []).append(number)
+        for parent in places[1:]:
+            if not self._venues["parent"][parent]:
+                self._venues["parent"][parent] = True
+                self._lineages["within"][self.of_venue(parent)] = True
         return number
 
-    def arrays(self) -> tuple[Ints, Ints, Ints, Bools]:
-        """By lineage: the first of its places in the list of places, how many, that list, and whether other venues'
-        visits count at one of its places."""
-        if self._arrays is None:
-            first, flat = ints(self._first), ints(self._flat)
-            counts = np.diff(np.append(first, len(flat)))
-            parents = np.zeros(len(self.venues) + 1, np.bool_)
-            parents[list(self._parents)] = True
-            self._arrays = first, counts, flat, parents[flat[first]] | (counts > 1)
-        return self._arrays
+    def _ancestors(self, lineage: int) -> tuple[str, ...]:
+        first, size = int(self._lineages["first"][lineage]), int(self._lineages["size"][lineage])
+        return tuple(self.venues[number] for number in self._flat["venue"][first + 1 : first + size].tolist())
+
+    def within(self, lineage: Ints) -> Bools:
+        """Whether other venues' visits count at one of the places of lineages."""
+        found: Bools = self._lineages["within"][lineage]
+        return found
 
     def places(self, lineage: Ints) -> tuple[Ints, Ints]:
         """The venues of lineages, each with what it lies within: (index into `lineage`, venue)."""
-        first, counts, flat, _ = self.arrays()
-        size = counts[lineage]
+        size = self._lineages["size"][lineage]
         row = np.repeat(np.arange(len(lineage)), size)
         nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
-        return row, flat[first[lineage[row]] + nth]
+        return row, self._flat["venue"][self._lineages["first"][lineage[row]] + nth]
+
+    @property
+    def all_own(self) -> Ints:
+        """The venues that all lineages are of, by number."""
+        return self._lineages["own"]
 
     def own(self, lineage: Ints) -> Ints:
         """The venues that lineages are of."""
-        first, _, flat, _ = self.arrays()
-        return flat[first[lineage]]
+        return self.all_own[lineage]
 
-    def lineages(self) -> list[tuple[str, ...]]:
-        """All lineages by number, to be taken up again in this order."""
-        return list(self._known)
+    @property
+    def count(self) -> int:
+        """How many lineages there are."""
+        return self._lineages.length
+
+    def of_venue(self, venue: int) -> list[int]:
+        """The lineages that are of a venue: one, or two where people checked in before it was registered."""
+        first = int(self._venues["lineage"][venue])
+        return [] if first < 0 else [first, *self._more.get(venue, ())]
+
+    def of_venues(self, venue: Ints) -> tuple[Ints, Ints]:
+        """The lineages of venues: (index into `venue`, lineage)."""
+        first = self._venues["lineage"][venue]
+        place = np.flatnonzero(first >= 0)
+        found = place, first[place]
+        if self._more:
+            listed = venue.tolist()
+            more = [(row, number) for row, each in enumerate(listed) for number in self._more.get(each, ())]
+            rest = ints(more).reshape(-1, 2)
+            found = np.concatenate((found[0], rest[:, 0])), np.concatenate((found[1], rest[:, 1]))
+        return found
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state, as named parts."""
+        small = msgspec.msgpack.encode((self.venues, self._more))
+        columns = self._lineages.dump("lineages.") | self._flat.dump("places.") | self._venues.dump("venues.")
+        return {"venues": small, **columns}
+
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Take up what `dump` gave."""
+        self.venues, self._more = msgspec.msgpack.decode(parts["venues"], type=tuple[list[str], dict[int, list[int]]])
+        self.numbers = dict(zip(self.venues, range(len(self.venues)), strict=True))
+        for columns, prefix in ((self._lineages, "lineages."), (self._flat, "places."), (self._venues, "venues.")):
+            columns.load(prefix, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from contacts.columns import Columns, Ints
 from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
 
 _NEVER = -(1 << 62)
+
+
+class Count(NamedTuple):
+    """How many are inside a venue, how many of them with an end only assumed, and how many may be (None: unknown)."""
+
+    venue: str
+    inside: int
+    assumed_inside: int
+    allowed: int | None
 
 
 class Inside:

@@ -6,60 +6,41 @@ it has been given, whatever their order between sources, and however often they 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from functools import cache
-from importlib.resources import files
-from typing import Final, NamedTuple, Self
+from concurrent.futures import Executor
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
-from contacts.columns import Columns, Ints, ints
+from contacts.air import Air, air_of
+from contacts.archive import Shelf
+from contacts.clustering import Clustering, VenueNow
+from contacts.clusterrules import ClusterRules, load_cluster_rules
+from contacts.columns import Bools, Columns, Ints, ints
+from contacts.days import midnight_ms
+from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import MEETS, VisitIndex
-from contacts.occupancy import Inside
+from contacts.occupancy import Count, Inside
+from contacts.people import Directory
 from contacts.presence import Change, steps_of_change, unite
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
 from contacts.steps import Words
 from contacts.store import store
+from contacts.upkeep import Upkeep
 from contacts.visits import Visit
-from contacts.watch import Stays, WatchList
-from contacts.windows import Windows
+from contacts.watch import WatchList
+from contacts.windows import WindowRows, Windows, default_window_ms
 from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
 _DAY_MS: Final = 86_400_000
-_UTC: Final = ZoneInfo("UTC")
-
-
-@cache
-def default_window_ms() -> int:
-    """The length of a window where nobody says otherwise (contacts/data/windows.toml)."""
-    table = tomllib.loads(files("contacts.data").joinpath("windows.toml").read_text("utf-8"))
-    return int(table["window_minutes"] * 60_000)
-
-
-class Count(NamedTuple):
-    """How many are inside a venue, how many of them with an end only assumed, and how many may be (None: unknown)."""
-
-    venue: str
-    inside: int
-    assumed_inside: int
-    allowed: int | None
-
-
-class WindowRows(NamedTuple):
-    """Windows to publish: `rows` is int64 (n, len(WINDOW_COLUMNS)), its `venue` column an index into `venues`."""
-
-    venues: list[str]
-    rows: Ints
 
 
 class _State(msgspec.Struct):
@@ -73,18 +54,35 @@ class _State(msgspec.Struct):
 
 
 class Places:
-    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`."""
+    """The state of one partition of `visits`. Times in ms; `sources` is the number of partitions of `scans`.
 
-    def __init__(self, sources: int, window_ms: int, horizon_ms: int, retention_ms: int, zone: ZoneInfo) -> None:
+    `people` is a directory of persons that other partitions share: without one there is one of its own, part of the
+    snapshot. `shelf` is where settled visits are kept: without one, the memory.
+    """
+
+    def __init__(
+        self,
+        sources: int,
+        window_ms: int,
+        horizon_ms: int,
+        retention_ms: int,
+        zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
+        cluster_rules: ClusterRules | None = None,
+    ) -> None:
         words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
-        self._index = VisitIndex(sources)
+        self._shares_people = people is not None
+        self._index = VisitIndex(sources, people, shelf)
+        self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
         self._words = words
         self._inside = Inside(words)
         self._windows = Windows(words)
         self._registry = Registry()
         self._watches = WatchList()
+        self._clusters = Clustering(cluster_rules or load_cluster_rules("default"))
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -96,6 +94,11 @@ class Places:
     def log_time_ms(self) -> int:
         """The least of the sources' log times; NEVER while one has not been heard."""
         return self._incoming.log_time_ms
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where settled visits are kept."""
+        return self._index.archive.shelf
 
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
@@ -116,6 +119,7 @@ class Places:
         if self._incoming.waiting:
             rows = self._incoming.take()
             self._touch(rows.lineage, rows.start, rows.end)
+            self._clusters.touch(self._index, rows.persons, rows.lineage)
             self._count(store(self._index, rows))
 
     def _touch(self, lineage: Ints, start: Ints, end: Ints) -> None:
@@ -145,6 +149,7 @@ class Places:
         self._changed_venues.add(venue.venue)
         if self._registry.dated(venue.venue):
             self._dated_venues.add(venue.venue)
+        self._clusters.rename(self._index, venue.venue)
 
     def category(self, venue: str, at_ms: int) -> str:
         """The venue's category at a time, as the registry has it."""
@@ -153,9 +158,15 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
-        number = self._index.people.numbers.get(person)
-        if number is None:
-            return
+        self._clusters.concern(person)
+        number = self._index.people.number(person)
+        if number >= 0:
+            self._erase(number, before_ms)
+            if not self._shares_people and not self.holds(number):
+                self._index.people.forget([number])
+
+    def _erase(self, number: int, before_ms: int) -> None:
+        self._index.revive_all(number, before_ms)
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
@@ -166,7 +177,11 @@ class Places:
         self._watches.renumber()
 
     def watch(self, order: WatchOrder) -> None:
-        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing.
+
+        The window of a case is kept for its clusters however old the trace is.
+        """
+        self._clusters.order(self._index, order)
         if self._watches.is_news(order):
             self._settle()  # what came before the order is in the answer to the question behind it
             self._watches.put(order, self.log_time_ms)
@@ -176,10 +191,27 @@ class Places:
         self._settle()
         return self._watches.due(self._index, self.log_time_ms)
 
-    def watched_stays(self) -> Stays:
-        """Where the persons that standing traces watch are, or were, in their windows: venues by number."""
+    def holds(self, number: int) -> bool:
+        """Whether there is a visit of a person."""
+        return self._index.holds(number)
+
+    def people_forgotten(self) -> None:
+        """Names in the shared directory were wiped out: who comes again has another number."""
+        self._watches.renumber()
+
+    def used_people(self, used: Bools) -> None:
+        """Mark the persons (by number) of whom there is a visit."""
         self._settle()
-        return self._watches.stays(self._index)
+        self._index.used_people(used)
+
+    def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
+        """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
+        time (None: all). With `again`, to be asked for once after a replay, also those that it has touched."""
+        self._settle()
+        if self.log_time_ms == NEVER:
+            return None, []
+        since_ms = None if self._floor_ms == NEVER else self._clusters.since_ms(self._floor_ms)
+        return since_ms, self._clusters.tell(self._index, self.category, since_ms, again=again)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -249,41 +281,66 @@ class Places:
         window_start_ms: int,
         window_end_ms: int,
         as_of_ms: int | None,
-        linger_ms: int = 0,
+        linger: Air | int = 0,
         direction: Direction = "forward",
     ) -> list[tuple[str, SharedStay]]:
         """All pairs of a stay of the person in the window and a stay of somebody else at the venue that share time.
 
-        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. The evidence holds both
-        stays whole, cut at `as_of_ms` only.
+        Sorted by the other person, venue, and start; "Contacts of a case" in docs/visits.md. `linger` says how long the
+        air stays infectious (a profile's `air`, or ms). The evidence holds both stays whole, cut at `as_of_ms` only.
         """
         self._settle()
-        return shared_stays(self._index, person, Query(window_start_ms, window_end_ms, as_of_ms, linger_ms, direction))
+        query = Query(window_start_ms, window_end_ms, as_of_ms, air_of(linger), direction)
+        return shared_stays(self._index, person, query)
 
-    def expire(self) -> None:
+    def meetings(self, question: Question) -> Named:
+        """All meetings of many persons, each within a window of their own."""
+        self._settle()
+        return answered(self._index, question, self.category, self._dated_venues)
+
+    def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
 
-        Not before `windows` has told of those days.
+        Not before `windows` has told of those days, nor while files are written. Whether something was let go of.
         """
-        if self.log_time_ms == NEVER:
-            return
+        if self.log_time_ms == NEVER or self._upkeep.busy:
+            return False
         self._settle()
-        midnight = _midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
+        midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
         if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
             self._floor_ms = midnight
             self._windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
+            self._clusters.expire(midnight)
+            if not self._shares_people:
+                self._index.people.forget(unused_people(self._index.people, [self]))
+            return True
+        return False
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
+    def settle(self, worker: Executor | None = None) -> None:
+        """Settle days long over, wipe erased visits out of files, check files: one thing at a call.
+
+        With a worker the files are written there meanwhile. Raises OSError, or Damaged.
+        """
+        if self.log_time_ms != NEVER:
+            self._settle()
+            self._upkeep.go_on(self.log_time_ms, worker)
+
+    def dump(self) -> dict[str, bytes | None]:
+        """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump() | self._watches.dump()
+        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts |= self._watches.dump() | self._clusters.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
+        if self._shares_people:
+            parts["directory"] = self._index.people.stamp()
+        else:
+            parts |= self._index.people.dump()
         return {"state": msgspec.msgpack.encode(state), **parts}
 
     @classmethod
@@ -295,16 +352,23 @@ class Places:
         horizon_ms: int,
         retention_ms: int,
         zone: ZoneInfo,
+        people: Directory | None = None,
+        shelf: Shelf | None = None,
+        cluster_rules: ClusterRules | None = None,
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
+        Persons whom a shared directory has forgotten since then are erased.
+
         Raises ValueError when it was made with other partitions or windows.
         """
-        places = cls(sources, window_ms, horizon_ms, retention_ms, zone)
+        places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf, cluster_rules)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
         if len(state.sources) != sources or state.window_ms != window_ms:
             raise ValueError("the snapshot is of another partition count or window length: set it aside and rebuild")
         places._incoming.sources, places._floor_ms = state.sources, state.floor_ms
+        if people is None:
+            places._index.people.load(parts)
         places._index.load(parts)
         places._inside.load(parts, state.at_ms)
         places._windows.load(parts)
@@ -313,20 +377,23 @@ class Places:
         places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
+        places._clusters.load(parts, places._index)
         places._grow_told(-1)
+        for number in places._index.nameless().tolist():
+            places._erase(number, _FOREVER)
         return places
 
     @classmethod
     def from_visits(cls, visits: Iterable[Visit], window_ms: int | None = None) -> Self:
         """Places that hold these visits, with the log time past everything: for work on files."""
-        places = cls(1, window_ms or default_window_ms(), 0, 0, _UTC)
+        places = cls(1, window_ms or default_window_ms(), 0, 0, ZoneInfo("UTC"))
         places._incoming.sources[0].log_time_ms = _FOREVER
         index = places._index
         kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
-        person = index.people.take([visit.person for visit in kept])
+        person = index.take_people([visit.person for visit in kept])
         lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
         start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
-        index.people.odd[person[reason >= LATE]] = True
+        index.odd[person[reason >= LATE]] = True
         rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
         key = person * len(index.lineages.venues) + index.own_venue(rows)
         order = np.lexsort((start, key))
@@ -336,7 +403,9 @@ class Places:
         return places
 
 
-def _midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
-    """The start of the day that a time is in."""
-    day = (datetime(1970, 1, 1, tzinfo=_UTC) + timedelta(milliseconds=at_ms)).astimezone(zone)
-    return round(day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
+    """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
+    used = np.zeros(len(people), np.bool_)
+    for places in partitions:
+        places.used_people(used)
+    return np.flatnonzero(~used & people.named).tolist()

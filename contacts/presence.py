@@ -57,9 +57,8 @@ def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
 def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
     """The steps that a change of visits makes in the counts of all venues it reaches."""
     rows = change.rows
-    *_, within = index.lineages.arrays()
-    with_others = within[index.column("lineage")[rows]]
-    with_others |= (index.column("flags")[rows] & MEETS != 0) | index.people.odd[index.column("person")[rows]]
+    with_others = index.lineages.within(index.column("lineage")[rows])
+    with_others |= (index.column("flags")[rows] & MEETS != 0) | index.odd[index.column("person")[rows]]
     if with_others.any():  # all of a person's changes together: each must see the others as they were
         person = index.column("person")[rows]
         with_others = among(person, distinct(person[with_others]))
@@ -93,8 +92,10 @@ def _together(index: VisitIndex, change: Change) -> list[Raw]:
     person = index.column("person")[change.rows].astype(np.int64)
     persons = distinct(person)
     who = np.searchsorted(persons, person)
-    since = np.full(len(persons), np.iinfo(np.int64).max)
+    since, until = np.full(len(persons), np.iinfo(np.int64).max), np.full(len(persons), np.iinfo(np.int64).min)
     np.minimum.at(since, who, index.column("start")[change.rows])
+    np.maximum.at(until, who, np.maximum(change.old_end, index.column("end")[change.rows]))
+    index.revive_touching(persons, since, until)
     since -= 2 * index.longest_ms
     rows = _held(index, persons, since)
     rehidden = index.hide(rows)
@@ -129,7 +130,7 @@ def _settle(index: VisitIndex, change: Change, rows: Ints, rehidden: Ints, perso
     old_end[place], old_reason[place] = change.old_end, change.old_reason
     venues = len(index.lineages.venues)
     own = person * venues + index.own_venue(rows)
-    meeting = changed & ((flags[rows] & MEETS != 0) | index.people.odd[person])
+    meeting = changed & ((flags[rows] & MEETS != 0) | index.odd[person])
     flags[rows[among(own, distinct(own[meeting]))]] |= MEETS
 
     row, venue = index.lineages.places(index.column("lineage")[rows])

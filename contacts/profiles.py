@@ -6,7 +6,8 @@ Windows are whole days of the deployment's zone (docs/visits.md): "a days before
 
 from __future__ import annotations
 
-import tomllib
+import math
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -16,9 +17,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contacts.registry import category_key
+from contacts.air import Air
+from contacts.categories import any_matches, rule_for, same_pattern, segments
+from contacts.profile_faults import Fault, read_toml
+from contacts.scoring import Course, Score, whole_minutes
 
 _MINUTE_MS = 60_000
+_MOST_MINUTES = 30 * 24 * 60
 
 
 class ProfileError(ValueError):
@@ -26,13 +31,36 @@ class ProfileError(ValueError):
 
 
 class ContactRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long two people must have been together: in one stay, or as a sum over any 24 hours."""
+    """How long two people must have been together: in one stay, or as a sum over any 24 hours.
+
+    The air stays infectious for `linger_minutes` after the infectious one has left, or with `linger_at_most_stay` as
+    long as they stayed, if that is less. Stays of theirs below `shortest_stay_minutes` do not count. The interval
+    that comes out is aligned to `grid_minutes` (contacts/air.py). Minutes are exact, or `whole_minutes`: rounded half
+    up in each day of UTC. `without_minimum` and `venue_factors` go by category (contacts/categories.py): no minimum
+    there, and what a minute there counts.
+    """
 
     minimum_minutes: float
     comparison: Literal["at_least", "more_than"]
     per: Literal["stay", "24h"]
     linger_minutes: float = 0.0
+    linger_at_most_stay: bool = False
+    shortest_stay_minutes: float = 0.0
+    grid_minutes: float = 0.0
+    grid: Literal["outward", "nearest"] = "outward"
+    whole_minutes: bool = False
     without_minimum: tuple[str, ...] = ()
+    venue_factors: dict[str, float] = {}
+
+
+class SlotRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many people's visits make a slot at a venue risky, and how much: visits after which others may have been
+    infected (forward), and visits at which the cases may have been (backward)."""
+
+    forward_visits: int
+    forward_risk: float
+    backward_visits: int
+    backward_risk: float
 
 
 class Days(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +98,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str = ""
     country: str = ""
     default: bool = True
+    score: Score | None = None
+    slots: dict[str, SlotRule] = {}
 
     @property
     def version(self) -> str:
@@ -83,8 +113,20 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def linger_ms(self) -> int:
-        """How long the air stays infectious after the infectious one has left."""
-        return round(self.contact.linger_minutes * _MINUTE_MS)
+        """How long the air stays infectious after the infectious one has left; `air` says all of it."""
+        return _ms(self.contact.linger_minutes)
+
+    @property
+    def air(self) -> Air:
+        """What interval an infectious person's stay makes."""
+        rule = self.contact
+        return Air(
+            self.linger_ms,
+            rule.linger_at_most_stay,
+            _ms(rule.shortest_stay_minutes),
+            _ms(rule.grid_minutes),
+            rule.grid == "nearest",
+        )
 
     def infectious_window(
         self, onset_ms: int | None, specimen_ms: int | None, isolated_ms: int | None, zone: ZoneInfo
@@ -118,13 +160,39 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             end = min(end, _midnight(_day(isolated_ms, zone), zone))
         return start, max(start, end)
 
+    def course(self, onset_ms: int | None, specimen_ms: int | None, zone: ZoneInfo) -> Course:
+        """The dates of a case that a score's levels are counted from."""
+        onset, specimen = (None if at_ms is None else _day(at_ms, zone) for at_ms in (onset_ms, specimen_ms))
+        return Course(onset, specimen)
+
+    def minutes(self, start_ms: int, end_ms: int) -> float:
+        """The minutes that `[start, end)` together counts as, before any venue's factor."""
+        return whole_minutes(start_ms, end_ms) if self.contact.whole_minutes else (end_ms - start_ms) / _MINUTE_MS
+
     def enough(self, minutes: float, category: str) -> bool:
         """Whether that much time together is enough at a venue of this category."""
-        if category_key(category) in self.contact.without_minimum:
+        rule = self.contact
+        if any_matches(rule.without_minimum, category):
             return minutes > 0
-        if self.contact.comparison == "more_than":
-            return minutes > self.contact.minimum_minutes
-        return minutes >= self.contact.minimum_minutes
+        factor = rule_for(rule.venue_factors, category)
+        counted = minutes if factor is None else minutes * factor
+        return counted > rule.minimum_minutes if rule.comparison == "more_than" else counted >= rule.minimum_minutes
+
+    @property
+    def by_category(self) -> bool:
+        """Whether venues of different categories are treated differently."""
+        return any(
+            segments(each) != ("*",)
+            for each in (*self.contact.without_minimum, *self.contact.venue_factors, *self.slots)
+        )
+
+    def slot_rule(self, category: str) -> SlotRule | None:
+        """The rule for slots at a venue of this category, where the profile has such rules."""
+        return rule_for(self.slots, category)
+
+
+def _ms(minutes: float) -> int:
+    return round(minutes * _MINUTE_MS)
 
 
 def _day(at_ms: int, zone: ZoneInfo) -> date:
@@ -144,12 +212,19 @@ def load_profiles(folder: Path | None = None) -> dict[str, Profile]:
     """The profiles of Lacak, and those of `folder`, which overrule them by id. Raises ProfileError."""
     found = dict(_shipped())
     if folder is not None:
-        paths = sorted(folder.glob("*.toml"))
-        if not paths:
-            raise ProfileError(f"The folder {folder} holds no profiles (*.toml).")
-        for path in paths:
+        if not folder.is_dir():
+            raise ProfileError(f"There is no folder {folder} to read profiles (ID.toml) from.")
+        for path in sorted(folder.glob("*.toml")):
             found[path.stem] = _read(path.stem, path.read_text("utf-8"), str(path))
     return found
+
+
+def profile_text(profile_id: str, folder: Path | None = None) -> tuple[str, str]:
+    """Where the profile of this id is written, and what: the folder's, else that of Lacak."""
+    name = f"{profile_id}.toml"
+    if folder is not None and (folder / name).exists():
+        return str(folder / name), (folder / name).read_text("utf-8")
+    return f"contacts/data/profiles/{name}", files("contacts.data").joinpath("profiles", name).read_text("utf-8")
 
 
 @cache
@@ -165,10 +240,63 @@ def _shipped() -> dict[str, Profile]:
 
 def _read(profile_id: str, text: str, where: str) -> Profile:
     try:
-        profile = msgspec.convert(tomllib.loads(text), Profile)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ProfileError(f"The profile {where} cannot be used: {error}") from error
+        return read_profile(profile_id, text)
+    except Fault as fault:
+        raise ProfileError(f"The profile {where} cannot be used: {fault}") from fault
+
+
+def read_profile(profile_id: str, text: str) -> Profile:
+    """A profile from the text of its file. Raises Fault, which knows the line and what to do."""
+    profile: Profile = read_toml(text, Profile)
+    for path, wrong in _wrong(profile):
+        raise Fault(text, path, wrong)
     return msgspec.structs.replace(profile, id=profile_id)
+
+
+def _wrong(profile: Profile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What types cannot say of a profile: where it is wrong, and how."""
+    rule, score = profile.contact, profile.score
+    for name in ("minimum_minutes", "linger_minutes", "shortest_stay_minutes", "grid_minutes"):
+        minutes = getattr(rule, name)
+        if not 0 <= minutes <= _MOST_MINUTES:
+            yield ("contact", name), f"{name} is {minutes:g}: write minutes from 0 to {_MOST_MINUTES} (30 days)."
+    if rule.per == "24h":
+        for name in ("without_minimum", "venue_factors"):
+            if getattr(rule, name):
+                yield ("contact", name), f'{name} goes with per = "stay": a sum over 24 hours is over all venues.'
+    for pattern, factor in rule.venue_factors.items():
+        if not 0 <= factor < math.inf:
+            yield ("contact", "venue_factors", pattern), f"a factor is 0 or more, not {factor:g}."
+    keyed: tuple[tuple[tuple[str, ...], Collection[str]], ...] = (
+        (("contact", "without_minimum"), rule.without_minimum),
+        (("contact", "venue_factors"), rule.venue_factors),
+        (("slots",), profile.slots),
+    )
+    for path, each in keyed:
+        if any(not all(segments(pattern)) for pattern in each):
+            yield path, 'a category is names with / between them, such as "shop", "shop/*" or "*".'
+        twice = same_pattern(each)
+        if twice is not None:
+            yield (*path, twice), f"the category {twice!r} is there twice: keep one."
+    for name, around in (
+        ("infectious", profile.infectious),
+        ("infectious.without_symptoms", profile.infectious.without_symptoms),
+        ("exposure", profile.exposure),
+    ):
+        if around.days_before + around.days_after < 0 or max(abs(around.days_before), abs(around.days_after)) > 366:
+            path = (*name.split("."), "days_after")
+            yield path, f"[{name}] ends before it begins, or is longer than a year: see days_before and days_after."
+    if profile.exposure.days_before_specimen < 1:
+        yield ("exposure", "days_before_specimen"), "days_before_specimen is 1 or more: the day before is the last."
+    for pattern, slot in profile.slots.items():
+        if min(slot.forward_visits, slot.backward_visits) < 1:
+            yield ("slots", pattern), f"the rule for {pattern!r} needs visits of 1 or more."
+    if profile.slots and not rule.grid_minutes:
+        yield ("contact",), "slots need their length: add grid_minutes, such as 30."
+    if score is not None:
+        yield from score.wrong()
+        if not rule.whole_minutes:
+            yield ("contact",), "a score counts whole minutes: add whole_minutes = true."
 
 
 def find_profile(profiles: dict[str, Profile], profile_id: str) -> Profile:

@@ -6,98 +6,56 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, distinct
-from contacts.index import MEETS, VisitIndex, end_assumed
-from contacts.presence import unite
+from contacts.air import Air
+from contacts.columns import ints
+from contacts.index import VisitIndex
+from contacts.meetings import meetings
 from schemas.messages import Direction, SharedStay, StayEvidence
 
-_FIRST = -(1 << 62)
 _MINUTE_MS = 60_000
 
 
 class Query(NamedTuple):
-    """What is asked: the case's window, the cut (None: no cut), and the linger (ms) and whose end it moves."""
+    """What is asked: the case's window, the cut (None: no cut), after whose stays the air stays infectious."""
 
     window_start_ms: int
     window_end_ms: int
     as_of_ms: int | None
-    linger_ms: int
+    air: Air
     direction: Direction
-
-
-class _Stays(NamedTuple):
-    """Stays as columns; `key` is a venue or a person."""
-
-    key: Ints
-    start: Ints
-    end: Ints
-    assumed: Bools
 
 
 def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str, SharedStay]]:
     """All pairs of a stay of the case and a stay of another person that share time, by person, venue, start."""
-    case = index.people.numbers.get(person)
-    if case is None:
+    case = index.people.number(person)
+    if case < 0:
         return []
-    linger = query.linger_ms if query.direction == "forward" else 0
-    lag = query.linger_ms if query.direction == "backward" else 0
-    rows = index.of_person(case)
-    rows = rows[index.live(rows)]
-    shared: list[tuple[str, SharedStay]] = []
-    for venue, start, end, assumed in _listed(_united(index, rows, index.own_venue(rows), query.as_of_ms)):
-        first, last = max(start, query.window_start_ms), min(end, query.window_end_ms)
-        if first >= last:
-            continue
-        last += linger
-        name = index.lineages.venues[venue]
-        mine = StayEvidence(start_ms=start, end_ms=end, end_assumed=assumed)
-        others = _others(index, case, venue, first - lag, last, query.as_of_ms)
-        for other, other_start, other_end, other_assumed in _listed(others):
-            begin, until = max(first, other_start), min(last, other_end + lag)
-            if begin < until:
-                stay = SharedStay(
-                    venue=name,
-                    start_ms=begin,
-                    end_ms=until,
-                    minutes=(until - begin) / _MINUTE_MS,
-                    case_stay=mine,
-                    contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
-                )
-                shared.append((index.people.names[other] or "", stay))
+    since, until, as_of_ms, air, direction = query
+    met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
+    names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
+    shared = [
+        (names[other], shared_stay(index.lineages.venues[venue], *stay))
+        for other, venue, *stay in zip(*(column.tolist() for column in met[1:]), strict=True)
+    ]
     shared.sort(key=_order)
     return shared
+
+
+def shared_stay(
+    venue: str, start: int, end: int, own_start: int, own_end: int, other_start: int, other_end: int,
+    own_assumed: bool, other_assumed: bool,
+) -> SharedStay:  # fmt: skip
+    """A meeting as evidence; the case's side is that of the person asked about."""
+    return SharedStay(
+        venue=venue,
+        start_ms=start,
+        end_ms=end,
+        minutes=(end - start) / _MINUTE_MS,
+        case_stay=StayEvidence(start_ms=own_start, end_ms=own_end, end_assumed=own_assumed),
+        contact_stay=StayEvidence(start_ms=other_start, end_ms=other_end, end_assumed=other_assumed),
+    )
 
 
 def _order(pair: tuple[str, SharedStay]) -> tuple[str, str, int, int, int, int]:
     person, stay = pair
     return person, stay.venue, stay.start_ms, stay.end_ms, stay.case_stay.start_ms, stay.contact_stay.start_ms
-
-
-def _listed(stays: _Stays) -> list[tuple[int, int, int, bool]]:
-    return list(zip(stays.key.tolist(), stays.start.tolist(), stays.end.tolist(), stays.assumed.tolist(), strict=True))
-
-
-def _others(index: VisitIndex, case: int, venue: int, since_ms: int, until_ms: int, as_of_ms: int | None) -> _Stays:
-    """The stays of others at a venue that share time with `[since_ms, until_ms)`, and perhaps more."""
-    rows = index.at_venue(venue, since_ms, until_ms)
-    person = index.column("person")[rows]
-    rows, person = rows[person != case], person[person != case]
-    meet = index.column("flags")[rows] & MEETS != 0
-    several = distinct(person[meet].astype(np.int64))
-    single = rows[~among(person.astype(np.int64), several)]
-    if len(several):
-        held = distinct(index.of_persons(several, np.full(len(several), _FIRST)))
-        held = held[index.live(held) & (index.own_venue(held) == venue)]
-        rows = np.concatenate((single, held))
-    return _united(index, rows, index.column("person")[rows].astype(np.int64), as_of_ms)
-
-
-def _united(index: VisitIndex, rows: Ints, key: Ints, as_of_ms: int | None) -> _Stays:
-    """The unions of visits with one key, cut at `as_of_ms`."""
-    start, end, reason = (index.column(name)[rows] for name in ("start", "end", "reason"))
-    assumed = end_assumed(reason)
-    if as_of_ms is not None:
-        known = start < as_of_ms
-        key, start, end, assumed = key[known], start[known], np.minimum(end[known], as_of_ms), assumed[known]
-    order = np.lexsort((start, key))
-    return _Stays(*unite(key[order], start[order], end[order], assumed[order])[:4])

@@ -6,15 +6,15 @@ import numpy as np
 
 from contacts.columns import Ints, among, distinct
 from contacts.incoming import Rows
-from contacts.index import GONE, MEETS, VisitIndex
+from contacts.index import GONE, MEETS, SETTLED, VisitIndex
 from contacts.presence import Change
 from schemas.blocks import LATE
 
 
 def store(index: VisitIndex, rows: Rows) -> Change:
     """Bring rows into the index; the visits that they change, as they were before all of them."""
-    person = index.people.take(rows.persons)
-    index.people.odd[person[rows.reason >= LATE]] = True
+    person = index.take_people(rows.persons)
+    index.odd[person[rows.reason >= LATE]] = True
     visit = _visits(index, rows, person)
     changed = distinct(visit)
     old_end, old_reason = index.column("end")[changed], index.column("reason")[changed]
@@ -40,13 +40,10 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
         later = np.flatnonzero(mine & (visit < 0))
         visit[later] = births.find(rows.born[later])
     lost = visit < 0
-    lost[~lost] = index.column("flags")[visit[~lost]] & GONE != 0
-    for row in np.flatnonzero(lost).tolist():  # forgotten here, not there: an erasure came first by another source
-        strays = index.births[int(rows.source[row])].strays
-        place = int(rows.born[row])
-        if place not in strays or index.column("flags")[strays[place]] & GONE:
-            strays[place] = int(_add(index, rows, person, np.array([row]))[0])
-        visit[row] = strays[place]
+    lost[~lost] = index.column("flags")[visit[~lost]] & (GONE | SETTLED) != 0
+    for row in np.flatnonzero(lost).tolist():  # settled meanwhile; or an erasure came first by another source
+        known = index.derived(int(person[row]), int(rows.lineage[row]), int(rows.start[row]))
+        visit[row] = known if known >= 0 else int(_add(index, rows, person, np.array([row]))[0])
     return visit
 
 

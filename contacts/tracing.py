@@ -7,12 +7,16 @@ import hashlib
 import msgspec
 
 from contacts.cases import Episode
+from contacts.hops import Hops
 from contacts.matching import contacts_of
 from contacts.profiles import Profile
+from contacts.scoring import Course
+from contacts.spread import Asked
 from schemas.messages import (
     ContactDecision,
     Direction,
     InterviewContact,
+    MeetingRows,
     SharedStay,
     SourceOffset,
     Trace,
@@ -45,6 +49,10 @@ class Job(msgspec.Struct, frozen=True):
     failures: int = 0
     again: bool = False
     ended: bool = False
+    hops: int = 1
+    least_risk: float | None = None
+    people_most: int | None = None
+    seconds_most: float | None = None
 
     @property
     def query_id(self) -> str:
@@ -88,16 +96,32 @@ def trace_id(seed: str, direction: str) -> str:
 
 
 class Gather:
-    """The answers to one question, one a partition; what comes twice or for another question is ignored."""
+    """The answers to one question, one a partition; what comes twice or for another question is ignored.
 
-    def __init__(self, query_id: str, partitions: int) -> None:
+    Of a later `hop` it also holds who was asked about, the report of the `first` hop and the search so far. `began` is
+    when the first was asked (s, monotonic).
+    """
+
+    def __init__(self, query_id: str, partitions: int, began: float = 0.0) -> None:
         self.query_id = query_id
+        self.began = began
+        self.hop = 1
+        self.asked: tuple[list[str], Asked] | None = None
+        self.first: Trace | None = None
+        self.search: Hops | None = None
         self._partitions = partitions
         self._answers: dict[int, TraceAnswer] = {}
 
+    def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
+        """What gathers the answers about the next hop."""
+        later = Gather(self.query_id, self._partitions, self.began)
+        later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
+        return later
+
     def take(self, answer: TraceAnswer) -> None:
         """Take an answer in; one at the barrier takes the place of one that was behind it."""
-        if answer.query_id == self.query_id and 0 <= answer.partition < self._partitions:
+        same = answer.query_id == self.query_id and answer.hop == self.hop
+        if same and 0 <= answer.partition < self._partitions:
             before = self._answers.get(answer.partition)
             if before is None or before.kind != "answer":
                 self._answers[answer.partition] = answer
@@ -148,6 +172,11 @@ class Gather:
         """All rows of all answers."""
         return [row for partition in sorted(self._answers) for row in self._answers[partition].shared]
 
+    def meetings(self) -> list[MeetingRows]:
+        """All that the answers say of a later hop."""
+        answers = (self._answers[partition].meetings for partition in sorted(self._answers))
+        return [rows for rows in answers if rows is not None]
+
 
 def report(
     person: str,
@@ -157,8 +186,9 @@ def report(
     standing_until_ms: int,
     gather: Gather,
     position: tuple[int, int],
+    course: Course | None = None,
 ) -> Trace:
-    """The report of a trace from what its partitions answered."""
+    """The report of a trace from what its partitions answered. `course`: the case's dates, where the profile scores."""
     return Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
@@ -178,9 +208,22 @@ def report(
         as_of=gather.as_of,
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
-        contacts=tuple(contacts_of(gather.shared(), profile, person)),
+        contacts=tuple(contacts_of(gather.shared(), profile, person, course)),
         standing_until_ms=standing_until_ms,
         ended=gather.state == "complete" and (gather.as_of_ms or 0) >= standing_until_ms,
+    )
+
+
+def further(first: Trace, gather: Gather) -> Trace:
+    """The report of the first hop as far as a later one's answers let it stand: what they lack, it lacks."""
+    if gather.state == "complete":
+        return first
+    return msgspec.structs.replace(
+        first,
+        state=gather.state,
+        missing_partitions=gather.missing,
+        behind_partitions=gather.behind,
+        ended=False,
     )
 
 

@@ -17,6 +17,7 @@ from contacts.cases import numbers
 from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.incoming import NEVER
 from contacts.index import MEETS, VisitIndex
+from contacts.meetings import meetings, visits_of
 from contacts.presence import Change, unite
 from schemas.blocks import WatchOrder
 
@@ -37,19 +38,6 @@ class Watch(msgspec.Struct):
     told_ms: int
     due_ms: int
     hit: bool = False
-
-
-class Stays(NamedTuple):
-    """The watched persons' visits at this partition's venues, cut to their windows.
-
-    `watch` is an index into `orders`, `venue` the venue's number; times in ms, `[start, end)`.
-    """
-
-    orders: list[WatchOrder]
-    watch: Ints
-    venue: Ints
-    start: Ints
-    end: Ints
 
 
 class _Spans(NamedTuple):
@@ -80,7 +68,7 @@ class _Spans(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """As Stays, but `watch` is a number of ours."""
+    """The watched persons' visits, each cut to its watch's window: the watch's number, the venue's, `[start, end)`."""
 
     watch: Ints
     venue: Ints
@@ -180,22 +168,14 @@ class WatchList:
         return told
 
     def _open_until(self, index: VisitIndex, watch: int) -> int:
-        """When the last of the stays ends that share time with one of the watch's, or of these; NEVER: none does."""
-        mine = self._kept.watch == watch
-        spans = zip(*(column[mine].tolist() for column in self._reach), strict=True)
-        rows = [index.at_venue(venue, start, end) for venue, start, end in spans]
-        found = distinct(np.concatenate(rows)) if rows else _NONE
-        if not (index.column("person")[found] != self._person_of.get(watch)).any():
+        """When the last stay ends that there is to show for a watch; NEVER: there is none."""
+        person, order = self._person_of.get(watch), self._watches[watch].order
+        if person is None:
             return NEVER
-        ends = _extents(index, Change(found, index.column("end")[found], index.column("reason")[found]))[1]
-        return int(ends.max())
-
-    def stays(self, index: VisitIndex) -> Stays:
-        """Where the watched persons are, or were, within their windows, by venue and start."""
-        self._refresh(index)
-        held = ints(list(self._watches))  # in order: numbers grow
-        orders = [watch.order for watch in self._watches.values()]
-        return Stays(orders, np.searchsorted(held, self._kept.watch), *self._kept[1:])
+        window = ints([order.window_start_ms]), ints([order.window_end_ms])
+        met = meetings(index, ints([person]), *window, None, order.linger_ms + order.grid_ms, order.direction)
+        ends = np.concatenate((met.end, met.own_end, met.other_end))
+        return int(ends.max()) if len(ends) else NEVER
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as a named part."""
@@ -225,7 +205,8 @@ class WatchList:
         """Find the persons that have become known here, and the stays of those whose visits have changed."""
         known = len(self._unknown)
         for watch in list(self._unknown):
-            person = index.people.numbers.get(self._watches[watch].order.person)
+            number = index.people.number(self._watches[watch].order.person)
+            person = None if number < 0 else number
             if person != self._person_of.get(watch):
                 self._stale.add(watch)
             if person is None:
@@ -250,13 +231,11 @@ class WatchList:
 
     def _stays_of(self, index: VisitIndex, watch: int) -> _Kept:
         order = self._watches[watch].order
-        rows = index.of_person(self._person_of[watch])
-        rows = rows[index.live(rows)]
-        start = np.maximum(index.column("start")[rows], order.window_start_ms)
-        end = np.minimum(index.column("end")[rows], order.window_end_ms)
+        since, until = order.window_start_ms, order.window_end_ms
+        visits = visits_of(index, ints([self._person_of[watch]]), ints([since]), ints([until]))
+        start, end = np.maximum(visits.start, since), np.minimum(visits.end, until)
         within = end > start
-        rows = rows[within]
-        return _Kept(np.full(len(rows), watch), index.own_venue(rows), start[within], end[within])
+        return _Kept(np.full(int(within.sum()), watch), visits.venue[within], start[within], end[within])
 
     def _reached(self) -> tuple[Ints, Ints, Ints]:
         """Venue, start and end of the times at which a stay of somebody else shares time with one of ours."""
@@ -265,7 +244,8 @@ class WatchList:
         lag, linger = np.zeros((2, len(held)), np.int64)
         for place, number in enumerate(held.tolist()):
             order = self._watches[number].order
-            (lag if order.direction == "backward" else linger)[place] = order.linger_ms
+            lag[place] = linger[place] = order.grid_ms
+            (lag if order.direction == "backward" else linger)[place] += order.linger_ms
         places = np.searchsorted(held, watch)
         return venue, start - lag[places], end + linger[places]
 
@@ -275,7 +255,7 @@ def _extents(index: VisitIndex, change: Change) -> tuple[Ints, Ints]:
     rows = change.rows
     start, end = index.column("start")[rows], np.maximum(index.column("end")[rows], change.old_end)
     person = index.column("person")[rows].astype(np.int64)
-    joined = (index.column("flags")[rows] & MEETS != 0) | index.people.odd[person]
+    joined = (index.column("flags")[rows] & MEETS != 0) | index.odd[person]
     if joined.any():
         persons = distinct(person[joined])
         held = index.kept(distinct(index.of_persons(persons, np.full(len(persons), _FIRST))))

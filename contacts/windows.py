@@ -7,7 +7,10 @@ come later correct the page, and the CARRY of all closed windows after them; wha
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -34,6 +37,20 @@ from contacts.steps import (
 )
 
 _SUMS: Final = [0, 1, 2, 4]  # of a window's five numbers, those that add up: all but the peak
+
+
+@cache
+def default_window_ms() -> int:
+    """The length of a window where nobody says otherwise (contacts/data/windows.toml)."""
+    table = tomllib.loads(files("contacts.data").joinpath("windows.toml").read_text("utf-8"))
+    return int(table["window_minutes"] * 60_000)
+
+
+class WindowRows(NamedTuple):
+    """Windows to publish: `rows` is int64 (n, len(WINDOW_COLUMNS)), its `venue` column an index into `venues`."""
+
+    venues: list[str]
+    rows: Ints
 
 
 class Cells(NamedTuple):

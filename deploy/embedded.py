@@ -124,9 +124,13 @@ class Tansu:
 
 
 class Postgres:
-    """PostgreSQL 18 over a Unix socket, its data under `data_dir`; it can be stopped and started again."""
+    """PostgreSQL 18 over a Unix socket, its data under `data_dir`; it can be stopped and started again.
 
-    def __init__(self, data_dir: Path) -> None:
+    `settings` are `name=value`, and win over those of a small machine.
+    """
+
+    def __init__(self, data_dir: Path, settings: Sequence[str] = ()) -> None:
+        self._settings = ("shared_buffers=64MB", "max_connections=100", *settings)
         self._folder = data_dir.absolute()
         self._child = Child("PostgreSQL", data_dir / "postgres.log")
         self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -167,7 +171,7 @@ class Postgres:
             )
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         command = [str(programs / "postgres"), "-D", str(self._data), "-k", str(self._socket)]
-        for setting in ("listen_addresses=", "shared_buffers=64MB", "max_connections=100"):
+        for setting in ("listen_addresses=", *self._settings):
             command += ["-c", setting]
         self._child.start(command, self._ready, user=self._user, death=signal.SIGQUIT)
 

@@ -1,4 +1,4 @@
-"""Files of scans, venues and visits, and the files that Lacak writes.
+"""Files of scans, venues, visits and dated contacts, and the files that Lacak writes.
 
 Columns are found by their names, in any order; others are ignored (docs/publishing.md).
 """
@@ -13,14 +13,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from gateway.lines import BadLine, FileError, OnBad, Progress, called, read_lines, size_of
-from gateway.times import format_time, parse_time
+from gateway.times import format_time, parse_day, parse_time
 from schemas.blocks import REASONS
 from schemas.messages import Scan, ScanKind, Venue
 
 __all__ = [
     "BadLine",
+    "ContactRow",
     "FileError",
     "OnBad",
     "Progress",
@@ -28,6 +30,7 @@ __all__ = [
     "called",
     "format_time",
     "parse_time",
+    "read_contacts",
     "read_scans",
     "read_venues",
     "read_visits",
@@ -47,6 +50,15 @@ class VisitRow(NamedTuple):
     start_ms: int
     end_ms: int
     reason: int
+
+
+class ContactRow(NamedTuple):
+    """A line of a dated contact list; `whole_day`: its time is a plain date, and `at_ms` the start of that day."""
+
+    source: str
+    target: str
+    at_ms: int
+    whole_day: bool
 
 
 def read_scans(
@@ -135,6 +147,20 @@ def read_visits(path: str, on_bad: OnBad, progress: Progress | None = None) -> I
             row = VisitRow(person, venue, parse_time(start), parse_time(end), known)
             if row.end_ms <= row.start_ms:
                 raise ValueError("the visit does not end after its start")
+        except ValueError as error:
+            on_bad(BadLine(number, text, str(error)))
+        else:
+            yield row
+
+
+def read_contacts(path: str, zone: ZoneInfo, on_bad: OnBad, progress: Progress | None = None) -> Iterator[ContactRow]:
+    """The contacts of a dated list: from, to, at (a time, or a date in the zone). As `read_scans`. Raises FileError."""
+    for number, text, (source, target, at) in read_lines(path, ("from", "to", "at"), (), on_bad, progress):
+        try:
+            if not source or not target:
+                raise ValueError("from is empty" if not source else "to is empty")
+            day = parse_day(at, zone)
+            row = ContactRow(source, target, day[0] if day else parse_time(at), day is not None)
         except ValueError as error:
             on_bad(BadLine(number, text, str(error)))
         else:

@@ -1,15 +1,18 @@
-"""Times in files: RFC 3339 with an offset, or integer milliseconds since the epoch."""
+"""Times in files: RFC 3339 with an offset, or integer milliseconds since the epoch; and plain dates, days of a zone."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 FIRST_MS = -62_135_596_800_000
 LAST_MS = 253_370_764_800_000
 """Years 1 to 9998: what RFC 3339 can write, with room for the stay that begins on the last day."""
+_PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def parse_time(text: str) -> int:
@@ -22,6 +25,25 @@ def parse_time(text: str) -> int:
     if not FIRST_MS <= at_ms < LAST_MS:
         raise ValueError(f"the time {text.strip()[:40]!r} is outside the years 1 to 9998")
     return at_ms
+
+
+@lru_cache(maxsize=4096)
+def parse_day(text: str, zone: ZoneInfo) -> tuple[int, int] | None:
+    """When a plain date such as 2021-10-21 begins and ends in a zone, ms; None where the text is not of that form.
+
+    Raises ValueError with a sentence.
+    """
+    text = text.strip()
+    if not _PLAIN_DATE.fullmatch(text):
+        return None
+    try:
+        day = date.fromisoformat(text)
+        start, end = ((datetime.combine(each, time(), zone) - _EPOCH) // _MS for each in (day, day + timedelta(days=1)))
+    except (ValueError, OverflowError):
+        raise ValueError(f"there is no date {text}") from None
+    if not FIRST_MS <= start < end < LAST_MS:
+        raise ValueError(f"the date {text} is outside the years 1 to 9998")
+    return start, end
 
 
 def _unusual(text: str) -> int:

@@ -31,6 +31,8 @@ _COMMANDS = {
         ),
         "confirm": ("lacak.officer_commands:confirm", "Confirm a contact of a trace."),
         "dismiss": ("lacak.officer_commands:dismiss", "Dismiss a contact of a trace."),
+        "sources": ("lacak.source_commands:sources", "Find where and by whom several cases may have been infected."),
+        "clusters": ("lacak.cluster_commands:clusters", "Show where several cases were together, once or live."),
         "occupancy": ("lacak.officer_commands:occupancy", "Show how many people are inside, once or live."),
     },
     "Offline, on files": {
@@ -40,6 +42,11 @@ _COMMANDS = {
             "lacak.interviews:contacts",
             "Find a person's contacts in a file of visits; `contacts add`: put those of an interview into a trace.",
         ),
+        "profiles": (
+            "lacak.profile_commands:profiles",
+            "List, show and check the numbers that make somebody a contact.",
+        ),
+        "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),

@@ -18,8 +18,9 @@ from rich.live import Live
 from rich.table import Table
 
 from contacts.profiles import ProfileError, find_profile, load_profiles
+from contacts.risk import load_risk
 from lacak.clock import SystemClock
-from lacak.dates import Date
+from lacak.dates import Date, Share
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
 from officer.exports import local, to_csv, to_graphml, to_json, to_tree
@@ -126,15 +127,35 @@ def test_result(
 )
 @click.option("--specimen", type=Date(), metavar="DATE", help="When the specimen was taken.")
 @click.option("--isolated", type=Date(), metavar="DATE", help="Since when the person has been isolated.")
+@click.option(
+    "--hops",
+    type=click.IntRange(1, load_risk().limits.hops_most),
+    default=1,
+    show_default=True,
+    help="How many times an infection may have been passed on (docs/risk.md).",
+)
+@click.option(
+    "--least-risk",
+    type=Share(),
+    metavar="SHARE",
+    help="Over several hops follow nobody below this risk, such as 2% (the default); they are still listed.",
+)
+@click.option("--people", type=click.IntRange(1), metavar="COUNT", help="Over several hops stop at so many people.")
+@click.option("--seconds", type=click.FloatRange(0), metavar="SECONDS", help="Over several hops stop after this time.")
 @click.option("--wait", is_flag=True, help="Wait for the trace and show it.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")
 @accountable
 def trace(
     person: str | None, identity: bool, identity_file: str | None, key_file: str | None, direction: str,
-    profile_id: str | None, onset: int | None, specimen: int | None, isolated: int | None, wait: bool, timeout: float,
-    officer: str, purpose: str,
+    profile_id: str | None, onset: int | None, specimen: int | None, isolated: int | None, hops: int,
+    least_risk: float | None, people: int | None, seconds: float | None, wait: bool, timeout: float, officer: str,
+    purpose: str,
 ) -> None:  # fmt: skip
-    """Ask for a trace of PERSON, of your own choosing."""
+    """Ask for a trace of PERSON, of your own choosing.
+
+    With --hops 2 it goes on to the contacts' contacts, each with their risk, the earliest they may have been infected,
+    and by way of whom. A report that a limit cut says so.
+    """
     settings = load_settings()
     who = named(person, identity, identity_file, key_file)
     if profile_id is not None:
@@ -145,11 +166,13 @@ def trace(
     with _store(settings) as store:
         if onset is None and specimen is None and not store.has_case(who):
             raise click.ClickException("The person has no case here: give --onset or --specimen.")
-        store.audit(officer, purpose, f"trace {direction}", person=who)
+        over = f" over {hops} hops" if hops > 1 else ""
+        store.audit(officer, purpose, f"trace {direction}{over}", person=who)
         began_ms = SystemClock().now_ms()
         request = TraceRequest(
             request_id=uuid.uuid4().hex, person=who, officer=officer, purpose=purpose, direction=direction,  # type: ignore[arg-type]
-            profile=profile_id, onset_ms=onset, specimen_ms=specimen, isolated_ms=isolated,
+            profile=profile_id, onset_ms=onset, specimen_ms=specimen, isolated_ms=isolated, hops=hops,
+            least_risk=least_risk, people_most=people, seconds_most=seconds,
         )  # fmt: skip
         send(settings, "trace-requests", who, request)
         if wait:

@@ -13,17 +13,15 @@ from contacts.places import Places
 from contacts.profiles import ProfileError, find_profile, load_profiles
 from contacts.registry import Registry, RegistryError
 from contacts.visits import Acceptance, Visit, derive_visits, visit_id
-from gateway.files import BadLine, FileError, format_time, read_scans, read_venues, read_visits, write_rows
+from gateway.files import BadLine, FileError, format_time, read_scans, read_venues, read_visits
 from lacak.dates import Date
 from lacak.progress import Rejected, reading
 from lacak.settings import load_settings
+from lacak.writing import OUTPUT, write
 from schemas.blocks import REASONS, WINDOW_COLUMNS
-from schemas.messages import Contact, Scan
+from schemas.messages import Contact, Direction, Scan
 from streams.settings import Settings
 
-_OUTPUT = click.option(
-    "-o", "--output", required=True, metavar="FILE", help="Where to write; - for standard output, .gz packs."
-)
 _VENUES = click.option(
     "--venues", "venues_file", metavar="FILE", help="The registry: categories, stays, what lies within what."
 )
@@ -32,7 +30,7 @@ _VENUES = click.option(
 @click.command()
 @click.argument("scans")
 @_VENUES
-@_OUTPUT
+@OUTPUT
 def visits(scans: str, venues_file: str | None, output: str) -> None:
     """Derive the visits of a file of SCANS and write them: visit_id, person, venue, start, end, end_reason.
 
@@ -50,18 +48,18 @@ def visits(scans: str, venues_file: str | None, output: str) -> None:
         )
         for v in found
     )
-    _write(output, ("visit_id", "person", "venue", "start", "end", "end_reason"), rows, "visits")
+    write(output, ("visit_id", "person", "venue", "start", "end", "end_reason"), rows, "visits")
 
 
 @click.command()
 @click.argument("scans")
 @_VENUES
-@_OUTPUT
+@OUTPUT
 def windows(scans: str, venues_file: str | None, output: str) -> None:
     """Count the 10-minute windows of a file of SCANS: venue, start, entries, exits, assumed_exits, peak, mean."""
     settings = load_settings(need_servers=False)
     found = _places(_derive(scans, venues_file), settings).windows()
-    _write(
+    write(
         output,
         ("venue", "start", "entries", "exits", "assumed_exits", "peak", "mean"),
         _window_rows(found, settings.window_ms),
@@ -98,7 +96,7 @@ def _window_rows(found: object, window_ms: int) -> Iterator[tuple[object, ...]]:
 )  # fmt: skip
 @click.option("--as-of", "as_of_ms", type=Date(), metavar="TIME", help="Cut everything at this time.")
 @click.option("--summary", is_flag=True, help="One row a contact instead of one a shared stay.")
-@_OUTPUT
+@OUTPUT
 def contacts(
     visits_file: str, venues_file: str | None, person: str, profile_id: str, onset: int | None, specimen: int | None,
     isolated: int | None, direction: str, as_of_ms: int | None, summary: bool, output: str,
@@ -106,7 +104,7 @@ def contacts(
     """Find a person's contacts in a file of VISITS, such as `lacak visits` writes.
 
     Rows are shared stays (person, venue, start, end, minutes, rule), or with --summary people (person, minutes, first,
-    last, venues, rule).
+    last, venues, rule). A profile that scores adds score and level; one that goes by category needs --venues.
     """
     settings = load_settings(need_servers=False)
     if onset is None and specimen is None:
@@ -123,24 +121,31 @@ def contacts(
     except (FileError, OSError, ProfileError, RegistryError) as error:
         raise click.ClickException(str(error)) from error
     rejected.set_aside()
+    if profile.by_category and venues_file is None:
+        click.echo(f"{profile.id} goes by category: without --venues no venue has one.", err=True)
     if not any(row.person == person for row in rows):
         raise click.ClickException(f"{visits_file} holds no visit of {person!r}.")
     window = (profile.infectious_window if direction == "forward" else profile.exposure_window)(
         onset, specimen, isolated, settings.zone_info
     )
-    shared = _places(rows, settings).shared_stays(
-        person, *window, as_of_ms, profile.linger_ms, "forward" if direction == "forward" else "backward"
-    )
-    found = contacts_of(may_count(shared, profile, registry.category), profile, person)
+    way: Direction = "forward" if direction == "forward" else "backward"
+    shared = _places(rows, settings).shared_stays(person, *window, as_of_ms, profile.air, way)
+    course = profile.course(onset, specimen, settings.zone_info) if way == "forward" else None
+    found = contacts_of(may_count(shared, profile, registry.category, way), profile, person, course)
+    scores = ("score", "level") if profile.score is not None or profile.slots else ()
     if summary:
-        _write(output, ("person", "minutes", "first", "last", "venues", "rule"), map(_summary, found), "contacts")
+        people = ((*_summary(contact), *(contact.score, contact.level)[: len(scores)]) for contact in found)
+        write(output, ("person", "minutes", "first", "last", "venues", "rule", *scores), people, "contacts")
     else:
         evidence = (
-            (c.person, s.venue, format_time(s.start_ms), format_time(s.end_ms), f"{s.minutes:.6f}", c.rule)
+            (
+                c.person, s.venue, format_time(s.start_ms), format_time(s.end_ms), f"{s.minutes:.6f}", c.rule,
+                *(s.score, c.level)[: len(scores)],
+            )
             for c in found
             for s in c.evidence
-        )
-        _write(output, ("person", "venue", "start", "end", "minutes", "rule"), evidence, "shared stays")
+        )  # fmt: skip
+        write(output, ("person", "venue", "start", "end", "minutes", "rule", *scores), evidence, "shared stays")
 
 
 def _summary(contact: Contact) -> tuple[object, ...]:
@@ -190,12 +195,3 @@ def _registry(path: str | None) -> Registry:
 
 def _places(rows: Iterable[Visit], settings: Settings) -> Places:
     return Places.from_visits(rows, settings.window_ms)
-
-
-def _write(output: str, columns: tuple[str, ...], rows: Iterable[Iterable[object]], what: str) -> None:
-    try:
-        count = write_rows(output, columns, rows)
-    except (FileError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    if output != "-":
-        click.echo(f"{count} {what} are in {output}.")

@@ -17,7 +17,9 @@ from agents.registry import Controls
 from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
+from contacts.clusterrules import ClusterRulesError, load_cluster_rules
 from contacts.profiles import ProfileError, load_profiles
+from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
@@ -26,6 +28,7 @@ from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
+from streams.people_file import PeopleFile
 from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
@@ -55,7 +58,7 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError) as error:
+    except (TopicError, ProfileError, RiskError, ClusterRulesError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(run_worker(app))
 
@@ -145,16 +148,29 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
-    keeper = OccupancyKeeper(settings, parts.clock, parts.outbox, parts.letters, contacts)
+    store = parts.store()
+    people = PeopleFile(parts.folder, f"{settings.topic_prefix}people-{settings.worker_index}", store.cluster)
+    keeper = OccupancyKeeper(
+        settings,
+        parts.clock,
+        parts.outbox,
+        parts.letters,
+        contacts,
+        people,
+        lambda partition: store.home("visits", partition),
+        lambda: owner.states(),
+        load_cluster_rules(settings.cluster_rules, settings.rules_folder),
+    )
     owner = Owner(
         "visits",
         keeper.make,
         keeper.load,
-        parts.store(),
+        store,
         parts.outbox,
         settings,
         parts.clock.monotonic,
         keeper.returned,
+        people.sync,
     )
     parts.build({"visits": owner})
     attach(parts.app, "visits", _bound(keeper.run, owner))
@@ -172,13 +188,13 @@ def _places(settings: Settings) -> WorkerApp:
 
 def _tracing(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "tracing")
-    profiles = load_profiles(settings.rules_folder)
+    profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     app = parts.build({})
     people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
         app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
         for name in TABLES["tracing"]
     )
-    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, people, reports)
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 

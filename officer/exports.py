@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,13 +13,14 @@ import msgspec
 from rich.text import Text
 from rich.tree import Tree
 
-from schemas.messages import Contact, SharedStay, Trace
+from schemas.messages import Contact, Direction, SharedStay, Trace
 
 CSV_COLUMNS = (
     "trace_id", "case", "direction", "contact", "grade", "decided_by", "venue", "start", "end", "minutes",
     "case_start", "case_end", "case_end_assumed", "contact_start", "contact_end", "contact_end_assumed", "rule",
+    "score", "level", "hop", "exposed_by", "risk", "earliest",
 )  # fmt: skip
-"""One row a shared stay; times are RFC 3339 in UTC."""
+"""One row a shared stay; times are RFC 3339 in UTC. At a later hop `case_...` are of who exposed the contact."""
 
 _GRADES = {"possible": "yellow", "confirmed": "red", "dismissed": "bright_black"}
 
@@ -40,7 +43,9 @@ def to_csv(trace: Trace) -> str:
                     contact.decided_by or "", stay.venue, utc(stay.start_ms), utc(stay.end_ms), f"{stay.minutes:.3f}",
                     utc(stay.case_stay.start_ms), utc(stay.case_stay.end_ms), stay.case_stay.end_assumed,
                     utc(stay.contact_stay.start_ms), utc(stay.contact_stay.end_ms), stay.contact_stay.end_assumed,
-                    contact.rule,
+                    contact.rule, stay.score, contact.level,
+                    contact.hop, " ".join(contact.exposed_by), "" if contact.risk is None else f"{contact.risk:.9f}",
+                    "" if contact.earliest_ms is None else utc(contact.earliest_ms),
                 )
             )  # fmt: skip
     return text.getvalue()
@@ -80,21 +85,52 @@ def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
                     "bold red",
                 )
             )
+    if trace.hops > 1:
+        tree.add(Text(_reach(trace), "dim"))
     if not trace.contacts:
         tree.add("nobody")
-    for contact in sorted(trace.contacts, key=lambda each: (-each.minutes, each.person)):
-        branch = tree.add(_contact(contact))
+    for contact in by_hop(trace.contacts):
+        branch = tree.add(_contact(contact, trace.direction, zone))
         for stay in contact.evidence:
             branch.add(_evidence(stay, zone))
     return tree
 
 
-def _contact(contact: Contact) -> Text:
+def by_hop(contacts: Iterable[Contact]) -> list[Contact]:
+    """Nearest first; at the first hop those with most minutes, later those with most risk."""
+    return sorted(contacts, key=lambda c: (c.hop, -c.minutes if c.hop == 1 else -(c.risk or 0.0), c.person))
+
+
+def _reach(trace: Trace) -> str:
+    """How far a trace over several hops went, and what it would have gone on for but for a limit."""
+    counts = Counter(contact.hop for contact in trace.contacts)
+    words = ", ".join(f"{counts[hop]} at hop {hop}" for hop in sorted(counts)) or "nobody"
+    followed = f"{trace.hops} hops, followed from a risk of {percent(trace.least_risk or 0.0)} on: {words}."
+    cut = [_CUTS[limit] for limit in trace.cut_by]
+    return f"{followed} Cut by {' and '.join(cut)}: there are more." if cut else f"{followed} No limit cut it."
+
+
+_CUTS = {"hops": "the number of hops", "people": "the number of people", "seconds": "its time"}
+
+
+def percent(risk: float) -> str:
+    """A risk as people read it."""
+    return "< 0.01 %" if 0 < risk < 0.0001 else f"{100 * risk:.2g} %" if risk < 0.1 else f"{100 * risk:.0f} %"
+
+
+def _contact(contact: Contact, direction: Direction, zone: ZoneInfo) -> Text:
     by = f" by {contact.decided_by}" if contact.decided_by else ""
+    way = f"  hop {contact.hop} by way of {', '.join(contact.exposed_by)}" if contact.exposed_by else ""
+    risk = f"  risk {percent(contact.risk)}" if contact.risk is not None else ""
+    if contact.exposed_by and contact.earliest_ms is not None:
+        when = "at the earliest" if direction == "forward" else "at the latest"
+        risk += f", infected {local(contact.earliest_ms, zone)} {when}"
+    score = "" if contact.score is None else f"score {contact.score:g} {contact.level or ''}".rstrip() + "  "
     return Text.assemble(
         (contact.person, "bold"),
-        f"  {contact.minutes:.0f} min  ",
+        f"  {contact.minutes:.0f} min  {score}",
         (contact.grade + by, _GRADES[contact.grade]),
+        f"{way}{risk}",
         (f"  {contact.rule}", "dim"),
     )
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from zoneinfo import ZoneInfo
 
-from officer.exports import local
-from schemas.messages import Trace
+from officer.exports import by_hop, local, percent
+from schemas.messages import Contact, Trace
 
 _COLOURS = (
     "#4477aa",
@@ -32,7 +32,7 @@ text{fill:currentColor}.dim{opacity:.6}.grid{stroke:currentColor;opacity:.15}.ti
 
 def svg(trace: Trace, zone: ZoneInfo) -> str:
     """The picture as SVG, complete in itself. A faded end of a bar is only assumed."""
-    contacts = sorted(trace.contacts, key=lambda each: (-each.minutes, each.person))
+    contacts = by_hop(trace.contacts)
     shown, more = contacts[:_MOST], len(contacts) - _MOST
     stays = [stay for contact in shown for stay in contact.evidence]
     venues = list(dict.fromkeys(stay.venue for stay in sorted(stays, key=lambda stay: stay.start_ms)))
@@ -51,7 +51,8 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 30} {height}" role="img">',
         f"<style>{_STYLE}</style>",
         f"<title>{escape(trace.direction)} trace of {escape(trace.person)}</title>",
-        f"<desc>{len(contacts)} contacts; each line is a person, each bar a stay shared with the case.</desc>",
+        f"<desc>{len(contacts)} contacts; each line is a person, each bar a stay shared with the case "
+        "(at a later hop with who exposed them).</desc>",
         f'<text class="title" x="16" y="28">{escape(trace.direction.capitalize())} trace of '
         f"{escape(_short(trace.person))}: {len(contacts)} contacts</text>",
         f'<text class="dim" x="16" y="48">{escape(trace.profile)} of {escape(trace.profile_version)}, '
@@ -65,7 +66,8 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
         out.append(f'<line class="grid" x1="{x(at_ms)}" x2="{x(at_ms)}" y1="{_TOP - 16}" y2="{_TOP + rows * _ROW}"/>')
         out.append(f'<text class="dim" x="{x(at_ms)}" y="{_TOP - 22}" text-anchor="middle">{label}</text>')
     out.append(f'<text x="16" y="{_TOP + 16}">case</text>')
-    drawn = {(stay.venue, stay.case_stay.start_ms): stay for stay in stays}
+    own = (stay for contact in shown if contact.hop == 1 for stay in contact.evidence)
+    drawn = {(stay.venue, stay.case_stay.start_ms): stay for stay in own}
     out += [
         _bar(
             x(stay.case_stay.start_ms),
@@ -81,7 +83,7 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
         top = _TOP + number * _ROW
         out.append(
             f'<text x="16" y="{top + 16}">{_MARKS[contact.grade]} {escape(_short(contact.person))}'
-            f"<title>{escape(contact.person)}, {contact.grade}</title></text>"
+            f"<title>{escape(_who(contact))}</title></text>"
             f'<text class="dim" x="{_LEFT - 12}" y="{top + 16}" text-anchor="end">{contact.minutes:.0f} min</text>'
         )
         for stay in contact.evidence:
@@ -92,7 +94,7 @@ def svg(trace: Trace, zone: ZoneInfo) -> str:
                 )
             )
     if more > 0:
-        out.append(f'<text class="dim" x="16" y="{_TOP + rows * _ROW + 20}">and {more} more with fewer minutes</text>')
+        out.append(f'<text class="dim" x="16" y="{_TOP + rows * _ROW + 20}">and {more} more</text>')
     for index, venue in enumerate(venues):
         left, top = 16 + (index % 3) * 350, legend_top + 22 * (index // 3)
         out.append(
@@ -119,6 +121,12 @@ def _bar(left: float, right: float, top: int, colour: str, assumed: bool, words:
         f'fill="{colour}"{mask}>'
         f"<title>{escape(words)}</title></rect>"
     )
+
+
+def _who(contact: Contact) -> str:
+    risk = "" if contact.risk is None else f", risk {percent(contact.risk)}"
+    way = f", hop {contact.hop} by way of {', '.join(contact.exposed_by)}" if contact.exposed_by else ""
+    return f"{contact.person}, {contact.grade}{risk}{way}"
 
 
 def _short(person: str) -> str:

@@ -47,6 +47,32 @@ class Listed(NamedTuple):
     requested: datetime
 
 
+class CaseFacts(NamedTuple):
+    """A case as last revised; times in ms."""
+
+    case_id: str
+    person: str
+    specimen_ms: int
+    onset_ms: int | None
+
+
+class ListedCluster(NamedTuple):
+    """A cluster in a list; `slot_cases` are the cases of each of its slots."""
+
+    cluster_id: str
+    venue: str
+    name: str
+    category: str
+    starts: datetime
+    ends: datetime
+    cases: int
+    risk: float
+    rule: str
+    withdrawn: bool
+    slot_cases: list[int]
+    case_ids: list[str]
+
+
 class Store:
     """One connection to the officers' database. Use `opened`."""
 
@@ -133,6 +159,23 @@ class Store:
         )
         return [Listed(*row) for row in rows]
 
+    def clusters(self, venue: str | None = None, *, withdrawn: bool = False, limit: int = 50) -> list[ListedCluster]:
+        """The newest clusters, or a venue's; those withdrawn only when asked for."""
+        rows = self._db.execute(
+            """
+            select c.cluster_id, c.venue, coalesce(v.name, ''), c.category, c.starts, c.ends, c.cases, c.risk, c.rule,
+                c.withdrawn, c.slot_cases, c.case_ids
+            from lacak.clusters c
+            left join lateral (
+                select name from lacak.venues v where v.venue = c.venue order by valid_from desc limit 1
+            ) v on true
+            where (%s::text is null or c.venue = %s) and (%s or not c.withdrawn)
+            order by c.starts desc, c.venue, c.rule limit %s
+            """,
+            (venue, venue, withdrawn, limit),
+        )
+        return [ListedCluster(*row) for row in rows]
+
     def has_case(self, person: str) -> bool:
         """Whether the person has a case that stands."""
         row = self._db.execute(
@@ -191,3 +234,60 @@ class Store:
             (person, since_ms),
         ).fetchall()
         return [msgspec.json.decode(row[0], type=Trace) for row in rows]
+
+    def case(self, person: str) -> CaseFacts:
+        """The person's newest case that stands. Raises StoreError when there is none."""
+        row = self._db.execute(
+            """
+            select case_id, person, (extract(epoch from specimen) * 1000)::bigint as specimen_ms,
+                (extract(epoch from onset) * 1000)::bigint as onset_ms
+            from lacak.cases where person = %s and not withdrawn order by specimen desc limit 1
+            """,
+            (person,),
+        ).fetchone()
+        if row is None:
+            raise StoreError(f"{person} has no case here: report the positive test with `lacak test-result` first.")
+        return CaseFacts(*row)
+
+    def reports(self, names: Sequence[str]) -> dict[str, Trace]:
+        """The reports of traces by their whole ids; those that are not there yet are left out."""
+        rows = self._db.execute("select report::text from lacak.traces where trace_id = any(%s)", (list(names),))
+        traces = [msgspec.json.decode(row[0], type=Trace) for row in rows]
+        return {trace.trace_id: trace for trace in traces}
+
+    def venue_facts(self) -> dict[str, tuple[str, str | None]]:
+        """(name, what it lies within) of every registered venue."""
+        rows = self._db.execute(
+            "select distinct on (venue) venue, name, within from lacak.venues order by 1, valid_from"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def presence(
+        self, venues: Sequence[str], slot_ms: int, since_ms: int, until_ms: int
+    ) -> tuple[list[tuple[str, int, int]], dict[int, int]]:
+        """How long people were at venues in slots of time: (venue, slot, ms), and by slot the sum over all venues.
+
+        A mall has the time of those in its shops; the sum takes it once.
+        """
+        span = (slot_ms, since_ms, until_ms)
+        rows = self._db.execute(
+            """
+            select venue, floor(extract(epoch from window_start) * 1000 / %s)::bigint as slot, sum(presence_ms)::bigint
+            from lacak.windows
+            where window_start >= to_timestamp(%s / 1000.0) and window_start < to_timestamp(%s / 1000.0)
+                and venue = any(%s)
+            group by 1, 2
+            """,
+            (*span, list(venues)),
+        ).fetchall()
+        total = self._db.execute(
+            """
+            select floor(extract(epoch from window_start) * 1000 / %s)::bigint as slot, sum(presence_ms)::bigint
+            from lacak.windows w
+            where window_start >= to_timestamp(%s / 1000.0) and window_start < to_timestamp(%s / 1000.0)
+                and not exists (select from lacak.venues v where v.venue = w.venue and v.within is not null)
+            group by 1
+            """,
+            span,
+        ).fetchall()
+        return [(row[0], row[1], row[2]) for row in rows], {row[0]: row[1] for row in total}

@@ -82,7 +82,7 @@ class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
     `trace-answers` of changed visits that may change it, until log time `until_ms`.
 
     Of one trace the highest revision holds; an empty window ends the watch. `linger_ms` is the most that the profile
-    adds to a stay.
+    adds to a stay, `grid_ms` the most by which it lets one begin earlier.
     """
 
     trace_id: str
@@ -95,6 +95,7 @@ class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
     window_end_ms: int
     until_ms: int
     linger_ms: int = 0
+    grid_ms: int = 0
 
 
 Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder
@@ -173,7 +174,11 @@ class WindowBlock(msgspec.Struct, frozen=True, array_like=True):
 
 def frame(magic: bytes, body: object) -> bytes:
     """The record value for `body` (a struct of this module)."""
-    packed = msgspec.msgpack.encode(body)
+    return frame_of(magic, msgspec.msgpack.encode(body))
+
+
+def frame_of(magic: bytes, packed: bytes) -> bytes:
+    """The record value for a body that is MessagePack already."""
     return magic + zlib.crc32(packed).to_bytes(4, "big") + packed
 
 

@@ -142,6 +142,17 @@ CHANNELS: Final = (
         readers=("recorder agent",),
     ),
     _channel(
+        "clusters",
+        "The clusters of a venue, whenever its case visits have changed.",
+        "venue",
+        "visits",
+        "compact",
+        "always",
+        placed="the partition of `visits` that its venue lies in",
+        senders=("occupancy agent",),
+        readers=("recorder agent",),
+    ),
+    _channel(
         "test-results",
         "What laboratories report, revise and withdraw.",
         "person",

@@ -17,6 +17,7 @@ Direction = Literal["forward", "backward"]
 Grade = Literal["possible", "confirmed", "dismissed"]
 TestOutcome = Literal["positive", "negative", "withdrawn"]
 TimeMs = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+Limit = Literal["hops", "people", "seconds"]
 TraceState = Literal["complete", "behind", "incomplete", "withdrawn"]
 
 
@@ -83,7 +84,9 @@ class TestResult(Message, frozen=True, omit_defaults=True, kw_only=True):
 class TraceRequest(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `trace-requests`, keyed by person: a trace of the officer's choosing.
 
-    Without `onset_ms` and `specimen_ms` the person must have a case, whose dates are then used.
+    Without `onset_ms` and `specimen_ms` the person must have a case, whose dates are then used. Over several hops
+    nobody below `least_risk` (0 to 1) is followed, and the trace stops at `people_most` people or after `seconds_most`;
+    None: as the risk numbers in force say.
     """
 
     request_id: str
@@ -96,6 +99,9 @@ class TraceRequest(Message, frozen=True, omit_defaults=True, kw_only=True):
     specimen_ms: int | None = None
     isolated_ms: int | None = None
     hops: int = 1
+    least_risk: float | None = None
+    people_most: int | None = None
+    seconds_most: float | None = None
 
 
 class ContactDecision(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -152,6 +158,8 @@ class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
 class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Why someone is a contact: the shared part `[start_ms, end_ms)` of two stays at one venue, and both stays.
 
+    `score` is what this part counts under a profile that scores, by the profile's own scale.
+    `case_stay` is that of the case, or at a later hop that of the contact who exposed this one; `category` the venue's.
     `told_by` is the officer who heard of it in an interview; without one it was found by scans.
     """
 
@@ -161,11 +169,19 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     minutes: float
     case_stay: StayEvidence
     contact_stay: StayEvidence
+    score: float | None = None
+    category: str = ""
     told_by: str | None = None
 
 
 class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """A contact of a case under a profile's rule, with all evidence. `possible` until somebody decides."""
+    """A contact of a case under a profile's rule, with all evidence. `possible` until somebody decides.
+
+    Under a profile that scores, `score` is that of the worst day and `level` what the profile calls it.
+    `hop` counts the steps from the case; `exposed_by` names those between the case and this person, the last of them
+    being who shared the stays in `evidence`. `risk` (0 to 1) is over all exposures within the trace's hops, and
+    `earliest_ms` when they may have been infected first (backward: when they may have infected last).
+    """
 
     person: str
     minutes: float
@@ -173,6 +189,12 @@ class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
     evidence: tuple[SharedStay, ...]
     grade: Grade = "possible"
     decided_by: str | None = None
+    score: float | None = None
+    level: Literal["low", "high"] | None = None
+    hop: int = 1
+    risk: float | None = None
+    earliest_ms: int | None = None
+    exposed_by: tuple[str, ...] = ()
 
 
 class SourceOffset(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -189,6 +211,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     `state` is `complete` (every partition answered at the barrier), `behind` (some answered before reaching it:
     `behind_partitions`) or `incomplete` (`missing_partitions` did not answer; it is being retried), or `withdrawn`.
     `revision` grows with every re-run; `position` (revision, when it was made in ms) orders the messages of one trace.
+    `cut_by` names the limits but for which it would have gone on: `hops`, `people`, `seconds`; `risk_numbers` is the
+    version of the numbers that made the risks.
     A trace stands until log time `standing_until_ms`: what changes until then comes as another report; then it has
     `ended`.
     """
@@ -213,6 +237,9 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     behind_partitions: tuple[int, ...] = ()
     contacts: tuple[Contact, ...] = ()
     hops: int = 1
+    least_risk: float | None = None
+    cut_by: tuple[Limit, ...] = ()
+    risk_numbers: str = ""
     standing_until_ms: int | None = None
     ended: bool = False
 
@@ -229,6 +256,39 @@ class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
     specimens_ms: tuple[int, ...] = ()
     revision: int = 1
     position: tuple[int, int] = (-1, 0)
+
+
+class Cluster(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """One cluster: within `[start_ms, end_ms)`, whole slots, `cases` different cases were at the venue.
+
+    `category` is the venue's when the first of their visits began; `rule` names what raised it
+    (`default@2021-10-21 * either`: rules and version, category, visits counted); `slot_cases` is how many cases each of
+    its slots has, first to last.
+    """
+
+    cluster_id: str
+    category: str
+    start_ms: int
+    end_ms: int
+    cases: int
+    case_ids: tuple[str, ...]
+    risk: float
+    rule: str
+    slot_cases: tuple[int, ...] = ()
+
+
+class VenueClusters(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Topic `clusters` (compacted), keyed by venue: all clusters of a venue that begin at or after `since_ms`, as now.
+
+    One that was told before, begins no earlier than that (None: whenever) and is not among them is withdrawn; an
+    earlier one stands as last told. Readers ignore a message whose `position` is below the last.
+    """
+
+    venue: str
+    log_time_ms: int
+    position: tuple[int, int]
+    clusters: tuple[Cluster, ...] = ()
+    since_ms: int | None = None
 
 
 class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -251,6 +311,9 @@ class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     `kind` is `ask`, or `deadline`: then answer with what is there. `profile_json` is the whole profile, so that
     every partition applies the same version. The answer goes to `reply_partition` of `trace-answers`.
+
+    At a later `hop` the question is about `people`, each within `[since_ms, until_ms)` of their own, and cut where the
+    first hop was: at log time `as_of_ms`, by a partition that has come to `as_of`.
     """
 
     query_id: str
@@ -262,11 +325,45 @@ class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
     window_start_ms: int
     window_end_ms: int
     profile_json: msgspec.Raw = msgspec.Raw(b"null")
+    hop: int = 1
+    people: tuple[str, ...] = ()
+    since_ms: tuple[int, ...] = ()
+    until_ms: tuple[int, ...] = ()
+    as_of_ms: int | None = None
+    as_of: tuple[SourceOffset, ...] = ()
+
+
+MEETING_COLUMNS = (
+    "exposer",  # index into the question's people
+    "other",  # index into people
+    "venue",  # index into venues
+    "category",  # index into categories
+    "start_ms",  # the shared part
+    "end_ms",
+    "exposer_start_ms",  # both stays, whole
+    "exposer_end_ms",
+    "other_start_ms",
+    "other_end_ms",
+    "assumed",  # 1: the exposer's end is only assumed; 2: the other's is
+)
+"""The columns of `MeetingRows.rows`."""
+
+
+class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
+    """Who met whom, many at once: `rows` is zlib of little-endian int64, row-major (n, len(MEETING_COLUMNS))."""
+
+    people: tuple[str, ...] = ()
+    venues: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    rows: bytes = b""
 
 
 class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `trace-answers`: what one partition of `visits` knows, with the exact cut it stands at.
 
+    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding); `deadline`, `overdue` and
+    `retry` are the coordinator's own reminders to itself, of no partition (-1). Its key is the case's person.
+    The first `hop` is answered with `shared`, later ones with `meetings`.
     `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding). `changed` answers no
     question: something that the standing trace watches has changed by `as_of`. `deadline`, `overdue` and `retry` are
     the coordinator's own reminders to itself, of no partition (-1). The key is the case's person. `erasure` comes from
@@ -281,6 +378,8 @@ class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     as_of: tuple[SourceOffset, ...] = ()
     shared: tuple[tuple[str, SharedStay], ...] = ()
     at_ms: int = 0
+    hop: int = 1
+    meetings: MeetingRows | None = None
 
 
 JSON_TOPICS: dict[str, type[Message]] = {
@@ -293,6 +392,7 @@ JSON_TOPICS: dict[str, type[Message]] = {
     "interview-contacts": InterviewContact,
     "occupancy": Occupancy,
     "cases": Case,
+    "clusters": VenueClusters,
     "traces": Trace,
     "dead-letters": DeadLetter,
     "trace-queries": TraceQuery,

@@ -21,6 +21,7 @@ from typing import Any, Final
 import faust
 import uvloop
 
+from contacts.archive import Damaged
 from streams import metrics
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
@@ -43,7 +44,13 @@ _HUNG_SECONDS: Final = 300.0
 _REBALANCE_SECONDS: Final = 120.0
 _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """State is millions of small lists without cycles: at Python's own thresholds looking them over costs 2 us a scan."""
-_TOLD: Final = (OutboxError, TooManyDeadLetters, SnapshotError, TopicError)  # their messages are sentences already
+_TOLD: Final = (
+    Damaged,
+    OutboxError,
+    TooManyDeadLetters,
+    SnapshotError,
+    TopicError,
+)  # their messages are sentences already
 
 log = logging.getLogger(__name__)
 

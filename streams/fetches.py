@@ -11,14 +11,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException, for_code
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record import MemoryRecords
 
+from contacts.compiled import COMPILED
 from streams.batches import Batch
+from streams.records import BatchOfLog, CorruptBatch, is_v2, joined, size_of, unpack
+from streams.spans import Spans
 
-_LOG_APPEND_TIME: Final = 1
+_MANY: Final = frozenset({"scans"})  # of so many small records that an object for each counts
 _PROBE_BYTES: Final = 1  # a broker answers with the high watermark and, at most, one batch of records
 _PROBE_WAIT_MS: Final = 50  # Tansu answers nothing at all when it may not wait
 
@@ -36,73 +42,81 @@ class Unpacker:
             return None
         fetched = result._partition_records
         log, reached = fetched._records, fetched.next_fetch_offset
-        parts: list[tuple[range | list[int], list[int], list[bytes | None], list[bytes | None]]] = []
+        batches: list[BatchOfLog] = []
+        by_columns = COMPILED and self._name_of(tp.topic) in _MANY
         count = 0
-        while count < self._max_records and log.has_next():
-            entry = log.next_batch()
-            if fetched._check_crcs and not entry.validate_crc():
+        begin = reached
+        while count < self._max_records and (size := size_of(log.data, log.place)) is not None:
+            try:
+                batch = _read(log.data, log.place, size, check=fetched._check_crcs, by_columns=by_columns)
+            except (CorruptBatch, CorruptRecordException) as error:
                 raise CorruptRecordException(
-                    f"a record of {tp.topic}, partition {tp.partition}, is damaged at offset {reached}"
-                )
-            if not entry.is_control_batch:
-                part = _columns(entry, reached)
-                if part is not None:
-                    parts.append(part)
-                    count += len(part[0])
-            reached = max(reached, entry.next_offset)
+                    f"a batch of {tp.topic}, partition {tp.partition}, is damaged at offset {reached}: {error}"
+                ) from error
+            log.place += size
+            batches.append(batch)
+            count += batch.found.shape[1]
+            reached = max(reached, batch.next_offset)
         fetched.next_fetch_offset = reached
         result._update_position()
-        if not log.has_next():
+        if size_of(log.data, log.place) is None:
             result._partition_records = None
-        if not parts:
+        records = joined(batches, begin)
+        if records is None:
             return None
-        offsets, stamps, keys, values = parts[0]
-        for more in parts[1:]:
-            if isinstance(offsets, range) and isinstance(more[0], range) and offsets.stop == more[0].start:
-                offsets = range(offsets.start, more[0].stop)
-            else:
-                offsets = [*offsets, *more[0]]
-            stamps += more[1]
-            keys += more[2]
-            values += more[3]
         highwater = result._assignment.state_value(tp).highwater
         return Batch(
             self._name_of(tp.topic),
             tp.partition,
-            offsets,
-            stamps,
-            keys,
-            values,
+            *records,
             highwater=max(highwater or 0, reached),
             epoch=epoch,
             next_offset=reached,
         )
 
 
-def _columns(
-    entry: Any, start: int
-) -> tuple[range | list[int], list[int], list[bytes | None], list[bytes | None]] | None:
-    """The records of one batch of the log from offset `start` on."""
-    records = list(entry)
-    if not records:
-        return None
-    first, last = records[0].offset, records[-1].offset
-    whole = last - first + 1 == len(records)
-    if first < start:
-        records = records[start - first :] if whole else [record for record in records if record.offset >= start]
-        if not records:
-            return None
-        first = records[0].offset
-    offsets = range(first, last + 1) if whole else [record.offset for record in records]
-    if entry.timestamp_type == _LOG_APPEND_TIME:
-        stamps = [entry.max_timestamp] * len(records)
-    else:
-        stamps = [record.timestamp for record in records]
-    return offsets, stamps, [record.key for record in records], [record.value for record in records]
+class Log:
+    """What a fetch brought of one partition: the bytes, and aiokafka's own reader for whoever goes by the record."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.place = 0
+        own = MemoryRecords(data)
+        self.has_next, self.next_batch, self.size_in_bytes = own.has_next, own.next_batch, own.size_in_bytes
+
+
+def keep_bytes() -> None:
+    """Let aiokafka's fetchers keep the bytes of what they fetch."""
+    fetcher.MemoryRecords = Log
+
+
+def _read(data: bytes, place: int, size: int, *, check: bool, by_columns: bool) -> BatchOfLog:
+    """A batch of the log, by our own reader or by aiokafka's. Raises what they raise."""
+    if by_columns and is_v2(data, place):
+        return unpack(data, place, size, check=check)
+    batch = MemoryRecords(data[place : place + size]).next_batch()
+    if check and not batch.validate_crc():
+        raise CorruptBatch("its checksum does not hold")
+    records = [] if batch.is_control_batch else list(batch)
+    values = [each for record in records for each in (record.key, record.value)]
+    spans = Spans.of(values)
+    first = batch.base_offset
+    found = np.array(
+        [
+            [record.offset - first for record in records],
+            [-1 if record.timestamp is None else record.timestamp for record in records],
+            spans.begins[::2],
+            spans.lengths[::2],
+            spans.begins[1::2],
+            spans.lengths[1::2],
+        ],
+        np.int64,
+    )
+    return BatchOfLog(batch.next_offset, first, 0, None, spans.data.tobytes(), found)
 
 
 async def drain(
-    fetcher: Any,
+    fetches: Any,
     active: Collection[TopicPartition] | None,
     take: Callable[[Any, TopicPartition], list[Any]],
     timeout: float,
@@ -113,34 +127,34 @@ async def drain(
     for its neighbour, and the next fetch asks for all of them.
     """
     while True:
-        if fetcher._subscriptions.reassignment_in_progress:
-            await fetcher._subscriptions.wait_for_assignment()
+        if fetches._subscriptions.reassignment_in_progress:
+            await fetches._subscriptions.wait_for_assignment()
         started = time.monotonic()
         drained: dict[TopicPartition, list[Any]] = {}
-        for tp in list(fetcher._records):
+        for tp in list(fetches._records):
             if active and tp not in active:
-                if not fetcher._subscriptions.is_assigned(tp):
-                    del fetcher._records[tp]
+                if not fetches._subscriptions.is_assigned(tp):
+                    del fetches._records[tp]
                 continue
-            result = fetcher._records[tp]
+            result = fetches._records[tp]
             if type(result) is not FetchResult:
                 if drained:
                     return drained
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
+                del fetches._records[tp]
+                fetches._notify(fetches._wait_consume_future)
                 result.check_raise()
                 continue
             taken = take(result, tp)
             if not result.has_more():
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
+                del fetches._records[tp]
+                fetches._notify(fetches._wait_consume_future)
             if taken:
                 drained[tp] = taken
         if drained or timeout <= 0:
             return drained
-        waiter = fetcher._create_fetch_waiter()
+        waiter = fetches._create_fetch_waiter()
         await asyncio.wait([waiter], timeout=timeout)
-        if not waiter.done() or fetcher._closed:
+        if not waiter.done() or fetches._closed:
             waiter.cancel()
             return {}
         waiter.result()

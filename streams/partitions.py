@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 class State(Protocol):
     """What a partition's state can do: become named parts. It must not change while this runs."""
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state as parts; an unchanged part is not written again."""
+    def dump(self) -> Mapping[str, bytes | None]:
+        """The whole state as parts; an unchanged part is not written again. None stands for a file that the state has
+        written itself in the partition's folder."""
         ...
 
 
@@ -68,8 +69,9 @@ class Owner(KeeperBase, Generic[S]):
 
     `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
     `returned(partition, state)` is told of a state in memory whose partition was given up and has come back, perhaps
-    from another worker; `clock` gives seconds that never go back. Errors of the outbox or the disk are raised by the
-    next `take` or `done`.
+    from another worker; `clock` gives seconds that never go back; `shared()` gives a call that makes durable what the
+    states share, as it is now: it runs in a thread before a snapshot that may refer to it. Errors of the outbox or the
+    disk are raised by the next `take` or `done`.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class Owner(KeeperBase, Generic[S]):
         settings: Settings,
         clock: Callable[[], float],
         returned: Callable[[int, S], None] = lambda *_: None,
+        shared: Callable[[], Callable[[], None]] = lambda: lambda: None,
     ) -> None:
         super().__init__(topic, clock)
         self._make = make
         self._load = load
         self._returned = returned
+        self._shared = shared
         self._store = store
         self._outbox = outbox
         self._cadence = settings.snapshots
@@ -129,6 +133,11 @@ class Owner(KeeperBase, Generic[S]):
         slot = self._slots.get(partition)
         return slot.state if slot is not None and partition in self._held else None
 
+    def states(self) -> dict[int, S] | None:
+        """All states that this worker has or may get back from its memory; None while a partition's is not loaded."""
+        found = {partition: slot.state for partition, slot in self._slots.items() if slot.state is not None}
+        return found if len(found) == len(self._slots) else None
+
     def level(self, partition: int) -> bool:
         """Whether the state has everything that was in the log when reading it began."""
         slot = self._slots.get(partition)
@@ -161,9 +170,9 @@ class Owner(KeeperBase, Generic[S]):
                 del self._slots[partition]
         for partition in partitions:
             await asyncio.to_thread(self._store.lock, self.topic, partition)
-            slot = self._slots.get(partition)
-            if slot is None:
-                self._slots[partition] = _Slot(self._store.manifest(self.topic, partition), self._clock())
+            slot, manifest = self._slots.get(partition), self._store.manifest(self.topic, partition)
+            if slot is None or (slot.writing is None and slot.manifest != manifest):  # another worker went on here
+                self._slots[partition] = _Slot(manifest, self._clock())
             elif slot.state is not None:
                 self._returned(partition, slot.state)
         self._held = partitions
@@ -203,7 +212,7 @@ class Owner(KeeperBase, Generic[S]):
             if slot.writing is not None:
                 await asyncio.wait([slot.writing])
             if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.durable:
-                await self._snapshot(partition, slot, slot.applied, slot.state.dump())
+                await self._snapshot(partition, slot, slot.applied, slot.state.dump(), self._shared())
 
     def unlock(self) -> None:
         """Let others keep the partitions: the last thing before the process ends."""
@@ -241,21 +250,26 @@ class Owner(KeeperBase, Generic[S]):
         now = self._clock()
         if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
             slot.records, slot.since = 0, now
-            parts = slot.state.dump()
-            slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, parts))
+            made = slot.state.dump(), self._shared()
+            slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 
-    async def _write_and_forget(self, partition: int, slot: _Slot[S], offset: int, parts: dict[str, bytes]) -> None:
-        await self._snapshot(partition, slot, offset, parts)
+    async def _write_and_forget(
+        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+    ) -> None:
+        await self._snapshot(partition, slot, offset, parts, shared)
         slot.writing = None  # a failed one stays, so that take and done raise its error
 
-    async def _snapshot(self, partition: int, slot: _Slot[S], offset: int, parts: dict[str, bytes]) -> None:
+    async def _snapshot(
+        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+    ) -> None:
         """First the outputs of everything below `offset`, then the state; only then is `offset` durable."""
         started = self._clock()
         await self._outbox.flush()
+        await asyncio.to_thread(shared)
         slot.manifest = await asyncio.to_thread(self._store.write, self.topic, partition, offset, parts)
         slot.durable = offset
         now = self._clock()
-        self._meters.snapshot(partition, now, now - started, sum(map(len, parts.values())))
+        self._meters.snapshot(partition, now, now - started, sum(part.size for part in slot.manifest.parts.values()))
 
     @staticmethod
     def _raise_failure(slot: _Slot[S]) -> None:

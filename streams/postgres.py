@@ -15,7 +15,8 @@ import numpy as np
 import psycopg
 
 from schemas.blocks import WINDOW_COLUMNS, WindowBlock
-from schemas.messages import Case, Erasure, Occupancy, Trace, Venue
+from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from streams.cluster_rows import forget_case, write_clusters
 from streams.reports import write_erasures, write_traces
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Records:
         *,
         occupancy: Sequence[Occupancy] = (),
         windows: Sequence[WindowBlock] = (),
+        clusters: Sequence[VenueClusters] = (),
         cases: Sequence[Case | str] = (),
         traces: Sequence[Trace | str] = (),
         venues: Sequence[Venue] = (),
@@ -57,6 +59,7 @@ class Records:
                     await _write_occupancy(connection, occupancy)
                     for block in windows:
                         await _write_windows(connection, block)
+                    await write_clusters(connection, clusters)
                     await _write_cases(connection, cases)
                     await write_traces(connection, traces)
                     await _write_venues(connection, venues)
@@ -100,7 +103,7 @@ def adopt(database: str, cluster: str) -> bool:
             (cluster,),
         )
         connection.execute("delete from lacak.applied_positions")
-        for table in ("occupancy", "all_windows", "cases", "traces"):
+        for table in ("occupancy", "all_windows", "clusters", "told_clusters", "cases", "traces"):
             connection.execute(f"update lacak.{table} set position_offset = -1, position_step = -1".encode())
     return known is not None
 
@@ -194,6 +197,7 @@ async def _write_cases(connection: psycopg.AsyncConnection[Any], cases: Sequence
     for case in cases:
         if isinstance(case, str):
             await connection.execute("delete from lacak.cases where case_id = %s", (case,))
+            await forget_case(connection, case)
             continue
         await connection.execute(
             _CASE,

@@ -32,7 +32,9 @@ _TRACE: Final = """
 
 _CONTACTS: Final = """
     insert into lacak.trace_contacts
-    select %s, * from unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[])
+    select %s, * from unnest(
+        %s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[]
+    )
 """
 
 _HISTORY: Final = """
@@ -114,7 +116,9 @@ async def _write(connection: Connection, t: Trace) -> None:
 async def _list_contacts(connection: Connection, t: Trace) -> None:
     await connection.execute("delete from lacak.trace_contacts where trace_id = %s", (t.trace_id,))
     if t.contacts:
-        rows = ((c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence)) for c in t.contacts)
+        rows = (
+            (c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence), c.hop, c.risk) for c in t.contacts
+        )
         columns = [list(column) for column in zip(*rows, strict=True)]
         await connection.execute(_CONTACTS, [t.trace_id, *columns])
 

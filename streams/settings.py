@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     zone: str = "Asia/Jakarta"
     profile: str = ""
     rules_folder: Path | None = None
+    cluster_rules: str = "default"
     metrics_port: int = 0
     worker_index: int = 0
     log_level: str = "WARNING"

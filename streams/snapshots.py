@@ -1,8 +1,9 @@
 """Snapshots on disk: what makes the state of a partition durable, together with the offset it stands at.
 
     FOLDER/TOPIC-PARTITION/lock        held while a worker keeps the partition
-    FOLDER/TOPIC-PARTITION/manifest    whose it is, where it stands, which parts it has; renamed into place last
+    FOLDER/TOPIC-PARTITION/manifest    digest | whose it is, where it stands, its parts; renamed into place last
     FOLDER/TOPIC-PARTITION/NAME.N      a part, raw; parts that did not change are kept from one snapshot to the next
+    FOLDER/TOPIC-PARTITION/segment-N   what a state wrote there itself and maps (streams/shelf.py)
 
 A snapshot of another cluster or topic is set aside and kept; a damaged one is thrown away and the state rebuilt.
 """
@@ -23,9 +24,13 @@ from typing import Final
 
 import msgspec
 
-_FORMAT: Final = 1
+from streams.durable import replace_durably, write_durably
+from streams.shelf import NEWEST, newer
+
+_FORMAT: Final = 3
 _MANIFEST: Final = "manifest"
 _LOCK: Final = "lock"
+_DIGEST: Final = 16
 _LOCK_LOOK_SECONDS: Final = 0.2
 _PART_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -37,7 +42,7 @@ class SnapshotError(RuntimeError):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One file of a snapshot."""
+    """One file of a snapshot; without a digest it is one that a state wrote itself, and checks itself."""
 
     file: str
     size: int
@@ -68,7 +73,7 @@ class SnapshotStore:
 
     def __init__(self, folder: Path, cluster_id: str, prefix: str = "") -> None:
         self._folder = folder
-        self._cluster = cluster_id
+        self.cluster = cluster_id
         self._prefix = prefix
         self._locks: dict[tuple[str, int], int] = {}
 
@@ -76,7 +81,7 @@ class SnapshotStore:
         """Make the partition's folder this process's. Raises SnapshotError when another one keeps it."""
         if (topic, partition) in self._locks:
             return
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + wait_seconds
@@ -102,9 +107,12 @@ class SnapshotStore:
 
     def manifest(self, topic: str, partition: int) -> Manifest | None:
         """What snapshot there is, if it is ours; another's is set aside, an unreadable one thrown away."""
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         try:
-            found = _MANIFESTS.decode((folder / _MANIFEST).read_bytes())
+            packed = (folder / _MANIFEST).read_bytes()
+            if _digest(packed[_DIGEST:]) != packed[:_DIGEST]:
+                raise msgspec.DecodeError("it is damaged, or of another version")
+            found = _MANIFESTS.decode(packed[_DIGEST:])
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -113,16 +121,19 @@ class SnapshotStore:
         if found.format != _FORMAT:
             self.discard(topic, partition, f"it is of format {found.format}, and this version writes {_FORMAT}")
             return None
-        if (found.cluster, found.topic, found.partition) != (self._cluster, self._prefix + topic, partition):
+        if (found.cluster, found.topic, found.partition) != (self.cluster, self._prefix + topic, partition):
             self._set_aside(folder, found)
             return None
         return found
 
     def read(self, topic: str, partition: int, manifest: Manifest) -> dict[str, bytes] | None:
         """The parts of a snapshot; None when one is damaged: the snapshot is then thrown away."""
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         parts: dict[str, bytes] = {}
+        self._sweep(folder, {part.file for part in manifest.parts.values()})
         for name, part in manifest.parts.items():
+            if not part.digest:
+                continue
             try:
                 content = (folder / part.file).read_bytes()
             except OSError as error:
@@ -134,9 +145,16 @@ class SnapshotStore:
             parts[name] = content
         return parts
 
-    def write(self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes]) -> Manifest:
-        """Make a snapshot durable; the one before stands until this one is whole. Raises OSError."""
-        folder = self._home(topic, partition)
+    def home(self, topic: str, partition: int) -> Path:
+        """The folder of a partition."""
+        return self._folder / f"{self._prefix}{topic}-{partition}"
+
+    def write(self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes | None]) -> Manifest:
+        """Make a snapshot durable; the one before stands until this one is whole. Raises OSError.
+
+        None in place of a part's bytes says that the state has written a file of that name itself.
+        """
+        folder = self.home(topic, partition)
         folder.mkdir(parents=True, exist_ok=True)
         before = self.manifest(topic, partition)
         number = before.number + 1 if before else 1
@@ -144,25 +162,26 @@ class SnapshotStore:
         for name, content in parts.items():
             if not _PART_NAME.fullmatch(name) or name in (_MANIFEST, _LOCK):
                 raise ValueError(f"{name!r} cannot name a part of a snapshot")
+            if content is None:
+                kept[name] = (before.parts.get(name) if before else None) or _made_durable(folder / name)
+                continue
             digest = _digest(content)
             old = before.parts.get(name) if before else None
             if old and old.size == len(content) and old.digest == digest:
                 kept[name] = old
                 continue
             kept[name] = Part(f"{name}.{number}", len(content), digest)
-            _write_durably(folder / kept[name].file, content)
-        manifest = Manifest(self._cluster, self._prefix + topic, partition, next_offset, kept, number)
-        new = folder / f"{_MANIFEST}.new"
-        _write_durably(new, msgspec.msgpack.encode(manifest))
-        new.rename(folder / _MANIFEST)
-        _sync_folder(folder)
-        self._sweep(folder, {part.file for part in kept.values()})
+            write_durably(folder / kept[name].file, content)
+        manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
+        packed = msgspec.msgpack.encode(manifest)
+        replace_durably(folder / _MANIFEST, _digest(packed) + packed)
+        self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
         """Throw a snapshot away, and say why."""
         log.warning("The snapshot of %s, partition %d, is thrown away, its state rebuilt: %s.", topic, partition, why)
-        folder = self._home(topic, partition)
+        folder = self.home(topic, partition)
         (folder / _MANIFEST).unlink(missing_ok=True)
         self._sweep(folder, set())
 
@@ -170,9 +189,6 @@ class SnapshotStore:
         """Unlock everything."""
         for topic, partition in list(self._locks):
             self.unlock(topic, partition)
-
-    def _home(self, topic: str, partition: int) -> Path:
-        return self._folder / f"{self._prefix}{topic}-{partition}"
 
     def _set_aside(self, folder: Path, found: Manifest) -> None:
         number = 1
@@ -199,19 +215,11 @@ class SnapshotStore:
 
 
 def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).digest()
+    return blake2b(content, digest_size=_DIGEST).digest()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
+def _made_durable(path: Path) -> Part:
+    """The part that a file is, which a state wrote itself."""
+    with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return Part(path.name, os.fstat(file.fileno()).st_size, b"")

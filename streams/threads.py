@@ -11,7 +11,7 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
-from streams.fetches import Unpacker, bounds, drain, true_ends
+from streams.fetches import Unpacker, bounds, drain, keep_bytes, true_ends
 
 if TYPE_CHECKING:
     from streams.driver import BatchConsumer
@@ -34,6 +34,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__init__(consumer, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        keep_bytes()
         conf = self.app.conf
         self._assignor = self.app.assignor  # co-partitioned: partition n of every topic to one worker, tables or none
         return aiokafka.AIOKafkaConsumer(

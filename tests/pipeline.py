@@ -106,16 +106,18 @@ class Pipeline:
         with psycopg.connect(self.settings.database) as database:
             return dict(database.execute("select venue, inside from lacak.occupancy").fetchall())
 
-    def trace(self, person: str, direction: str, onset_ms: int, profile: str = "who") -> Trace:
+    def trace(
+        self, person: str, direction: str, onset_ms: int, profile: str = "who", seconds: float = 30.0, **more: float
+    ) -> Trace:
         """Ask for a trace and wait until it is complete: on a busy machine an answer may come behind the deadline."""
         request = TraceRequest(
             request_id=uuid.uuid4().hex, person=person, officer="test", purpose="test", direction=direction,  # type: ignore[arg-type]
-            profile=profile, onset_ms=onset_ms,
+            profile=profile, onset_ms=onset_ms, **more,  # type: ignore[arg-type]
         )  # fmt: skip
         began_ms = time.time_ns() // 1_000_000
         with Store.opened(self.settings.database) as store:
             send(self.settings, "trace-requests", person, request)
-            deadline = time.monotonic() + 30.0
+            deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
                 made = store.await_traces(person, began_ms, 1, deadline - time.monotonic())
                 if made and made[0].state == "complete":

@@ -11,14 +11,16 @@ import pytest
 
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
-from contacts.places import Places, WindowRows
-from contacts.profiles import Profile, load_profiles
+from contacts.places import Places
+from contacts.profiles import load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
+from contacts.windows import WindowRows
 from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of
-from tests import oracle
+from tests import oracle, profile_oracle
+from tests.test_places import KeepingShelf, settle
 from tests.worlds import BEGIN, DAY, HOUR, World, world
 
 HORIZON, RETENTION, TOLERANCE = 3 * DAY, 28 * DAY, 300_000
@@ -47,7 +49,7 @@ class Chain:
         return {key: numbers for key, (_, numbers) in self.told.items() if any(numbers)}
 
     def _new_places(self) -> Places:
-        places = Places(self.count, WINDOW, HORIZON, RETENTION, ZONE)
+        places = Places(self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=KeepingShelf())
         places.replaying()
         return places
 
@@ -101,6 +103,8 @@ class Chain:
         if self.applied[target] == 1:
             self._keep(target, self.places[target].replayed())
         what = self.chance.random()
+        if self.chance.random() < 0.1:
+            settle(self.places[target], BEGIN + self.chance.randrange(4) * DAY)
         if what < 0.15:
             self.tell(target)
         elif what < 0.25:
@@ -113,7 +117,8 @@ class Chain:
         if parts is None:
             self.places[target] = self._new_places()
         else:
-            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE)
+            shelf = self.places[target].shelf
+            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=shelf)
         for block in self.log[target][self.applied[target] :]:
             self._apply(target, block)
             if self.chance.random() < 0.1:
@@ -179,41 +184,34 @@ def test_windows_and_counts_of_any_order_are_the_oracle_s(seed: int) -> None:
 def test_contacts_under_every_profile_are_the_oracle_s(seed: int) -> None:
     town, chain, wanted = run(seed)
     chance = random.Random(seed)
-    for profile in load_profiles().values():
+    for name, profile in load_profiles().items():
         for direction in ("forward", "backward"):
             person = chance.choice([visit.person for visit in wanted])
             as_of = chance.choice([None, BEGIN + chance.randrange(0, 2 * DAY)])
             window = BEGIN + chance.randrange(-DAY, DAY), BEGIN + chance.randrange(0, 3 * DAY)
+            onset = BEGIN + chance.randrange(-DAY, 2 * DAY)
             rows = []
             for places in chain.places:
-                shared = places.shared_stays(person, *window, as_of, profile.linger_ms, direction)  # type: ignore[arg-type]
-                rows += may_count(shared, profile, places.category)
+                shared = places.shared_stays(person, *window, as_of, profile.air, direction)  # type: ignore[arg-type]
+                rows += may_count(shared, profile, places.category, direction)  # type: ignore[arg-type]
+            course = profile.course(onset, None, ZONE) if direction == "forward" else None
             found = {
-                contact.person: (
+                contact.person: profile_oracle.Found(
                     round(contact.minutes, 9),
-                    sorted((stay.venue, stay.start_ms, stay.end_ms) for stay in contact.evidence),
+                    sorted(
+                        (oracle.Shared(contact.person, stay.venue, stay.start_ms, stay.end_ms), stay.minutes)
+                        for stay in contact.evidence
+                    ),
+                    contact.score,
+                    contact.level,
                 )
-                for contact in contacts_of(rows, profile, person)
+                for contact in contacts_of(rows, profile, person, course)
             }
-            expected = oracle.contacts(
-                wanted, person, window, as_of=as_of, direction=direction, venues=town.venues, **arguments(profile)
-            )
-            assert found == {
-                other: (round(minutes, 9), sorted((row.venue, row.start, row.end) for row in own))
-                for other, (minutes, own) in expected.items()
-            }
-
-
-def arguments(profile: Profile) -> dict[str, object]:
-    """A profile's numbers as the oracle takes them."""
-    rule = profile.contact
-    return {
-        "minimum_minutes": rule.minimum_minutes,
-        "strict": rule.comparison == "more_than",
-        "per": rule.per,
-        "linger": profile.linger_ms,
-        "without_minimum": rule.without_minimum,
-    }
+            expected = profile_oracle.contacts(
+                wanted, profile_oracle.table(name), person, window, as_of=as_of, direction=direction,
+                venues=town.venues, onset=onset,
+            )  # fmt: skip
+            assert found == {other: each._replace(minutes=round(each.minutes, 9)) for other, each in expected.items()}
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,9 +13,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from contacts.archive import MemoryShelf
+from contacts.days import midnight_ms, midnights
 from contacts.incoming import NEVER
-from contacts.places import Places, WindowRows
+from contacts.places import Places
 from contacts.visits import Visit
+from contacts.windows import WindowRows
 from schemas.blocks import (
     ASSUMED,
     CHECKED_OUT,
@@ -46,14 +51,47 @@ Row = tuple[int, ...]
 Window = tuple[int, int, int, int, int]
 
 
+class Later(Executor):
+    """A worker that does nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Future[None], Callable[[], None]]] = []
+
+    def submit(self, work: Callable[[], None]) -> Future[None]:  # type: ignore[override]
+        """Something to do."""
+        self._waiting.append((Future(), work))
+        return self._waiting[-1][0]
+
+    def run(self) -> None:
+        """Do it now."""
+        for future, work in self._waiting:
+            future.set_result(work())  # type: ignore[func-returns-value]
+        self._waiting.clear()
+
+
+class KeepingShelf(MemoryShelf):
+    """A shelf that snapshots of any age can be read from."""
+
+    def drop(self, name: str) -> None:
+        """Nothing is let go of."""
+
+
 def make(sources: int = 1, retention: int = 28 * DAY) -> Places:
     """Places that hold nothing."""
-    return Places(sources, WINDOW, 3 * DAY, retention, ZONE)
+    return Places(sources, WINDOW, 3 * DAY, retention, ZONE, shelf=KeepingShelf())
+
+
+def settle(places: Places, until_ms: int) -> None:
+    """Settle all visits of the days before a time, over or not."""
+    places.shared_stays("", 0, 1, None)  # works on what waits
+    index = places._index
+    if index.first_ms is not None and index.first_ms < midnight_ms(until_ms, ZONE):
+        index.settle(midnights(index.first_ms, until_ms, ZONE))
 
 
 def again(places: Places, sources: int, retention: int = 28 * DAY) -> Places:
     """The same places, out of a snapshot."""
-    return Places.load(places.dump(), sources, WINDOW, 3 * DAY, retention, ZONE)
+    return Places.load(places.dump(), sources, WINDOW, 3 * DAY, retention, ZONE, shelf=places.shelf)
 
 
 def block(
@@ -287,6 +325,7 @@ def test_any_order_of_changes_gives_what_the_final_visits_give(seed: int) -> Non
     counts: dict[str, tuple[int, int]] = {}
     now = [START] * world.sources
     sent: list[VisitBlock] = []
+    later = Later()
     for _ in range(dice.randint(3, 40)):
         source = dice.randrange(world.sources)
         now[source] += dice.choice((0, 1, 20, 120, 500)) * MINUTE
@@ -300,6 +339,12 @@ def test_any_order_of_changes_gives_what_the_final_visits_give(seed: int) -> Non
         if dice.random() < 0.1:
             places = again(places, world.sources)
             counts.clear()
+        if dice.random() < 0.2:
+            settle(places, START + dice.randrange(5) * DAY)
+        if dice.random() < 0.3:
+            places.settle(later)
+        if dice.random() < 0.3:
+            later.run()
         if dice.random() < 0.4:
             publish(published, places.windows())
             if places.log_time_ms != NEVER:
@@ -496,5 +541,8 @@ def test_many_visits_of_many_chunks() -> None:
     near = [visit for visit in visits if visit.venue in mine]
     expected = shared_by_hand(near, "p7", (START, START + 9 * DAY), START + 8 * DAY, 0, "forward")
     assert expected
+    assert places.shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
+    assert again(places, 1).shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
+    settle(places, START + 12 * DAY)
     assert places.shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
     assert again(places, 1).shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected

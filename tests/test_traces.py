@@ -124,6 +124,30 @@ def test_a_request_needs_a_case_or_a_date(running: Pipeline) -> None:
     assert [letter["reason"] for letter in letters] == ["no_case"]
 
 
+@pytest.mark.parametrize(
+    ("profile", "found"),
+    [
+        ("cwa", [("before", 30, 36.0, "high"), ("near", 50, 80.0, "high"), ("short", 14, 22.4, "high")]),
+        ("clea", [("after", 30, 2.0, None), ("near", 20, 2.0, None), ("short", 14, 2.0, None)]),
+        ("cdc", [("after", 30, None, None), ("near", 20, None, None)]),
+    ],
+)
+def test_a_trace_under_a_published_rule(
+    running: Pipeline, profile: str, found: list[tuple[str, float, float | None, str | None]]
+) -> None:
+    """Corona-Warn-App's interval of an hour's stay lasts 90 minutes, and five days after the onset counts nothing."""
+    with Store.opened(running.settings.database) as store:
+        began_ms = time.time_ns() // 1_000_000
+        request = TraceRequest(
+            request_id=f"under {profile}", person="ill", officer="dr", purpose="why", profile=profile, onset_ms=NOON
+        )
+        send(running.settings, "trace-requests", "ill", request)
+        made = store.await_traces("ill", began_ms, 1, 30.0)
+        until(lambda: store.trace(made[0].trace_id).state == "complete", "the trace was not made good")
+        contacts = store.trace(made[0].trace_id).contacts
+    assert [(each.person, each.minutes, each.score, each.level) for each in contacts] == found
+
+
 def test_a_trace_of_a_partition_that_does_not_answer_is_incomplete_and_made_good(running: Pipeline) -> None:
     """While no places worker runs nobody answers: the report says so, and a later one takes its place."""
     running.worker("places").kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -27,10 +28,23 @@ _SHARED: Final = m.SharedStay(
     minutes=20.576116666666668,
     case_stay=m.StayEvidence(start_ms=_T - 60_000, end_ms=_T + 1_234_567, end_assumed=True),
     contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000),
+    score=12.6,
     told_by="officer-8",
+    category="mall",
 )
 _CONTACT: Final = m.Contact(
-    person=_Q, minutes=20.5, rule="who@1", evidence=(_SHARED,), grade="confirmed", decided_by="officer-7"
+    person=_Q,
+    minutes=20.5,
+    rule="who@1",
+    evidence=(_SHARED,),
+    grade="confirmed",
+    decided_by="officer-7",
+    score=12.6,
+    level="high",
+    hop=2,
+    risk=0.0125,
+    earliest_ms=_T - 3,
+    exposed_by=("p1:0123",),
 )
 _AS_OF: Final = (
     m.SourceOffset(partition=0, offset=17, log_time_ms=_T),
@@ -104,6 +118,9 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             specimen_ms=_T,
             isolated_ms=_T + 1,
             hops=2,
+            least_risk=0.05,
+            people_most=500,
+            seconds_most=7.5,
             **_OFFICER,
         ),
     ],
@@ -147,6 +164,9 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             behind_partitions=(0, 2),
             contacts=(_CONTACT,),
             hops=2,
+            least_risk=0.05,
+            cut_by=("hops", "people", "seconds"),
+            risk_numbers="2023-12-20",
             standing_until_ms=_T + 259_200_000,
             ended=True,
             **_TRACE,
@@ -157,9 +177,31 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             revision=1,
             contacts=(
                 msgspec.structs.replace(_CONTACT, grade="dismissed"),
-                msgspec.structs.replace(_CONTACT, grade="possible"),
+                msgspec.structs.replace(_CONTACT, grade="possible", score=4.2, level="low"),
             ),
             **_TRACE,
+        ),
+    ],
+    "clusters": [
+        m.VenueClusters(venue="mal-0001", log_time_ms=_T, position=(12, 0)),
+        m.VenueClusters(
+            venue="toko-0001",
+            log_time_ms=_T,
+            position=(13, 1),
+            since_ms=_T - 86_400_000,
+            clusters=(
+                m.Cluster(
+                    cluster_id="cluster-1",
+                    category="shop",
+                    start_ms=_T,
+                    end_ms=_T + 3_600_000,
+                    cases=3,
+                    case_ids=("case-1", "case-2", "case-3"),
+                    risk=2.5,
+                    rule="default@2021-10-21 * either",
+                    slot_cases=(2, 3),
+                ),
+            ),
         ),
     ],
     "dead-letters": [
@@ -184,6 +226,17 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             kind="ask", direction="forward", profile_json=msgspec.Raw(b'{"id":"who","minimum_minutes":15}'), **_QUERY
         ),
         m.TraceQuery(kind="deadline", direction="backward", **_QUERY),
+        m.TraceQuery(
+            kind="ask",
+            direction="forward",
+            hop=2,
+            people=(_P, _Q),
+            since_ms=(_T, _T + 1),
+            until_ms=(_T + 2, _T + 3),
+            as_of_ms=_T + 4,
+            as_of=_AS_OF,
+            **_QUERY,
+        ),
     ],
     "trace-answers": [
         m.TraceAnswer(
@@ -197,6 +250,19 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             at_ms=_T,
         ),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="behind", partition=2),
+        m.TraceAnswer(
+            query_id="q-1",
+            trace_id="trace-1",
+            kind="answer",
+            partition=2,
+            hop=2,
+            meetings=m.MeetingRows(
+                people=(_Q,),
+                venues=("mal-0001",),
+                categories=("mall",),
+                rows=zlib.compress(np.array([[1, 0, 0, 0, *range(_T, _T + 6), 3]], "<i8").tobytes(), 1),
+            ),
+        ),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="not_ready", partition=2),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="deadline", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="overdue", partition=-1),
@@ -221,6 +287,7 @@ _WATCH: Final = blocks.WatchOrder(
     window_end_ms=_T,
     until_ms=_T + 259_200_000,
     linger_ms=7_200_000,
+    grid_ms=600_000,
 )
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]

@@ -1,0 +1,174 @@
+"""Exposures: meetings with names and categories, and which of them count under a profile."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from contacts.air import Air
+from contacts.columns import Bools, Ints, ints
+from contacts.index import VisitIndex
+from contacts.meetings import Meetings, meetings
+from contacts.profiles import Profile
+from contacts.rules.clea import risk_of_slot
+from contacts.spans import DAY_MS, most_in_a_day
+from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows
+
+_MINUTE_MS = 60_000
+
+
+class Found(NamedTuple):
+    """Meetings with the category of each venue at its time: `category` indexes `categories`."""
+
+    met: Meetings
+    category: Ints
+    categories: list[str]
+
+    def of(self, chosen: Ints | Bools) -> Found:
+        """The chosen rows."""
+        return Found(self.met.of(chosen), self.category[chosen], self.categories)
+
+
+class Named(NamedTuple):
+    """Found by name: `other` and `venue` of the meetings index `people` and `venues`."""
+
+    found: Found
+    people: list[str]
+    venues: list[str]
+
+
+class Question(NamedTuple):
+    """Whom did these persons meet, each in `[since, until)` of their own (ms), by what was known at `as_of_ms`?
+
+    `linger` says how long the air stays infectious: a profile's `air`, or ms.
+    """
+
+    persons: Sequence[str]
+    since: Ints
+    until: Ints
+    as_of_ms: int | None = None
+    linger: Air | int = 0
+    direction: Direction = "forward"
+
+
+def answered(
+    index: VisitIndex, question: Question, category: Callable[[str, int], str], dated: Collection[str]
+) -> Named:
+    """The answer from one index. `dated` venues have a category that depends on the date."""
+    persons, since, until, as_of_ms, linger, direction = question
+    numbers = ints([index.people.number(person) for person in persons])
+    known = np.flatnonzero(numbers >= 0)
+    met = meetings(index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
+    other, others = np.unique(met.other, return_inverse=True)
+    venue, places = np.unique(met.venue, return_inverse=True)
+    names = [index.lineages.venues[number] for number in venue.tolist()]
+    codes: dict[str, int] = {}
+    code = ints([codes.setdefault(category(name, 0), len(codes)) for name in names])[places]
+    for place, name in enumerate(names):
+        if name in dated:
+            for row in np.flatnonzero(places == place).tolist():
+                code[row] = codes.setdefault(category(name, int(met.start[row])), len(codes))
+    found = Found(met._replace(exposer=known[met.exposer], other=others, venue=places), code, list(codes))
+    return Named(found, [index.people.name(number) for number in other.tolist()], names)
+
+
+def merged(parts: Sequence[Named]) -> Named:
+    """What several partitions found, as one; names in order."""
+    people = sorted({name for part in parts for name in part.people})
+    venues = sorted({name for part in parts for name in part.venues})
+    categories = sorted({name for part in parts for name in part.found.categories})
+    met, category = [], [ints([])]
+    for part in parts:
+        other, venue, code = (
+            ints([table[name] for name in names])
+            for table, names in (
+                (_numbers(people), part.people),
+                (_numbers(venues), part.venues),
+                (_numbers(categories), part.found.categories),
+            )
+        )
+        rows = part.found.met
+        met.append(rows._replace(other=other[rows.other], venue=venue[rows.venue]))
+        category.append(code[part.found.category])
+    return Named(Found(Meetings.together(met), np.concatenate(category), categories), people, venues)
+
+
+def packed(part: Named) -> MeetingRows:
+    """Meetings as they travel."""
+    met = part.found.met
+    assumed = met.own_assumed.astype(np.int64) + 2 * met.other_assumed
+    columns = (*met[:3], part.found.category, *met[3:9], assumed)
+    rows = zlib.compress(np.stack(columns, axis=1).astype("<i8").tobytes(), 1) if len(met.start) else b""
+    return MeetingRows(
+        people=tuple(part.people), venues=tuple(part.venues), categories=tuple(part.found.categories), rows=rows
+    )
+
+
+def unpacked(rows: MeetingRows) -> Named:
+    """Meetings that have travelled."""
+    data = zlib.decompress(rows.rows) if rows.rows else b""
+    columns = np.frombuffer(data, "<i8").reshape(-1, len(MEETING_COLUMNS)).T.astype(np.int64)
+    assumed = columns[10]
+    met = Meetings(
+        columns[0], columns[1], columns[2], columns[4], columns[5], columns[6], columns[7], columns[8], columns[9],
+        assumed & 1 != 0, assumed & 2 != 0,
+    )  # fmt: skip
+    return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
+
+
+def _numbers(names: list[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def may_expose(found: Found, profile: Profile, direction: Direction) -> Found:
+    """What of one partition's meetings can count: with a minimum in one stay those that reach it, else all."""
+    return found.of(_long_enough(found, profile, direction)) if profile.contact.per == "stay" else found
+
+
+def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
+    """The meetings that count: in one stay those that reach the minimum, over 24 hours all of the pairs that do.
+
+    All meetings of a pair must be there: a sum over 24 hours goes over all venues. A score by a case's dates plays no
+    part: of those exposed nobody knows the dates.
+    """
+    if profile.contact.per == "stay":
+        return found.of(_long_enough(found, profile, direction))
+    met = found.met
+    if not len(met.start):
+        return found
+    order = np.lexsort((met.start, met.other, met.exposer))
+    exposer, other, start, end = (column[order] for column in (met.exposer, met.other, met.start, met.end))
+    begins = np.concatenate(([True], (exposer[1:] != exposer[:-1]) | (other[1:] != other[:-1])))
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(order))
+    total = np.minimum(np.add.reduceat(end - start, first), DAY_MS)
+    reach = np.fromiter((profile.enough(ms / _MINUTE_MS, "") for ms in total.tolist()), np.bool_, len(total))
+    for pair in np.flatnonzero(reach & (last - first > 1)).tolist():
+        rows = slice(first[pair], last[pair])
+        spans = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
+        reach[pair] = profile.enough(most_in_a_day(spans) / _MINUTE_MS, "")
+    return found.of(np.sort(order[reach[np.cumsum(begins) - 1]]))
+
+
+def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:
+    """Whether each meeting reaches the minimum of one stay: a longer one does where a shorter one does."""
+    start, end = found.met.start, found.met.end
+    if profile.contact.whole_minutes:
+        pairs = zip(start.tolist(), end.tolist(), strict=True)
+        minutes = np.fromiter((profile.minutes(*pair) for pair in pairs), np.float64, len(start))
+    else:
+        minutes = (end - start) / _MINUTE_MS
+    enough = np.zeros(len(minutes), np.bool_)
+    for code, name in enumerate(found.categories):
+        if profile.slots and risk_of_slot(profile.slot_rule(name), direction, cases=1) is None:
+            continue
+        here = found.category == code
+        lengths = np.unique(minutes[here])
+        place = bisect_left(lengths, True, key=lambda length: profile.enough(float(length), name))
+        if place < len(lengths):
+            enough |= here & (minutes >= lengths[place])
+    return enough

@@ -1,0 +1,142 @@
+"""A trace over several hops as its coordinator sees it: names instead of numbers, answers of all partitions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from contacts.columns import Ints, ints
+from contacts.exposures import Found, merged, unpacked
+from contacts.meetings import Meetings
+from contacts.spans import union
+from contacts.spread import Asked, Reached, Spread, Terms
+from contacts.stays import shared_stay
+from schemas.messages import Contact, Limit, MeetingRows, SharedStay
+
+_MINUTE_MS = 60_000
+
+
+class Hops:
+    """One search. Begin with `first`; while it is `going`, ask about `asked()` and `take` the answers."""
+
+    def __init__(self, person: str, window: tuple[int, int], terms: Terms) -> None:
+        self._spread = Spread(0, *window, terms)
+        self._rule = terms.profile.rule
+        self._first: dict[str, Contact] = {}
+        self._people = _Numbering()
+        self._people.of([person])
+        self._venues = _Numbering()
+
+    @property
+    def going(self) -> bool:
+        """Whether there is another level."""
+        return self._spread.going
+
+    @property
+    def level(self) -> int:
+        """How many hops have been taken."""
+        return self._spread.level
+
+    @property
+    def cut_by(self) -> tuple[Limit, ...]:
+        """The limits but for which it would have gone on."""
+        return self._spread.cut_by
+
+    def stop(self, limit: Limit) -> None:
+        """Go no further, because of a limit."""
+        self._spread.stop(limit)
+
+    def first(self, contacts: Sequence[Contact]) -> None:
+        """The first hop: the case's contacts, with all their evidence."""
+        self._first = {contact.person: contact for contact in contacts}
+        rows = [(contact.person, stay) for contact in contacts for stay in contact.evidence]
+        people = _Numbering()
+        categories, venues = _Numbering(), [stay.venue for _, stay in rows]
+        met = _as_meetings(rows, people.of([person for person, _ in rows]), self._venues.of(venues))
+        category = categories.of([stay.category for _, stay in rows])
+        self._spread.asked()
+        self._take(Found(met, category, categories.names), people.names, counted=True)
+
+    def asked(self) -> tuple[list[str], Asked]:
+        """Whom the next level must know of, by name; nobody where only risks are still to be worked out."""
+        asked = self._spread.asked()
+        return [self._people.names[number] for number in asked.people.tolist()], asked
+
+    def take(self, answers: Iterable[MeetingRows]) -> None:
+        """The answers of all partitions about those asked: one level further."""
+        found, people, venues = merged([unpacked(answer) for answer in answers])
+        met = found.met._replace(venue=self._venues.of(venues)[found.met.venue])
+        self._take(found._replace(met=met), people, counted=False)
+
+    def _take(self, found: Found, people: list[str], *, counted: bool) -> None:
+        """New people are numbered in the order of their names, so that numbers depend on nothing else."""
+        self._people.of(sorted(people))
+        other = self._people.of(people)[found.met.other]
+        self._spread.take(found._replace(met=found.met._replace(other=other)), counted=counted)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Everybody reached, by hop and name; the first hop's with all their evidence."""
+        found = [self._contact(each) for each in self._spread.reached()]
+        return tuple(sorted(found, key=lambda contact: (contact.hop, contact.person)))
+
+    def _contact(self, each: Reached) -> Contact:
+        name = self._people.names[each.person]
+        known = self._first.get(name)
+        if known is None:
+            evidence = self._evidence(each.evidence)
+            minutes = sum(end - start for start, end in union([(s.start_ms, s.end_ms) for s in evidence]))
+            known = Contact(
+                person=name,
+                minutes=minutes / _MINUTE_MS,
+                rule=self._rule,
+                evidence=evidence,
+                hop=each.hop,
+                exposed_by=tuple(self._people.names[number] for number in each.path),
+            )
+        return msgspec.structs.replace(known, risk=each.risk, earliest_ms=each.earliest_ms)
+
+    def _evidence(self, rows: Sequence[int]) -> tuple[SharedStay, ...]:
+        met = self._spread.met.of(ints(rows))
+        stays = [
+            msgspec.structs.replace(shared_stay(self._venues.names[venue], *stay), category=self._spread.category(row))
+            for row, venue, *stay in zip(rows, *(column.tolist() for column in met[2:]), strict=True)
+        ]
+        return tuple(sorted(stays, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms)))
+
+
+class _Numbering:
+    """Names by number, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def of(self, names: Iterable[str]) -> Ints:
+        """The numbers of names, new ones for those not known."""
+        found = []
+        for name in names:
+            number = self._numbers.setdefault(name, len(self.names))
+            if number == len(self.names):
+                self.names.append(name)
+            found.append(number)
+        return ints(found)
+
+
+def _as_meetings(rows: Sequence[tuple[str, SharedStay]], other: Ints, venue: Ints) -> Meetings:
+    """The shared stays of a case as meetings, the case the only exposer."""
+    stays = [stay for _, stay in rows]
+    return Meetings(
+        np.zeros(len(stays), np.int64),
+        other,
+        venue,
+        ints([stay.start_ms for stay in stays]),
+        ints([stay.end_ms for stay in stays]),
+        ints([stay.case_stay.start_ms for stay in stays]),
+        ints([stay.case_stay.end_ms for stay in stays]),
+        ints([stay.contact_stay.start_ms for stay in stays]),
+        ints([stay.contact_stay.end_ms for stay in stays]),
+        np.array([stay.case_stay.end_assumed for stay in stays], np.bool_),
+        np.array([stay.contact_stay.end_assumed for stay in stays], np.bool_),
+    )

@@ -1,0 +1,196 @@
+"""Meetings: the pairs of stays that share time, as columns, for many people at once.
+
+This is the one door between what asks who met whom (a case's contacts, the search over several hops) and the index.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from contacts.air import Air, air_of
+from contacts.columns import Bools, Ints, among, distinct
+from contacts.index import MEETS, VisitIndex, end_assumed
+from contacts.presence import unite
+from contacts.reads import ASKED, Found
+from contacts.runs import Asked
+from schemas.messages import Direction
+
+_FIRST = -(1 << 62)
+
+
+class Meetings(NamedTuple):
+    """One row a pair of stays that share time. Times in ms.
+
+    `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is what
+    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of.
+    """
+
+    exposer: Ints
+    other: Ints
+    venue: Ints
+    start: Ints
+    end: Ints
+    own_start: Ints
+    own_end: Ints
+    other_start: Ints
+    other_end: Ints
+    own_assumed: Bools
+    other_assumed: Bools
+
+    def of(self, chosen: Ints | Bools) -> Meetings:
+        """The chosen rows."""
+        return Meetings._make(column[chosen] for column in self)
+
+    @classmethod
+    def together(cls, parts: list[Meetings]) -> Meetings:
+        """The rows of all parts, one after the other."""
+        if not parts:
+            none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
+            return cls(none, none, none, none, none, none, none, none, none, no, no)
+        return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+class Visits(NamedTuple):
+    """Visits that count, with what they were found for."""
+
+    asked: Ints
+    person: Ints
+    venue: Ints
+    start: Ints
+    end: Ints
+    assumed: Bools
+    meets: Bools
+
+    def of(self, chosen: Ints | Bools) -> Visits:
+        """The chosen ones."""
+        return Visits._make(column[chosen] for column in self)
+
+    def cut(self, as_of_ms: int | None) -> Visits:
+        """As they were known at a time: later ones did not exist, and others had not ended."""
+        if as_of_ms is None:
+            return self
+        known = self.of(self.start < as_of_ms)
+        return known._replace(end=np.minimum(known.end, as_of_ms))
+
+
+def meetings(
+    index: VisitIndex,
+    persons: Ints,
+    since: Ints,
+    until: Ints,
+    as_of_ms: int | None,
+    linger: Air | int,
+    direction: Direction,
+) -> Meetings:
+    """All meetings of persons (numbers, each once) with others, each person's stays cut to `[since, until)` (ms).
+
+    Infectious is the interval that the air makes of a stay (`linger`: a profile's `air`, or ms): forward of what of the
+    person's is in the window, backward of the other's. `as_of_ms` cuts all stays (None: no cut). Rows come in no order.
+    """
+    air, forward = air_of(linger), direction == "forward"
+    reach = 0 if forward else air.reach_ms
+    own = visits_of(index, persons, since, until).cut(as_of_ms)
+    venues = len(index.lineages.venues)
+    order = np.lexsort((own.start, own.asked * venues + own.venue))
+    own = own.of(order)
+    stays = unite(own.asked * venues + own.venue, own.start, own.end, own.assumed)
+    exposer, venue = np.divmod(stays.key, venues)
+    begin, close = np.maximum(stays.start, since[exposer]), np.minimum(stays.end, until[exposer])
+    some = np.flatnonzero(begin < close)
+    exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some]
+    if forward:
+        begin, close = air.intervals(begin, close)
+    own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
+
+    asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
+    found = _at_venues(index, asked, persons[exposer])
+    others = _whole(index, found).cut(as_of_ms)
+    stay = others.asked
+    other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
+    start, end = np.maximum(other_start, begin[stay]), np.minimum(other_end, close[stay])
+    if as_of_ms is not None or not air.plain or found is not others:
+        shares = np.flatnonzero(start < end)
+        others, start, end, stay = others.of(shares), start[shares], end[shares], stay[shares]
+    return Meetings(
+        exposer[stay], others.person, venue[stay], start, end, own_start[stay], own_end[stay], others.start,
+        others.end, own_assumed[stay], others.assumed,
+    )  # fmt: skip
+
+
+def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Visits:
+    """The visits of persons (each once) that touch their windows, and those that touch these, and perhaps more."""
+    found = Found()
+    if len(persons):
+        order = np.argsort(persons) if len(persons) > 1 else np.zeros(1, np.int64)
+        ordered = persons[order]
+        if len(index):
+            rows = index.of_persons(ordered, since[order] - 2 * index.longest_ms)
+            rows = rows[index.live(rows)]
+            _add_rows(index, found, np.searchsorted(ordered, index.column("person")[rows].astype(np.int64)), rows)
+        venue_of = index.lineages.all_own
+        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max())):
+            found.of_persons(segment, ordered, venue_of)
+        found.columns()[ASKED] = order[found.columns()[ASKED]]
+    return _visits(found)
+
+
+def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> Visits:
+    """The visits at venues that share time with what is asked for, but for those of a person each."""
+    found = Found()
+    if len(asked.since):
+        if len(index):
+            number, rows = index.at_venues(asked)
+            other = index.column("person")[rows] != without[number]
+            _add_rows(index, found, number[other], rows[other])
+        which, lineage = index.lineages.of_venues(asked.venue)
+        questions = asked.venue[which], asked.since[which], asked.until[which], without[which], which
+        for segment in index.archive.between(int(asked.since.min()), int(asked.until.max())):
+            found.at_lineages(segment, lineage, *questions)
+    return _visits(found)
+
+
+def _whole(index: VisitIndex, found: Visits) -> Visits:
+    """Stays in place of visits: where one touches others of its person at the venue, these are found, and united."""
+    meets = found.meets
+    if not meets.any():
+        return found
+    venues = len(index.lineages.venues)
+    keys = found.asked * venues + found.venue  # each question has one venue
+    several = found.of(meets)
+    pair = distinct((several.person << 32) | several.asked)
+    whole = ~among((found.person << 32) | found.asked, pair)
+    persons = distinct(several.person)
+    since = np.full(len(persons), _FIRST)
+    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62))
+    asked, who = pair & 0xFFFF_FFFF, np.searchsorted(persons, pair >> 32)
+    venue_of = np.zeros(int(found.asked.max()) + 1, np.int64)
+    venue_of[found.asked] = keys % venues
+    at, wanted = held.asked * venues + held.venue, who * venues + venue_of[asked]
+    order = np.argsort(at, kind="stable")
+    first, last = np.searchsorted(at[order], wanted), np.searchsorted(at[order], wanted, side="right")
+    count = last - first
+    row = np.repeat(np.arange(len(wanted)), count)
+    place = order[np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(row))]
+    row, place = row[(by := np.lexsort((held.start[place], row)))], place[by]
+    united = unite(row, held.start[place], held.end[place], held.assumed[place])
+    none = np.zeros(len(united.key), np.bool_)
+    person, number = pair[united.key] >> 32, asked[united.key]
+    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, none)
+    return _together([found.of(whole), stays])
+
+
+def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
+    start, end, reason = (index.column(name)[rows] for name in ("start", "end", "reason"))
+    meets = index.column("flags")[rows] & MEETS
+    found.add(asked, index.column("person")[rows], index.own_venue(rows), start, end, reason, meets)
+
+
+def _visits(found: Found) -> Visits:
+    asked, person, venue, start, end, reason, meets = found.columns()
+    return Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
+
+
+def _together(parts: list[Visits]) -> Visits:
+    return Visits._make(np.concatenate(column) for column in zip(*parts, strict=True))

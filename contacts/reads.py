@@ -1,0 +1,166 @@
+"""Reading many visits out of segments and rows at once: compiled loops that judge exact times and fill one table.
+
+A `Found` table grows as needed; what it holds is read as columns when all segments have been asked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.columns import Ints
+from contacts.compiled import compiled
+from contacts.segments import LIMITS, Bits, Segment
+
+ASKED = 0
+"""The rows of a table: what a visit was found for, person, venue, start, end (ms), reason, whether it meets another."""
+
+
+class Found:
+    """Visits found, as columns of one table."""
+
+    def __init__(self) -> None:
+        self._table = np.empty((7, 512), np.int64)
+        self._count = 0
+
+    def columns(self) -> Ints:
+        """What was found, (7, n)."""
+        return self._table[:, : self._count]
+
+    def add(self, asked: Ints, person: Ints, venue: Ints, start: Ints, end: Ints, reason: Ints, meets: Ints) -> None:
+        """Visits found elsewhere."""
+        first, last = self._count, self._count + len(asked)
+        self._make_room(last)
+        for place, column in enumerate((asked, person, venue, start, end, reason, meets)):
+            self._table[place, first:last] = column
+        self._count = last
+
+    def of_persons(self, segment: Segment, persons: Ints, venue_of: Ints) -> None:
+        """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
+        arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
+        while True:
+            count = _of_persons(*arrays, segment.midnight_ms, persons, venue_of, self._table, self._count)
+            if self._make_room(count):
+                self._count = count
+                return
+
+    def at_lineages(
+        self, segment: Segment, lineage: Ints, venue: Ints, since: Ints, until: Ints, without: Ints, asked: Ints
+    ) -> None:
+        """Add the visits at lineages that share time with `[since, until)` (ms), but for those of a person each."""
+        arrays = segment.words, segment.begins, segment.exact, segment.gone
+        questions = asked, lineage, venue, since, until, without
+        while True:
+            count = _at_lineages(*arrays, segment.midnight_ms, *questions, LIMITS, self._table, self._count)
+            if self._make_room(count):
+                self._count = count
+                return
+
+    def _make_room(self, count: int) -> bool:
+        """Whether there was room for so many; now there is."""
+        room = self._table.shape[1]
+        if count <= room:
+            return True
+        wider = np.empty((7, 2 * count), np.int64)
+        wider[:, : self._count] = self._table[:, : self._count]
+        self._table = wider
+        return False
+
+
+@compiled
+def _of_persons(
+    words: Ints, begins: NDArray[np.uint32], mine: Ints, exact: Ints, gone: Bits, midnight: int, persons: Ints,
+    venue_of: Ints, table: Ints, count: int,
+) -> int:  # fmt: skip
+    room = table.shape[1]
+    for asked in range(len(persons)):
+        begin, stop = 0, len(mine)
+        wanted = persons[asked] << 32
+        while begin < stop:
+            middle = (begin + stop) >> 1
+            if mine[middle] < wanted:
+                begin = middle + 1
+            else:
+                stop = middle
+        for entry in range(begin, len(mine)):
+            if mine[entry] >> 32 != persons[asked]:
+                break
+            place = mine[entry] & 0xFFFFFFFF
+            times = exact[place]
+            if (gone[place >> 3] >> (place & 7)) & 1 == 0 and times & 1 == 0 and (times >> 4) & 0xFFFFFFF > 0:
+                if count < room:
+                    first, last = 0, len(begins) - 1
+                    while first < last:
+                        middle = (first + last) >> 1
+                        if np.int64(begins[middle + 1]) <= place:
+                            first = middle + 1
+                        else:
+                            last = middle
+                    start = midnight + (times >> 32)
+                    table[0, count] = asked
+                    table[1, count] = persons[asked]
+                    table[2, count] = venue_of[first]
+                    table[3, count] = start
+                    table[4, count] = start + ((times >> 4) & 0xFFFFFFF)
+                    table[5, count] = (times >> 1) & 7
+                    table[6, count] = words[place] & 1
+                count += 1
+    return count
+
+
+@compiled
+def _at_lineages(
+    words: Ints, begins: NDArray[np.uint32], exact: Ints, gone: Bits, midnight: int, asked: Ints, lineage: Ints,
+    venue: Ints, since: Ints, until: Ints, without: Ints, limits: Ints, table: Ints, count: int,
+) -> int:  # fmt: skip
+    room = table.shape[1]
+    for row in range(len(asked)):
+        high = min(-((midnight - until[row]) // 60_000), 2047)
+        if high <= 0 or lineage[row] >= len(begins) - 1:
+            continue
+        low = max((since[row] - midnight) // 60_000, -1)
+        if low > 4095:
+            continue
+        first, last = np.int64(begins[lineage[row]]), np.int64(begins[lineage[row] + 1])
+        for cls in range(len(limits)):
+            if last - first <= 24:  # so few that looking at all is quicker than searching
+                begin, end = first, last
+            else:
+                wanted = (np.int64(cls) << 55) | (max(low - limits[cls], 0) << 44)
+                begin, stop = first, last
+                while begin < stop:
+                    middle = (begin + stop) >> 1
+                    if words[middle] < wanted:
+                        begin = middle + 1
+                    else:
+                        stop = middle
+                wanted = (np.int64(cls) << 55) | (np.int64(high) << 44)
+                end, stop = begin, last
+                while end < stop:
+                    middle = (end + stop) >> 1
+                    if words[middle] < wanted:
+                        end = middle + 1
+                    else:
+                        stop = middle
+            for place in range(begin, end):
+                word = words[place]
+                minute = (word >> 44) & 2047
+                if minute < high and minute + ((word >> 33) & 2047) > low:
+                    person = (word >> 1) & 0xFFFFFFFF
+                    times = exact[place]
+                    start = midnight + (times >> 32)
+                    ends = start + ((times >> 4) & 0xFFFFFFF)
+                    shares = start < until[row] and ends > since[row] and ends > start and times & 1 == 0
+                    if shares and person != without[row] and (gone[place >> 3] >> (place & 7)) & 1 == 0:
+                        if count < room:
+                            table[0, count] = asked[row]
+                            table[1, count] = person
+                            table[2, count] = venue[row]
+                            table[3, count] = start
+                            table[4, count] = ends
+                            table[5, count] = (times >> 1) & 7
+                            table[6, count] = word & 1
+                        count += 1
+            if last - first <= 24:
+                break
+    return count

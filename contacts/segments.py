@@ -1,0 +1,180 @@
+"""One day's visits of a partition, settled: packed words, kept by venue and by person, 16 bytes a visit in memory.
+
+    words   by (lineage, length class, start): class 2 bits | start 11 | minutes 11 | person 32 | 1: meets another
+    begins  where each lineage's words begin
+    mine    by (person, place in `words`): person 32, below 2^31 | place 32
+    exact   beside `words`: start in the day 28 bits | length 28 | reason 3 | hidden 1, in ms
+
+Start and minutes in a word are whole minutes around the visit, so a word is a filter; what passes it is judged by its
+exact times, which are meant to lie in a mapped file. A lineage's words are kept by class of length, so that a question
+looks no further back than visits of that class may last: one long stay costs the others nothing. `gone` marks visits
+that were taken back into the living part of the index, or erased.
+
+A visit belongs to the day that it starts in. A segment never changes but for `gone`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.columns import Bools, Ints, ints
+
+MINUTE_MS: Final = 60_000
+LENGTH_MINUTES: Final = (30, 120, 480, 2000)
+"""The longest visit of each length class, in minutes; a longer one does not fit a segment."""
+
+LONGEST_MS: Final = (LENGTH_MINUTES[-1] - 2) * MINUTE_MS
+_PERSON_SHIFT: Final = 1
+_MINUTES_SHIFT: Final = 33
+_START_SHIFT: Final = 44
+_CLASS_SHIFT: Final = 55
+_CLASSES: Final = len(LENGTH_MINUTES)
+LIMITS: Final = ints(LENGTH_MINUTES)
+_ROW_BITS: Final = 26
+_LINEAGE_BITS: Final = 24
+_MEETS: Final = 1
+_HIDDEN: Final = 1
+
+Bits = NDArray[np.uint8]
+
+
+class Sealed(NamedTuple):
+    """Visits as columns: person and lineage numbers, start and end (ms), reason, and the flags that are kept."""
+
+    person: Ints
+    lineage: Ints
+    start: Ints
+    end: Ints
+    reason: Ints
+    meets: Bools
+    hidden: Bools
+
+    def of(self, chosen: Ints | Bools) -> Sealed:
+        """The chosen ones."""
+        return Sealed._make(column[chosen] for column in self)
+
+
+class Segment:
+    """The visits of one day that starts at `midnight_ms`. `gone` has a bit a visit."""
+
+    def __init__(
+        self,
+        midnight_ms: int,
+        until_ms: int,
+        words: Ints,
+        begins: NDArray[np.uint32],
+        mine: Ints,
+        exact: Ints,
+        gone: Bits,
+    ) -> None:
+        self.midnight_ms = midnight_ms
+        self.words, self.begins, self.mine, self.exact, self.gone = words, begins, mine, exact, gone
+        self.file = ""
+        """The file that holds it, once there is one."""
+        self.checked = False
+        """Whether its arrays are known to be what was written."""
+        self.erased = False
+        """Whether it holds visits that must not even be kept as gone."""
+        self.gone_count = int(np.bitwise_count(gone).sum(dtype=np.int64))
+        self.until_ms = until_ms
+        """When the last visit ends."""
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def bytes_held(self) -> int:
+        """The memory that it needs, the exact times left out."""
+        return self.words.nbytes + self.begins.nbytes + self.mine.nbytes + self.gone.nbytes
+
+    @classmethod
+    def build(cls, midnight_ms: int, visits: Sealed, lineages: int) -> tuple[Self, Ints]:
+        """The segment of a day's visits, and the place of each in it. `lineages` is how many lineages there are.
+
+        All visits must be of that day, and none longer than LONGEST_MS.
+        """
+        start, length = visits.start - midnight_ms, visits.end - visits.start
+        minute = start // MINUTE_MS
+        minutes = -(-(start + length) // MINUTE_MS) - minute
+        cls_of = np.searchsorted(LIMITS, minutes)
+        order = _order(visits.lineage, (cls_of << 11) | minute)
+        head = (cls_of << _CLASS_SHIFT) | (minute << _START_SHIFT) | (minutes << _MINUTES_SHIFT)
+        words = (head | (visits.person << _PERSON_SHIFT) | visits.meets)[order]
+        exact = ((start << 32) | (length << 4) | (visits.reason << 1) | visits.hidden)[order]
+        begins = np.zeros(lineages + 1, np.uint32)
+        begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
+        mine = np.sort((visits.person[order] << 32) | np.arange(len(order)))
+        until_ms = int(visits.end.max()) if len(words) else midnight_ms
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        gone = np.zeros((len(words) + 7) // 8, np.uint8)
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone), place
+
+    @classmethod
+    def of_arrays(cls, midnight_ms: int, until_ms: int, arrays: Mapping[str, NDArray[Any]], gone: Bits) -> Self:
+        """A segment over arrays such as `arrays` gives."""
+        words, begins, mine, exact = (arrays[name] for name in ("words", "begins", "mine", "exact"))
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What never changes, by name."""
+        return {"words": self.words, "begins": self.begins, "mine": self.mine, "exact": self.exact}
+
+    def take_out(self, places: Ints) -> None:
+        """Mark visits as gone."""
+        np.bitwise_or.at(self.gone, places >> 3, (1 << (places & 7)).astype(np.uint8))
+        self.gone_count = int(np.bitwise_count(self.gone).sum(dtype=np.int64))
+
+    def visits(self, places: Ints | None = None) -> Sealed:
+        """The visits at places, or all that are not gone."""
+        if places is None:
+            places = self.kept(self.gone)
+        word, exact = self.words[places], self.exact[places]
+        lineage = np.searchsorted(self.begins, places.astype(np.uint32), side="right").astype(np.int64) - 1
+        start = self.midnight_ms + (exact >> 32)
+        return Sealed(
+            (word >> _PERSON_SHIFT) & 0xFFFF_FFFF,
+            lineage,
+            start,
+            start + ((exact >> 4) & 0xFFF_FFFF),
+            (exact >> 1) & 7,
+            word & _MEETS != 0,
+            exact & _HIDDEN != 0,
+        )
+
+    def persons(self) -> Ints:
+        """The persons of all visits that are not gone."""
+        return (self.words[self.kept(self.gone)] >> _PERSON_SHIFT) & 0xFFFF_FFFF
+
+    def kept(self, gone: Bits) -> Ints:
+        """The places of visits that are not among those gone."""
+        return np.flatnonzero(np.unpackbits(gone, count=len(self), bitorder="little") == 0)
+
+    def is_gone(self, places: Ints) -> Bools:
+        """Which of the visits at places are gone."""
+        gone: Bools = (self.gone[places >> 3] >> (places & 7)) & 1 != 0
+        return gone
+
+    def of_persons(self, persons: Ints) -> tuple[Ints, Ints]:
+        """The visits of persons that are not gone: (index into `persons`, place)."""
+        first = np.searchsorted(self.mine, persons << 32)
+        last = np.searchsorted(self.mine, (persons << 32) | 0xFFFF_FFFF, side="right")
+        count = last - first
+        row = np.repeat(np.arange(len(persons)), count)
+        at = np.repeat(first - np.concatenate(([0], np.cumsum(count)[:-1])), count) + np.arange(len(row))
+        places = self.mine[at] & 0xFFFF_FFFF
+        kept = ~self.is_gone(places)
+        return row[kept], places[kept]
+
+
+def _order(lineage: Ints, key: Ints) -> Ints:
+    """The order by (lineage, key), keys below 2^13. Sorting packed words is ten times as fast as sorting indexes."""
+    count = len(lineage)
+    if count < 1 << _ROW_BITS and (not count or int(lineage.max()) < 1 << _LINEAGE_BITS):
+        words = np.sort((lineage << (13 + _ROW_BITS)) | (key << _ROW_BITS) | np.arange(count))
+        return words & ((1 << _ROW_BITS) - 1)
+    return np.lexsort((key, lineage))

@@ -1,0 +1,115 @@
+"""Days on their way into segments: read, sorted and written by another thread while the index lives on.
+
+The main loop makes a `Settling`, any thread runs its `build`, and the main loop has `VisitIndex.settled` take it up.
+What changed meanwhile stays where it is: such a row lives on, and its place in the new segment counts as gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.archive import Shelf
+from contacts.columns import Bools, Ints
+from contacts.segments import LONGEST_MS, Bits, Sealed, Segment
+
+GONE, MEETS, HIDDEN, SETTLED = 1, 2, 4, 8
+"""Flags of a row. GONE: erased or expired. MEETS: another visit of this person at this venue has met it. HIDDEN: a
+late visit that gives way to another with the same check-in. SETTLED: it is in the archive now."""
+
+_MANY_SEGMENTS: Final = 3
+_MUCH_GONE: Final = 0.2
+
+
+class Older(NamedTuple):
+    """A segment as it was when the settling began."""
+
+    segment: Segment
+    gone: Bits
+    gone_count: int
+    erased: bool
+
+
+class Day(NamedTuple):
+    """What was made of a day: its new segment (None: nothing is left of it), and the older ones that this replaces.
+
+    `rows` are the living rows in it, with what they were then; `place` says where each visit stands in the segment:
+    first those of the rows, then those of each older segment that were not gone (`kept`, places in that segment).
+    """
+
+    segment: Segment | None
+    place: Ints
+    rows: Ints
+    end: Ints
+    reason: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    older: list[Older]
+    kept: list[Ints]
+
+
+class Settling:
+    """Settles the visits that began on days: `days` are their midnights in order, and the first one after them.
+
+    `columns` are those of the living rows; None where days are only written anew, without what was erased.
+    """
+
+    def __init__(
+        self,
+        days: Ints,
+        columns: Mapping[str, NDArray[Any]] | None,
+        segments: Sequence[Segment],
+        lineages: int,
+        shelf: Shelf,
+    ) -> None:
+        self.made: list[Day] = []
+        self._days, self._columns, self._lineages, self._shelf = days, columns, lineages, shelf
+        self._older = [
+            Older(each, each.gone.copy(), each.gone_count, each.erased)
+            for each in segments
+            if days[0] <= each.midnight_ms < days[-1]
+        ]
+
+    def build(self) -> None:
+        """Make the segments. Raises OSError, or Damaged."""
+        if self._columns is None:
+            for midnight_ms in self._days[:-1].tolist():
+                self._build(midnight_ms, np.empty(0, np.int64), {})
+            return
+        start, end, flags = (self._columns[name] for name in ("start", "end", "flags"))
+        early: Bools = (start < self._days[-1]) & (flags & (GONE | SETTLED) == 0) & (end - start <= LONGEST_MS)
+        rows = np.flatnonzero(early)
+        day = np.searchsorted(self._days, start[rows], side="right") - 1
+        for number, midnight_ms in enumerate(self._days[:-1].tolist()):
+            chosen = rows[day == number]
+            self._build(midnight_ms, chosen, {name: column[chosen] for name, column in self._columns.items()})
+
+    def _build(self, midnight_ms: int, rows: Ints, was: Mapping[str, NDArray[Any]]) -> None:
+        older = [each for each in self._older if each.segment.midnight_ms == midnight_ms]
+        size, gone = sum(len(each.segment) for each in older), sum(each.gone_count for each in older)
+        erased = any(each.erased for each in older)
+        if not erased and not len(rows):
+            return
+        if not erased and len(older) < _MANY_SEGMENTS and gone <= _MUCH_GONE * size:
+            older = []
+        kept, pieces = [], []
+        if len(rows):
+            names = ("person", "lineage", "start", "end", "reason")
+            known = (was[name].astype(np.int64) for name in names)
+            pieces.append(Sealed._make((*known, was["flags"] & MEETS != 0, was["flags"] & HIDDEN != 0)))
+        for each in older:
+            self._shelf.check(each.segment.file)
+            kept.append(each.segment.kept(each.gone))
+            pieces.append(each.segment.visits(kept[-1]))
+        visits = Sealed._make(np.concatenate(column) for column in zip(*pieces, strict=True))
+        segment, place = None, visits.start[:0]
+        if len(visits.start):
+            made, place = Segment.build(midnight_ms, visits, self._lineages)
+            file, arrays = self._shelf.put(made.arrays())
+            segment = Segment.of_arrays(midnight_ms, made.until_ms, arrays, made.gone)
+            segment.file, segment.checked = file, True
+        none = np.empty(0, np.uint8)
+        then = was.get("end", rows), was.get("reason", none), was.get("flags", none)
+        self.made.append(Day(segment, place, rows, *then, older, kept))

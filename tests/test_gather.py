@@ -1,0 +1,218 @@
+"""Hops between the two agents themselves, with a list for a log: what is silent, behind, late or said twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from agents.contacts import Contacts
+from agents.tracing import Tracing
+from contacts.erasing import without
+from contacts.places import Places
+from contacts.profiles import load_profiles
+from contacts.risk import load_risk
+from contacts.visits import Visit
+from schemas.blocks import CONTROL_MAGIC, CONTROLS, Barrier, unframe
+from schemas.messages import SourceOffset, Trace, TraceAnswer, TraceQuery, TraceRequest
+from streams.batches import Batch
+from streams.deadletters import DeadLetters
+from streams.settings import DeadLetterLimits, Partitions, Settings
+from tests.worlds import BEGIN, DAY, HOUR
+
+RISK = msgspec.structs.replace(load_risk(), proximity={"*": 1.0}, latent_days=0.5)
+
+
+def visit(person: str, venue: str, day: int) -> Visit:
+    """Ten hours at a venue."""
+    return Visit(person, venue, BEGIN + day * DAY, BEGIN + day * DAY + 10 * HOUR, 1)
+
+
+CHAIN = [
+    [visit("ill", "u", 2), visit("a", "u", 2), visit("b", "w", 6), visit("c", "w", 6)],
+    [visit("a", "v", 4), visit("b", "v", 4), visit("c", "x", 8), visit("d", "x", 8)],
+]
+"""ill infects a, a b, b c, c d: every other link in another partition of visits."""
+
+
+class Log:
+    """Both agents, and the records between them in order; a partition in `silent` reads no questions."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, int, bytes | None, bytes | None]] = []
+        self.told: list[Trace] = []
+        self.silent: set[int] = set()
+        self.now = 0.0
+        self.places = [Places.from_visits(visits) for visits in CHAIN]
+        self.as_of: tuple[SourceOffset, ...] = ()
+        settings = Settings(partitions=Partitions(scans=1, visits=2, cases=1))
+        letters = DeadLetters(self, DeadLetterLimits())
+        self.contacts = Contacts(1, self, lambda partition: self.places[partition])  # type: ignore[arg-type]
+        self.tracing = Tracing(settings, self, self, letters, load_profiles(), RISK, {}, {})  # type: ignore[arg-type]
+
+    def now_ms(self) -> int:
+        """The clock's time."""
+        return BEGIN + 30 * DAY + int(self.now * 1000)
+
+    def monotonic(self) -> float:
+        """The clock's seconds."""
+        return self.now
+
+    def send(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None
+    ) -> None:
+        """A record at the end."""
+        self.records.append((topic, partition, value, key))
+
+    async def flush(self) -> None:
+        """All that was sent is in the log."""
+
+    def ask(self, hops: int, people: int | None = None) -> None:
+        """A trace of `ill` over hops, nobody too unlikely to follow."""
+        request = TraceRequest(
+            request_id="r", person="ill", officer="dr", purpose="why", profile="who", onset_ms=BEGIN + 2 * DAY,
+            hops=hops, least_risk=0.0, people_most=people,
+        )  # fmt: skip
+        self.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
+
+    def run(self, alter: Callable[[str, int, bytes], list[bytes]] = lambda topic, partition, value: [value]) -> None:
+        """Let everything be read; `alter` may hold back, change or double a record."""
+        while self.records:
+            topic, partition, value, key = self.records.pop(0)
+            for each in alter(topic, partition, value or b""):
+                batch = Batch(topic, partition, [0], [0], [key], [each], highwater=1)
+                if topic == "scans":
+                    control = unframe(CONTROL_MAGIC, each, CONTROLS)
+                    if isinstance(control, Barrier):
+                        for place in range(2):
+                            self.contacts.barrier(place, 0, control.query_id, BEGIN + 20 * DAY)
+                elif topic == "trace-queries":
+                    if partition not in self.silent:
+                        asyncio.run(self.contacts.take(batch))
+                elif topic == "traces":
+                    self.told.append(msgspec.json.decode(each, type=Trace))
+                else:
+                    asyncio.run(self.tracing.take(batch))
+
+    def later(self, seconds: float) -> None:
+        """Time goes on, reminders come, and everything is read."""
+        self.now += seconds
+        self.tracing.remind()
+        self.run()
+
+
+def reached(trace: Trace) -> dict[str, int]:
+    """Everybody and their hop."""
+    return {contact.person: contact.hop for contact in trace.contacts}
+
+
+def test_links_in_several_partitions_are_followed_hop_by_hop() -> None:
+    log = Log()
+    log.ask(4)
+    log.run()
+    assert [(trace.state, reached(trace)) for trace in log.told] == [("complete", {"a": 1, "b": 2, "c": 3, "d": 4})]
+    assert [contact.exposed_by for contact in log.told[0].contacts] == [(), ("a",), ("a", "b"), ("a", "b", "c")]
+    risk = 1 - 2.718281828459045 ** (-0.11)
+    assert [contact.risk for contact in log.told[0].contacts] == pytest.approx([risk, risk**2, risk**3, risk**4])
+
+
+@pytest.mark.parametrize(
+    ("hops", "people", "found", "cut"),
+    [(1, None, 1, ()), (2, None, 2, ("hops",)), (5, None, 4, ()), (5, 2, 2, ("people",))],
+)
+def test_a_report_names_the_limit_that_cut_it(hops: int, people: int | None, found: int, cut: tuple[str, ...]) -> None:
+    """A trace of one hop is what it is asked to be, not cut."""
+    log = Log()
+    log.ask(hops, people)
+    log.run()
+    assert log.told[0].cut_by == cut
+    assert len(log.told[0].contacts) == found
+
+
+def test_a_partition_silent_at_a_later_hop_leaves_the_report_incomplete_until_it_answers() -> None:
+    """From the second hop on partition 1 reads nothing; the third hop lies there."""
+    log = Log()
+
+    def falls_silent(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "trace-queries" and msgspec.json.decode(value, type=TraceQuery).hop > 1:
+            log.silent = {1}
+        return [value]
+
+    log.ask(4)
+    log.run(falls_silent)
+    assert log.told == []
+    log.later(2.1)  # the deadline: the question is put again, as one that must be answered at once
+    log.later(2.1)
+    assert [(t.state, t.missing_partitions, reached(t), t.ended) for t in log.told] == [
+        ("incomplete", (1,), {"a": 1}, False)
+    ]
+    log.silent = set()
+    log.later(1.1)
+    assert log.told[-1].state == "complete"
+    assert reached(log.told[-1]) == {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+def test_a_partition_that_was_set_back_answers_a_later_hop_when_it_has_caught_up_or_says_that_it_is_behind() -> None:
+    """A worker that was restored knows less than the first answers did: it waits, and at the deadline says so."""
+    log = Log()
+
+    def further_on(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "trace-answers":
+            answer = msgspec.json.decode(value, type=TraceAnswer)
+            if answer.kind == "answer" and answer.hop == 1:
+                as_of = (SourceOffset(partition=0, offset=1000, log_time_ms=BEGIN + 20 * DAY),)
+                return [msgspec.json.encode(msgspec.structs.replace(answer, as_of=as_of))]
+        return [value]
+
+    log.ask(3)
+    log.run(further_on)
+    assert log.told == []
+    log.later(2.1)
+    assert [(t.state, t.behind_partitions, reached(t)) for t in log.told] == [("behind", (0, 1), {"a": 1, "b": 2})]
+
+
+def test_answers_of_another_hop_or_twice_change_nothing() -> None:
+    """Every answer comes twice, and those of the first hop again with each later one."""
+    log, first = Log(), []
+
+    def echo(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic != "trace-answers":
+            return [value]
+        if msgspec.json.decode(value, type=TraceAnswer).hop == 1:
+            first.append(value)
+        return [value, *first, value]
+
+    log.ask(4)
+    log.run(echo)
+    plain = Log()
+    plain.ask(4)
+    plain.run()
+    assert [trace.contacts for trace in log.told] == [trace.contacts for trace in plain.told]
+
+
+def test_erasing_one_on_the_way_takes_away_whoever_was_reached_through_them() -> None:
+    """The erased person's stays and name are gone; who came before them on the path stays."""
+    log = Log()
+    log.ask(4)
+    log.run()
+    left = without(log.told[0], "b", BEGIN + 30 * DAY)
+    assert reached(left) == {"a": 1}
+    assert b'"b"' not in msgspec.json.encode(left)
+    assert reached(without(log.told[0], "b", BEGIN)) == reached(log.told[0])
+
+
+@pytest.mark.parametrize("hops", [0, 11])
+def test_a_request_for_too_many_hops_is_a_dead_letter(hops: int) -> None:
+    log, letters = Log(), []
+
+    def keep(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "dead-letters":
+            letters.append(msgspec.json.decode(value)["reason"])
+            return []
+        return [value]
+
+    log.ask(hops)
+    log.run(keep)
+    assert (letters, log.told) == (["bad_hops"], [])
