@@ -136,12 +136,6 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
     return _visits(found)
 
 
-def stays_at(index: VisitIndex, venue: Ints, since: Ints, until: Ints) -> Visits:
-    """The stays at venues that share time with `[since, until)` (ms); `asked` is the index into `venue`."""
-    asked = Asked(np.arange(len(venue)), venue, since, until)
-    return _whole(index, _at_venues(index, asked, np.full(len(venue), -1)))
-
-
 def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> Visits:
     """The visits at venues that share time with what is asked for, but for those of a person each."""
     found = Found()

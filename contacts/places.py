@@ -33,7 +33,7 @@ from contacts.steps import Words
 from contacts.store import fill, store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
-from contacts.watch import Stays, WatchList
+from contacts.watch import WatchList
 from contacts.windows import WindowRows, Windows, default_window_ms
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
@@ -185,11 +185,6 @@ class Places:
         """The standing traces to tell of now, each once: changed since the last call, or changed by time, or over."""
         self._settle()
         return self._watches.due(self._index, self.log_time_ms)
-
-    def watched_stays(self) -> Stays:
-        """Where the persons that standing traces watch are, or were, in their windows: venues by number."""
-        self._settle()
-        return self._watches.stays(self._index)
 
     def holds(self, number: int) -> bool:
         """Whether there is a visit of a person."""

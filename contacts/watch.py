@@ -17,7 +17,7 @@ from contacts.cases import numbers
 from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.incoming import NEVER
 from contacts.index import MEETS, VisitIndex
-from contacts.meetings import stays_at, visits_of
+from contacts.meetings import meetings, visits_of
 from contacts.presence import Change, unite
 from schemas.blocks import WatchOrder
 
@@ -38,19 +38,6 @@ class Watch(msgspec.Struct):
     told_ms: int
     due_ms: int
     hit: bool = False
-
-
-class Stays(NamedTuple):
-    """The watched persons' visits at this partition's venues, cut to their windows.
-
-    `watch` is an index into `orders`, `venue` the venue's number; times in ms, `[start, end)`.
-    """
-
-    orders: list[WatchOrder]
-    watch: Ints
-    venue: Ints
-    start: Ints
-    end: Ints
 
 
 class _Spans(NamedTuple):
@@ -81,7 +68,7 @@ class _Spans(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """As Stays, but `watch` is a number of ours."""
+    """The watched persons' visits, each cut to its watch's window: the watch's number, the venue's, `[start, end)`."""
 
     watch: Ints
     venue: Ints
@@ -181,18 +168,14 @@ class WatchList:
         return told
 
     def _open_until(self, index: VisitIndex, watch: int) -> int:
-        """When the last of the stays ends that share time with one of the watch's, or of these; NEVER: none does."""
-        mine = self._kept.watch == watch
-        found = stays_at(index, *(column[mine] for column in self._reach))
-        with_others = (found.person != self._person_of.get(watch, -1)).any()
-        return int(found.end.max()) if with_others else NEVER
-
-    def stays(self, index: VisitIndex) -> Stays:
-        """Where the watched persons are, or were, within their windows, by venue and start."""
-        self._refresh(index)
-        held = ints(list(self._watches))  # in order: numbers grow
-        orders = [watch.order for watch in self._watches.values()]
-        return Stays(orders, np.searchsorted(held, self._kept.watch), *self._kept[1:])
+        """When the last stay ends that there is to show for a watch; NEVER: there is none."""
+        person, order = self._person_of.get(watch), self._watches[watch].order
+        if person is None:
+            return NEVER
+        window = ints([order.window_start_ms]), ints([order.window_end_ms])
+        met = meetings(index, ints([person]), *window, None, order.linger_ms + order.grid_ms, order.direction)
+        ends = np.concatenate((met.end, met.own_end, met.other_end))
+        return int(ends.max()) if len(ends) else NEVER
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as a named part."""

@@ -25,7 +25,6 @@ from tests.test_places import (
     World,
     again,
     block,
-    counted,
     make,
     shared_by_hand,
 )
@@ -163,22 +162,6 @@ def test_who_is_told_is_who_must_be(seed: int) -> None:
         may = {trace for trace, watch in watches.items() if concerns(watch, spans(touched, states), ever)}
         assert must <= set(told) <= may
         assert places.concerned() == []
-        assert stays(places) == {(watch, *stay) for watch in watches.values() for stay in within(watch, new)}
-
-
-def stays(places: Places) -> set[tuple[WatchOrder, str, int, int]]:
-    """The watched stays, by name."""
-    orders, *columns = places.watched_stays()
-    venues = places._index.lineages.venues
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return {(orders[watch], venues[venue], start, end) for watch, venue, start, end in rows}
-
-
-def within(watch: WatchOrder, visits: list[Visit]) -> list[tuple[str, int, int]]:
-    """The visits of the watch's person that count, cut to its window."""
-    own = [visit for visit in counted(visits) if visit.person == watch.person]
-    cut = [(v.venue, max(v.start_ms, watch.window_start_ms), min(v.end_ms, watch.window_end_ms)) for v in own]
-    return [stay for stay in cut if stay[1] < stay[2]]
 
 
 @settings(max_examples=150, deadline=None)
