@@ -18,7 +18,7 @@ from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.clustering import Clustering, VenueNow
 from contacts.clusterrules import ClusterRules
-from contacts.columns import Bools, Columns, Ints
+from contacts.columns import Columns, Ints
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
@@ -193,11 +193,6 @@ class Places:
     def people_forgotten(self) -> None:
         """Names in the shared directory were wiped out: who comes again has another number."""
         self._watches.renumber()
-
-    def used_people(self, used: Bools) -> None:
-        """Mark the persons (by number) of whom there is a visit."""
-        self._settle()
-        self._index.used_people(used)
 
     def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
         """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
@@ -387,7 +382,10 @@ class Places:
 
 def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
     """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
+    held = list(partitions)
+    for places in held:
+        places._settle()  # whom it has not taken up yet gets a number here
     used = np.zeros(len(people), np.bool_)
-    for places in partitions:
-        places.used_people(used)
+    for places in held:
+        places._index.used_people(used)
     return np.flatnonzero(~used & people.named).tolist()

@@ -27,6 +27,7 @@ def store(index: VisitIndex, rows: Rows) -> Change:
     index.column("flags")[met] |= MEETS
     index.stretched(rows.start, rows.end)
     moved = (index.column("end")[changed] != old_end) | (index.column("reason")[changed] != old_reason)
+    moved |= index.odd[index.column("person")[changed]]  # a late visit gives way even to one of no length
     return Change(changed, old_end, old_reason).of(moved | among(changed, distinct(met)))
 
 

@@ -16,7 +16,8 @@ import pytest
 from contacts.archive import MemoryShelf
 from contacts.days import midnight_ms, midnights
 from contacts.incoming import NEVER
-from contacts.places import Places
+from contacts.people import Directory
+from contacts.places import Places, unused_people
 from contacts.visits import Visit
 from contacts.windows import WindowRows
 from schemas.blocks import (
@@ -566,3 +567,14 @@ def test_of_two_late_visits_the_first_counts_wherever_they_are(settled: tuple[in
         counted_ends = {int(index.column("end")[each]) for each in rows[index.live(rows)]}
         assert counted_ends == {START + 60 * MINUTE}
         settle(places, START + 2 * DAY)
+
+
+def test_whom_waiting_rows_bring_is_in_use() -> None:
+    """Who comes with rows that no partition has taken up yet is in use, and has a number by then."""
+    people = Directory()
+    gone = people.take(["nobody"]).tolist()
+    partitions = [Places(1, WINDOW, 3 * DAY, 28 * DAY, ZONE, people, KeepingShelf()) for _ in range(2)]
+    for number, places in enumerate(partitions):
+        places.apply(block(0, [row(0, 0, 0, 10)], [f"person {number}"], START))
+    assert unused_people(people, partitions) == gone
+    assert len(people) == 3

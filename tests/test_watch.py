@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contacts.cases import numbers
 from contacts.incoming import NEVER
 from contacts.places import Places
 from contacts.visits import Visit
-from schemas.blocks import CHECKED_OUT, LATE, VisitBlock, WatchOrder
+from schemas.blocks import CHECKED_OUT, VisitBlock, WatchOrder
 from schemas.messages import SharedStay
 from tests.test_places import (
     DAY,
@@ -64,12 +64,6 @@ def asked(places: Places, watch: WatchOrder, as_of: int) -> Answer:
 
 State = dict[str, list[Born]]
 """The visits of each person at one moment."""
-
-
-def is_plain(visits: list[Visit]) -> bool:
-    """Whether no late visit has the check-in of one derived in time that fell to nothing: the index decides there."""
-    late = {visit[:3] for visit in visits if visit.reason == LATE}
-    return not any(visit[:3] in late for visit in visits if visit.reason < LATE and visit.start_ms == visit.end_ms)
 
 
 def spans(touched: set[tuple[str, tuple[int, int]]], states: list[State]) -> list[Span]:
@@ -155,7 +149,6 @@ def test_who_is_told_is_who_must_be(seed: int) -> None:
             places = again(places, world.sources)
         told = [watch.trace_id for watch in places.concerned()]
         assert len(told) == len(set(told))
-        assume(all(is_plain(visits_of(state)) for state in states))
         old, new = visits_of(states[0]), visits_of(states[-1])
         must = {trace for trace, watch in watches.items() if answer(old, watch, None) != answer(new, watch, None)}
         ever = [visit for state in states for visit in visits_of(state)]
@@ -178,7 +171,6 @@ def test_who_asks_when_told_knows_all_in_the_end(seed: int) -> None:
         source = dice.randrange(world.sources)
         now[source] = max(now[source], START) + dice.choice((0, 1, 20, 120, 500)) * MINUTE
         rows, persons = world.change(source)
-        assume(is_plain(world.visits()))
         places.apply(block(source, rows, persons, now[source]))
         if dice.random() < 0.1:
             places.erase(*world.erase())
