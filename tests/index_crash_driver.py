@@ -26,6 +26,7 @@ import msgspec
 from agents.contacts import Contacts
 from agents.occupancy import OccupancyKeeper
 from contacts.archive import Archive
+from contacts.clusterrules import load_cluster_rules
 from contacts.deriver import Deriver
 from contacts.index import VisitIndex
 from contacts.places import Places
@@ -211,6 +212,7 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
         people,
         lambda partition: store.home("visits", partition),
         lambda: owner.states(),
+        load_cluster_rules("default"),
     )
     owner = Owner("visits", keeper.make, keeper.load, store, outbox, own, clock.monotonic, keeper.returned, people.sync)
     owner.ends = dict(enumerate(map(len, log)))
