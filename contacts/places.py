@@ -206,10 +206,12 @@ class Places:
         """Names in the shared directory were wiped out: who comes again has another number."""
         self._watches.renumber()
 
-    def used_people(self, used: Bools) -> None:
-        """Mark the persons (by number) of whom there is a visit."""
+    def used_people(self) -> Bools:
+        """Of which persons (by number) there is a visit. Rows that wait are brought in, and may bring new persons."""
         self._settle()
+        used = np.zeros(len(self._index.people), np.bool_)
         self._index.used_people(used)
+        return used
 
     def clusters(self, *, again: bool) -> tuple[int | None, list[VenueNow]]:
         """The venues whose clusters are others than the last call gave, with those they have that begin at or after a
@@ -412,7 +414,8 @@ class Places:
 
 def unused_people(people: Directory, partitions: Iterable[Places]) -> list[int]:
     """The persons that have a name, and of whom none of the partitions that share a directory has a visit."""
+    found = [places.used_people() for places in partitions]
     used = np.zeros(len(people), np.bool_)
-    for places in partitions:
-        places.used_people(used)
+    for each in found:
+        used[: len(each)] |= each
     return np.flatnonzero(~used & people.named).tolist()
