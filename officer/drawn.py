@@ -34,7 +34,7 @@ class Hop(NamedTuple):
     """The people of one hop: how many there are, and those who are drawn, in the order of their rows."""
 
     hop: int
-    count: int
+    people: int
     shown: list[Contact]
 
 

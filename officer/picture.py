@@ -51,9 +51,9 @@ class _Picture:
         self._categories = {stay.venue: stay.category for stay in stays if stay.category}
         self._names = short([trace.person, *(contact.person for contact in self._shown)])
         self._number = {contact.person: number for number, contact in enumerate(self._shown, 1)}
-        whole = [each for stay in stays for each in (stay.case_stay, stay.contact_stay)]
-        self._first = min((stay.start_ms for stay in [*whole, *stays]), default=trace.window_start_ms)
-        last = max((stay.end_ms for stay in [*whole, *stays]), default=trace.window_end_ms)
+        spans: list[SharedStay | StayEvidence] = [each for stay in stays for each in (stay, stay.case_stay, stay.contact_stay)]
+        self._first = min((span.start_ms for span in spans), default=trace.window_start_ms)
+        last = max((span.end_ms for span in spans), default=trace.window_end_ms)
         self._last = max(last, self._first + 3_600_000)
         self._row: dict[str, int] = {}
         self._y = 30
@@ -88,7 +88,7 @@ class _Picture:
         yield "</svg>"
 
     def _told(self) -> str:
-        counts = ", ".join(f"{hop.count} at hop {hop.hop}" for hop in self._hops) or "nobody"
+        counts = ", ".join(f"{hop.people} at hop {hop.hop}" for hop in self._hops) or "nobody"
         return f"People: {counts}. Each line is a person, each bar a stay shared with who exposed them."
 
     def _x(self, at_ms: int) -> float:
@@ -219,13 +219,13 @@ class _Picture:
                 if forward
                 else "may have infected somebody above"
             )
-        count = f"{hop.count} " + ("person" if hop.count == 1 else "people")
+        count = f"{hop.people} " + ("person" if hop.people == 1 else "people")
         yield f'<line class="rule" x1="16" x2="{_RIGHT}" y1="{self._y - 20}" y2="{self._y - 20}"/>'
         yield text(16, self._y - 4, f"Hop {hop.hop}: {count} who {words}", "head")
         self._y += 2
         for contact in hop.shown:
             yield from self._person(contact)
-        more = hop.count - len(hop.shown)
+        more = hop.people - len(hop.shown)
         if more:
             self._y += _LINE
             yield text(_NAME, self._y - 4, f"and {more} more at hop {hop.hop}, with less risk or dismissed", "quiet")
@@ -248,6 +248,8 @@ class _Picture:
         kind = "out" if gone else "none" if colour is None else f"r{colour}"
         for stay in contact.evidence:
             mine = stay.contact_stay
+            if (mine.start_ms, mine.end_ms) == (stay.start_ms, stay.end_ms):
+                continue
             yield self._bar(mine, middle, 5, "own", mine.end_assumed, f"whole stay, {self._span(mine)}")
         for stay in contact.evidence:
             assumed = _assumed(stay)

@@ -24,7 +24,7 @@ JAKARTA = ZoneInfo("Asia/Jakarta")
 
 
 def stay(venue: str, start: int, end: int, *, category: str = "", late: int = 0, assumed: int = 0) -> SharedStay:
-    """Shared time of minutes `start` to `end`; the contact stayed `late` minutes longer. `assumed` as in MeetingRows."""
+    """Shared time of minutes `start` to `end`; the contact stayed `late` minutes longer. `assumed`: 1 or 2."""
     at = [BEGIN + minute * MINUTE for minute in (start, end, end + late)]
     return SharedStay(
         venue=venue, start_ms=at[0], end_ms=at[1], minutes=float(end - start), category=category,
@@ -80,7 +80,7 @@ def traces(draw: st.DrawFn) -> Trace:
         stays = [stay(draw(names), at, at + draw(st.integers(1, 900)), category=draw(st.sampled_from(["", "mall"])))
                  for at in sorted(starts)]  # fmt: skip
         known = {"grade": draw(st.sampled_from(["possible", "confirmed", "dismissed"])),
-                 "risk": draw(st.none() | st.floats(0, 1)), "earliest_ms": draw(st.none() | st.just(BEGIN))}  # fmt: skip
+                 "risk": draw(st.none() | st.floats(0, 1)), "earliest_ms": draw(st.sampled_from([None, BEGIN]))}  # fmt: skip
         if before is not None:
             known |= {"hop": before.hop + 1, "exposed_by": (*before.exposed_by, before.person)}
         found.append(contact(person, *stays, **known))

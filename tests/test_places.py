@@ -16,7 +16,8 @@ import pytest
 from contacts.archive import MemoryShelf
 from contacts.days import midnight_ms, midnights
 from contacts.incoming import NEVER
-from contacts.places import Places
+from contacts.people import Directory
+from contacts.places import Places, unused_people
 from contacts.visits import Visit
 from contacts.windows import WindowRows
 from schemas.blocks import (
@@ -503,6 +504,20 @@ def test_an_erasure_by_another_source_first() -> None:
     places.erase("a", START + DAY)
     assert places.counts() == [("stall", 0, 0, None)]
     assert places.shared_stays("a", START, FAR, None) == []
+
+
+def test_who_is_in_rows_that_wait_has_a_name_and_keeps_it() -> None:
+    """The partitions of a worker share a directory: bringing in what waits at one may name persons of whom the others
+    know nothing. Of those erased nobody has a visit any more."""
+    people = Directory()
+    two = [Places(1, WINDOW, 3 * DAY, 28 * DAY, ZONE, people=people) for _ in range(2)]
+    two[0].apply(block(0, [row(0, 0, 0, 60)], ["a"], START + 20 * MINUTE))
+    assert two[0].counts() == [("stall", 1, 1, None)]
+    two[0].apply(block(0, [row(1, 1, 0, 60)], ["b"], START + 21 * MINUTE))
+    two[1].apply(block(0, [row(0, 0, 0, 60)], ["c"], START + 21 * MINUTE))
+    assert unused_people(people, two) == []
+    two[0].erase("a", START + DAY)
+    assert unused_people(people, two) == [people.number("a")]
 
 
 def test_nothing_outlives_the_retention() -> None:
