@@ -140,7 +140,12 @@ def test_result(
     metavar="SHARE",
     help="Over several hops follow nobody below this risk, such as 2% (the default); they are still listed.",
 )
-@click.option("--people", type=click.IntRange(1), metavar="COUNT", help="Over several hops stop at so many people.")
+@click.option(
+    "--people",
+    type=click.IntRange(1, load_risk().limits.people_most),
+    metavar="COUNT",
+    help="Over several hops stop at so many people (at most 20000).",
+)
 @click.option("--seconds", type=click.FloatRange(0), metavar="SECONDS", help="Over several hops stop after this time.")
 @click.option("--wait", is_flag=True, help="Wait for the trace and show it.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")

@@ -78,6 +78,9 @@ def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
     )  # fmt: skip
     if trace.as_of_ms is not None:
         title.append(f"\nas of {local(trace.as_of_ms, zone)}, asked by {trace.officer} for: {trace.purpose}")
+    if trace.standing_until_ms is not None and trace.state != "withdrawn":
+        stands = "stood" if trace.ended else "stands: what changes comes as another report"
+        title.append(f"\n{stands} until {local(trace.standing_until_ms, zone)}")
     tree = Tree(title)
     for sentence in lacking(trace):
         tree.add(Text(sentence, "bold red"))
@@ -153,8 +156,10 @@ def _way(contact: Contact, direction: Direction, zone: ZoneInfo) -> list[Text]:
 
 def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
     mark = "~" if stay.contact_stay.end_assumed or stay.case_stay.end_assumed else ""
+    told = f"  told to {stay.told_by}" if stay.told_by else ""
     return Text(
-        f"{stay.venue}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}  {stay.minutes:.0f} min"
+        f"{stay.venue or 'no venue'}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}"
+        f"  {stay.minutes:.0f} min{told}"
     )
 
 

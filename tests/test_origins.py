@@ -157,7 +157,7 @@ def test_a_trace_over_two_hops_shows_risk_and_the_way(running: Pipeline, tmp_pat
         ("--hops", "11", "11 is not in the range 1<=x<=10"),
         ("--least-risk", "200%", "'200%' is no share such as 2% or 0.02"),
         ("--least-risk", "nan", "'nan' is no share"),
-        ("--people", "0", "0 is not in the range x>=1"),
+        ("--people", "0", "0 is not in the range 1<=x<=20000"),
     ],
 )
 def test_what_a_trace_cannot_be_asked_for_is_a_sentence(option: str, value: str, sentence: str) -> None:

@@ -506,20 +506,6 @@ def test_an_erasure_by_another_source_first() -> None:
     assert places.shared_stays("a", START, FAR, None) == []
 
 
-def test_who_is_in_rows_that_wait_has_a_name_and_keeps_it() -> None:
-    """The partitions of a worker share a directory: bringing in what waits at one may name persons of whom the others
-    know nothing. Of those erased nobody has a visit any more."""
-    people = Directory()
-    two = [Places(1, WINDOW, 3 * DAY, 28 * DAY, ZONE, people=people) for _ in range(2)]
-    two[0].apply(block(0, [row(0, 0, 0, 60)], ["a"], START + 20 * MINUTE))
-    assert two[0].counts() == [("stall", 1, 1, None)]
-    two[0].apply(block(0, [row(1, 1, 0, 60)], ["b"], START + 21 * MINUTE))
-    two[1].apply(block(0, [row(0, 0, 0, 60)], ["c"], START + 21 * MINUTE))
-    assert unused_people(people, two) == []
-    two[0].erase("a", START + DAY)
-    assert unused_people(people, two) == [people.number("a")]
-
-
 def test_nothing_outlives_the_retention() -> None:
     """Old visits and their persons' names go by whole days, with no word about their windows; the rest stays right."""
     places = make(retention=2 * DAY)
@@ -561,3 +547,34 @@ def test_many_visits_of_many_chunks() -> None:
     settle(places, START + 12 * DAY)
     assert places.shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
     assert again(places, 1).shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
+
+
+@pytest.mark.parametrize("settled", [(), (0,), (0, 1)])
+def test_of_two_late_visits_the_first_counts_wherever_they_are(settled: tuple[int, ...]) -> None:
+    """A late copy that the registry has given another length since does not take the first one's place."""
+    places = make()
+    for offset, minutes in enumerate((60, 20, 40)):
+        places.apply(block(0, [row(offset, offset, 0, minutes, LATE, touches=1)], ["a"], START + DAY))
+        if offset in settled:
+            settle(places, START + 2 * DAY)
+    for _ in range(2):
+        told = places.windows()
+        assert told is None or sum(told.rows[:, 2].tolist()) == 1
+        assert Places.shared_stays(places, "a", START, FAR, None) == []
+        index = places._index
+        index.revive_all(0, FAR)
+        rows = index.of_person(0)
+        counted_ends = {int(index.column("end")[each]) for each in rows[index.live(rows)]}
+        assert counted_ends == {START + 60 * MINUTE}
+        settle(places, START + 2 * DAY)
+
+
+def test_whom_waiting_rows_bring_is_in_use() -> None:
+    """Who comes with rows that no partition has taken up yet is in use, and has a number by then."""
+    people = Directory()
+    gone = people.take(["nobody"]).tolist()
+    partitions = [Places(1, WINDOW, 3 * DAY, 28 * DAY, ZONE, people, KeepingShelf()) for _ in range(2)]
+    for number, places in enumerate(partitions):
+        places.apply(block(0, [row(0, 0, 0, 10)], [f"person {number}"], START))
+    assert unused_people(people, partitions) == gone
+    assert len(people) == 3
