@@ -214,7 +214,9 @@ class Store:
         known = [each for each in versions if ((each.as_of or each.made) if log_time else each.made) <= at]
         if not known:
             first = min((each.as_of or each.made) if log_time else each.made for each in versions)
-            raise StoreError(f"Nothing was known of this trace then: its first report is of {first.isoformat()}.")
+            raise StoreError(
+                f"Nothing was known of this trace then: its first report is of {first.isoformat(' ', 'seconds')}."
+            )
         return known[-1].report
 
     def await_traces(self, person: str, since_ms: int, count: int, seconds: float) -> list[Trace]:
