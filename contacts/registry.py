@@ -113,8 +113,8 @@ class Registry:
         if records:
             if records[0].within != venue.within:
                 raise RegistryError(
-                    f"venue {venue.venue!r} lies within {records[0].within!r} for good; a record that says "
-                    f"{venue.within!r} is refused: register it under a new id"
+                    f"venue {venue.venue!r} lies within {_within(records[0])} for good; a record that says "
+                    f"{_within(venue)} is refused: register it under a new id"
                 )
         elif venue.within == venue.venue or (venue.within and venue.venue in self.ancestors(venue.within)):
             raise RegistryError(f"venue {venue.venue!r} would lie within itself by way of {venue.within!r}")
@@ -172,3 +172,7 @@ class Registry:
         """All records, each venue's in order of their dates."""
         for records in self._records.values():
             yield from records
+
+
+def _within(venue: Venue) -> str:
+    return "nothing" if venue.within is None else repr(venue.within)

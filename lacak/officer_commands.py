@@ -24,7 +24,7 @@ from lacak.dates import Date, Share
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
 from officer.exports import local, to_csv, to_gexf, to_graphml, to_json, to_tree
-from officer.history import steps, to_table
+from officer.history import steps, to_text
 from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
 from schemas.messages import ContactDecision, Message, TestResult, TraceRequest
@@ -32,7 +32,7 @@ from schemas.partitions import partition_of
 from streams.settings import Settings
 
 _DAY_MS = 86_400_000
-_BAR = 12
+_VENUE, _NAME, _BAR = 12, 25, 12
 
 
 @contextmanager
@@ -266,7 +266,7 @@ def show(
         if form:
             click.echo(msgspec.json.format(msgspec.json.encode(listed)).decode())
         else:
-            Console().print(to_table(versions, settings.zone_info))
+            click.echo(to_text(versions, settings.zone_info))
         return
     for name, draw in zip(drawn, (lambda trace, _: to_gexf(trace), svg, html), strict=True):
         if name:
@@ -335,10 +335,12 @@ def occupancy(venue: str | None, watch: bool, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.format(msgspec.json.encode([row._asdict() for row in rows])).decode())
         elif watch:
-            with Live(inside_table(settings, rows), refresh_per_second=4) as live:
+            with Live(refresh_per_second=4) as live:
                 while True:
+                    shown = max(live.console.height - 4, 1)  # what does not fit is cut off, caption and all
+                    live.update(inside_table(settings, rows, shown))
                     time.sleep(0.5)
-                    live.update(inside_table(settings, store.occupancy(venue)))
+                    rows = store.occupancy(venue)
         else:
             Console().print(inside_table(settings, rows) if rows else "Nobody has been counted yet: publish scans.")
 
@@ -346,8 +348,10 @@ def occupancy(venue: str | None, watch: bool, as_json: bool) -> None:
 def inside_table(settings: Settings, rows: list[Inside], limit: int = 30) -> Table:
     """Venues with how full they are."""
     table = Table(box=None, header_style="bold")
-    table.add_column("venue", overflow="fold", min_width=12)
-    table.add_column("name", no_wrap=True, max_width=25)
+    wide = max((len(row.venue) for row in rows[:limit]), default=0)
+    wide = min(max(wide, _VENUE), _VENUE + _NAME // 2)  # a longer id takes its room from the names
+    table.add_column("venue", overflow="fold", min_width=wide)
+    table.add_column("name", no_wrap=True, max_width=_VENUE + _NAME - wide)
     for name, width in (("inside", 6), ("allowed", 7), ("", _BAR), ("assumed", 7)):
         table.add_column(name, no_wrap=True, min_width=width, justify="right" if name else "left")
     if rows:

@@ -19,7 +19,8 @@ _SHOWN = 5
 def reading(path: str, what: str) -> Iterator[Told]:
     """A bar that fills as the file is read."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=size_of(path))
         yield lambda read: bar.update(task, completed=read)
 

@@ -119,14 +119,14 @@ def _say_if_old(settings: Settings, done: Published) -> None:
     if now_ms - done.first_ms > settings.retention_ms:
         click.echo(
             f"The oldest scan is of {format_time(done.first_ms)}: what is older than the retention "
-            f"({settings.times.retention_days:g} days) becomes dead letters. "
-            "To run history as if it were happening, start with LACAK_CLOCK=file.",
+            f"({settings.times.retention_days:g} days) becomes dead letters, or is forgotten at once if the file says "
+            "when it arrived. To run history as if it were happening: `lacak down`, then `LACAK_CLOCK=file lacak up`.",
             err=True,
         )
     elif now_ms - done.first_ms > settings.horizon_ms:
         click.echo(
             f"The oldest scan is of {format_time(done.first_ms)}: what is more than "
             f"{settings.times.horizon_days:g} days late stands alone, marked `late`. "
-            "To run history as if it were happening, start with LACAK_CLOCK=file.",
+            "To run history as if it were happening: `lacak down`, then `LACAK_CLOCK=file lacak up`.",
             err=True,
         )

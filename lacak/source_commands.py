@@ -123,7 +123,8 @@ def _show(found: Origins, names: dict[str, str], limit: int, settings: Settings)
             venue, names.get(venue, ""), f"{len(whole.cases)} of {count}", f"{whole.expected:.2g}",
             f"{whole.ratio:.1f}", f"{whole.tail:.1g}", f"{when}, {best.expected:.2g} expected",
         )  # fmt: skip
-    console.print(table if found.places else f"The {count} cases have no place in common where they met somebody.")
+    where = "is no place where the case" if count == 1 else f"is no place in common where the {count} cases"
+    console.print(table if found.places else f"There {where} met somebody.")
     table = Table(box=None, header_style="bold", title="People", title_justify="left")
     table.add_column("person", overflow="fold", min_width=12)
     for name in ("cases", "risk"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +21,15 @@ from streams.reader import MissingTopic, ReadRecord, decode_record, read_topic, 
 from streams.topics import TopicError, TopicFound, look_at_topics
 
 _DAY_MS = 86_400_000
+_SHOWN_ROWS = 20
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def topics(as_json: bool) -> None:
     """Show every topic: partitions, records, how long it is kept, what it carries; and what is not as it should be.
+
+    Kept `newest`: the newest record of each key stays.
 
     Exit code 1 says that a topic is missing or differs from the settings.
     """
@@ -40,12 +44,14 @@ def topics(as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     else:
         table = Table(box=None, header_style="bold")
-        for name in ("topic", "partitions", "records", "kept", "carries"):
-            right = name in ("partitions", "records")
-            table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        for name in ("topic", "parts", "records", "kept", "carries"):
+            right, width = name in ("parts", "records"), 22 if name == "carries" else None
+            table.add_column(
+                name, justify="right" if right else "left", no_wrap=right, overflow="fold", min_width=width
+            )
         for each in found:
             records = f"{ends.get(each.spec.name, 0):,}"
-            table.add_row(each.spec.name, str(each.partitions), records, _kept(each), each.spec.about)
+            table.add_row(each.spec.name, str(each.partitions), records, _kept(each), _briefly(each.spec.about))
         Console().print(table)
     faults = [fault for each in found for fault in each.faults]
     for fault in faults:
@@ -57,9 +63,14 @@ def topics(as_json: bool) -> None:
 def _kept(found: TopicFound) -> str:
     spec = found.spec
     if "delete" not in spec.cleanup:
-        return "newest of each key"
+        return "newest"
     days = f"{spec.retention_ms / _DAY_MS:g} days"
-    return f"newest of each key, {days}" if "compact" in spec.cleanup else days
+    return f"newest, {days}" if "compact" in spec.cleanup else days
+
+
+def _briefly(about: str) -> str:
+    """The beginning of what is said of a topic: docs/messages.md and --json say all of it."""
+    return re.split(r"[:,;.]", about)[0]
 
 
 def _plain(found: TopicFound, records: int) -> dict[str, Any]:
@@ -86,7 +97,10 @@ def tail(
     topic: str, number: int, follow: bool, from_start: bool, partition: int | None, as_json: bool, officer: str,
     purpose: str,
 ) -> None:  # fmt: skip
-    """Print the newest records of a TOPIC, blocks decoded. Topics carry people's data: this is audited."""
+    """Print the newest records of a TOPIC, blocks decoded. Topics carry people's data: this is audited.
+
+    Of a block the first rows are printed; with --json all of them.
+    """
     settings = load_settings()
     wanted = None if partition is None else [partition]
     try:
@@ -143,8 +157,10 @@ def _say(record: ReadRecord, as_json: bool) -> None:
                 content[name] = len(listed)
                 rows += [(name, each) for each in listed]
     click.echo(f"{at}  {record.partition}/{record.offset}  {_line(content)}")
-    for name, each in rows:
+    for name, each in rows[:_SHOWN_ROWS]:
         click.echo(f"    {name[:-1]}: {_line(each)}")
+    if len(rows) > _SHOWN_ROWS:
+        click.echo(f"    ... and {len(rows) - _SHOWN_ROWS:,} more; --json prints all")
 
 
 def _line(content: Any) -> str:

@@ -12,8 +12,8 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from contacts.registry import Registry, RegistryError
-from gateway.files import BadLine, FileError, read_venues
+from contacts.registry import Registry
+from gateway.files import FileError, read_venues
 from lacak.clock import SystemClock
 from lacak.level import NotLevel, wait_registry
 from lacak.progress import Rejected, reading
@@ -43,13 +43,14 @@ def import_venues(file: str) -> None:
     try:
         registry = standing_registry(settings)
         good: list[Venue] = []
+
+        def take(venue: Venue) -> None:
+            if registry.add(venue):
+                good.append(venue)
+
         with reading(file, "reading") as progress:
-            for venue in read_venues(file, rejected, progress):
-                try:
-                    if registry.add(venue):
-                        good.append(venue)
-                except RegistryError as error:
-                    rejected(BadLine(0, msgspec.json.encode(venue).decode(), str(error)))
+            for _ in read_venues(file, rejected, progress, take):
+                pass
         if good:
             began_ms = SystemClock().now_ms() - 10_000
             publish_venues(settings, good)
@@ -58,7 +59,8 @@ def import_venues(file: str) -> None:
         raise click.ClickException(str(error)) from error
     except NotLevel as error:
         raise click.ClickException(f"The venues are published, but {error}. Is the registry worker running?") from error
-    click.echo(f"{len(good)} records are in force; {sum(1 for _ in registry.venues())} in all.")
+    fresh = f"{len(good)} record is" if len(good) == 1 else f"{len(good)} records are"
+    click.echo(f"{fresh} in force; {sum(1 for _ in registry.venues())} in all.")
     if rejected.set_aside():
         sys.exit(SOME_REJECTED)
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from rich.table import Table
-
 from schemas.messages import Trace
+
+_SHOWN = 10
 
 
 class Version(NamedTuple):
@@ -46,25 +46,17 @@ def steps(versions: Sequence[Version]) -> list[Step]:
     return found
 
 
-def to_table(versions: Sequence[Version], zone: ZoneInfo) -> Table:
+def to_text(versions: Sequence[Version], zone: ZoneInfo) -> str:
     """The versions for the terminal: `+` who came, `-` who went, `~` of whom minutes, evidence or grade changed."""
-    table = Table(box=None, header_style="bold")
-    for name in ("made", "as of", "state", "revision"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("contacts", justify="right", no_wrap=True)
-    table.add_column("what changed", overflow="fold")
+    lines = []
     for step in steps(versions):
-        signs = (("+", step.came), ("-", step.gone), ("~", step.changed))
-        words = [f"{sign}{person}" for sign, people in signs for person in people]
-        table.add_row(
-            _local(step.made, zone),
-            _local(step.as_of, zone) if step.as_of else "",
-            step.state,
-            str(step.revision),
-            str(step.contacts),
-            " ".join(words),
-        )
-    return table
+        of = f"as of {_local(step.as_of, zone)}  " if step.as_of else ""
+        lines.append(f"{_local(step.made, zone)}  {of}{step.state}, revision {step.revision}, {step.contacts} contacts")
+        for sign, people in (("+", step.came), ("-", step.gone), ("~", step.changed)):
+            lines += [f"    {sign}{person}" for person in people[:_SHOWN]]
+            if len(people) > _SHOWN:
+                lines.append(f"    {sign} {len(people) - _SHOWN} more (--json lists all)")
+    return "\n".join([*lines, "+ came, - went, ~ minutes, evidence or grade changed"])
 
 
 def _local(at: datetime, zone: ZoneInfo) -> str:

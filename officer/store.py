@@ -214,7 +214,7 @@ class Store:
         known = [each for each in versions if ((each.as_of or each.made) if log_time else each.made) <= at]
         if not known:
             firsts = [(each.as_of or each.made) if log_time else each.made for each in versions[:1]]
-            of = "".join(f": its first report is of {first.isoformat(timespec='seconds')}" for first in firsts)
+            of = "".join(f": its first report is of {first.isoformat(' ', 'seconds')}" for first in firsts)
             raise StoreError(f"Nothing was known of this trace then{of}.")
         return known[-1].report
 
