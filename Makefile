@@ -27,7 +27,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_standing.py tests/test_crash.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_crash.py
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
@@ -46,6 +46,9 @@ bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by
 
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
+
+bench-index: .venv/ready ## Measure the visit index at 112 million visits: build, memory, open, one hop and two
+	@$(BIN)/python -m bench.index
 
 bench-reach: .venv/ready ## Measure reach over a dated contact list
 	@$(BIN)/python -m bench.reach
@@ -66,4 +69,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-reach bench-peers validation lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-reach bench-peers validation lock clean

@@ -11,12 +11,14 @@ from contacts.scoring import Course
 from contacts.spread import Terms
 from contacts.tracing import Dossier, Gather, Job
 from schemas.blocks import CONTROL_MAGIC, Barrier, frame
-from schemas.messages import Trace, TraceQuery
+from schemas.messages import Limit, Trace, TraceQuery
 from streams.clock import Clock
-from streams.outbox import Outbox
+from streams.outbox import MESSAGE_BYTES_MAX, Outbox
 from streams.settings import Settings
 
 _EVERYBODY = 1 << 31
+_REPORT_BYTES = MESSAGE_BYTES_MAX * 3 // 4
+"""A report's contacts take up no more; what officers know of them is added to that."""
 
 
 class Asking:
@@ -115,11 +117,17 @@ class Asking:
     def told(self, job: Job, made: Trace, search: Hops) -> Trace:
         """The report with everybody the search reached, and what cut it."""
         least = self._risk.limits.least_risk if job.least_risk is None else job.least_risk
-        return msgspec.structs.replace(
+        cut = tuple(limit for limit in search.cut_by if job.hops > 1 or limit != "hops")
+        made = msgspec.structs.replace(
             made,
             contacts=search.contacts(),
             hops=job.hops,
             least_risk=least if job.hops > 1 else None,
-            cut_by=tuple(limit for limit in search.cut_by if job.hops > 1 or limit != "hops"),
+            cut_by=cut,
             risk_numbers=self._risk.version,
         )
+        while (size := len(msgspec.json.encode(made))) > _REPORT_BYTES and made.contacts:  # a record holds no more
+            fewer = min(len(made.contacts) - 1, len(made.contacts) * _REPORT_BYTES // size)
+            more: tuple[Limit, ...] = () if "people" in cut else ("people",)
+            made = msgspec.structs.replace(made, contacts=search.contacts(fewer), cut_by=(*cut, *more))
+        return made

@@ -16,17 +16,20 @@ import msgspec
 
 from contacts.columns import ints
 from contacts.deriver import NEVER_MS
-from contacts.exposures import Question, may_expose, packed
+from contacts.exposures import Named, Question, may_expose, packed
 from contacts.matching import may_count
 from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
-from schemas.messages import MeetingRows, SharedStay, SourceOffset, TraceAnswer, TraceQuery
+from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _BARRIERS_KEPT = 10_000
+_SHARED_A_RECORD, _MEETINGS_A_RECORD = 5_000, 20_000
+"""How many rows of an answer one record holds: under the largest record that topics take, whatever the names."""
+
 _QUERIES = msgspec.json.Decoder(TraceQuery)
 
 
@@ -133,13 +136,30 @@ class Contacts:
             partition=partition,
             as_of_ms=as_of_ms,
             as_of=places.as_of(),
-            shared=_shared(query, profile, places, as_of_ms) if query.hop == 1 else (),
             hop=query.hop,
-            meetings=_meetings(query, profile, places, as_of_ms) if query.hop > 1 else None,
         )
-        self._outbox.send(
-            "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
-        )
+        for part in _in_parts(answer, query, profile, places, as_of_ms):
+            self._outbox.send(
+                "trace-answers", query.reply_partition, msgspec.json.encode(part), key=query.person.encode()
+            )
+
+
+def _in_parts(
+    answer: TraceAnswer, query: TraceQuery, profile: Profile, places: Places, as_of_ms: int
+) -> list[TraceAnswer]:
+    """The answer with what was asked for, in as many parts as it takes."""
+    if query.hop > 1:
+        found = _meetings(query, profile, places, as_of_ms)
+        rows = packed(found._replace(found=may_expose(found.found, profile, query.direction)), _MEETINGS_A_RECORD)
+        return [
+            msgspec.structs.replace(answer, meetings=each, part=part, parts=len(rows)) for part, each in enumerate(rows)
+        ]
+    shared = _shared(query, profile, places, as_of_ms)
+    parts = range(0, max(len(shared), 1), _SHARED_A_RECORD)
+    return [
+        msgspec.structs.replace(answer, shared=shared[first : first + _SHARED_A_RECORD], part=part, parts=len(parts))
+        for part, first in enumerate(parts)
+    ]
 
 
 def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> tuple[tuple[str, SharedStay], ...]:
@@ -152,11 +172,10 @@ def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) 
     )
 
 
-def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> MeetingRows:
+def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> Named:
     """A later hop: whom the question's people met, each in a window of their own."""
     since, until = ints(query.since_ms), ints(query.until_ms)
-    part = places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
-    return packed(part._replace(found=may_expose(part.found, profile, query.direction)))
+    return places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
 
 
 def _has_come_to(places: Places, as_of: tuple[SourceOffset, ...]) -> bool:

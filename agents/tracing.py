@@ -79,7 +79,7 @@ class Tracing:
         self._dossiers = Dossiers(people, reports, clock, outbox)
         self._standing = Standing(settings, clock, outbox)
         self._asking = Asking(settings, clock, outbox, profiles, risk)
-        self._hops_most = risk.limits.hops_most
+        self._limits = risk.limits
         self._gathers: dict[str, Gather] = {}
         self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
         self._reminders = 0
@@ -178,8 +178,10 @@ class Tracing:
         own_dates = request.onset_ms is not None or request.specimen_ms is not None
         if case is None and not own_dates:
             raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
-        if not 1 <= request.hops <= self._hops_most:
-            raise Refused("bad_hops", f"a trace goes 1 to {self._hops_most} hops")
+        if not 1 <= request.hops <= self._limits.hops_most:
+            raise Refused("bad_hops", f"a trace goes 1 to {self._limits.hops_most} hops")
+        if not 1 <= (request.people_most or 1) <= self._limits.people_most:
+            raise Refused("bad_people", f"a trace reaches at most {self._limits.people_most} people")
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None

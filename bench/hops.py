@@ -28,7 +28,7 @@ class Searcher:
     def reached(self, question: Question) -> int:
         """How many people the search reaches."""
         spread = Spread(question[0], question[1], question[2], self._terms)
-        return len(search(spread, self._find, 60.0, lambda: 0.0).reached())
+        return len(search(spread, self._find, 60.0, lambda: 0.0).reached().person)
 
     def _find(self, asked: Asked) -> Found:
         met = meetings(self._index, asked.people, asked.since, asked.until, None, 0, "forward")

@@ -12,7 +12,7 @@ import psycopg
 from kafka import KafkaProducer
 
 from officer.store import TRACES_CHANNEL
-from schemas.messages import TestResult
+from schemas.messages import TestResult, TraceRequest
 from schemas.partitions import partition_of
 from streams.settings import DAY_MS, Settings
 
@@ -32,18 +32,18 @@ class Report(msgspec.Struct):
 class Officer:
     """Sends positives and reads reports."""
 
-    def __init__(self, settings: Settings, reader: psycopg.Connection[Any], producer: Any) -> None:
-        self._settings, self._reader, self._producer = settings, reader, producer
+    def __init__(self, settings: Settings, reader: psycopg.Connection[Any], producer: Any, hops: int) -> None:
+        self._settings, self._reader, self._producer, self._hops = settings, reader, producer, hops
         reader.execute(f"listen {TRACES_CHANNEL}".encode())
 
     @classmethod
     @contextmanager
-    def at_work(cls, settings: Settings) -> Iterator[Officer]:
-        """An officer for the length of a `with` block."""
+    def at_work(cls, settings: Settings, hops: int = 1) -> Iterator[Officer]:
+        """An officer for the length of a `with` block; with more than one hop, each positive's trace is asked for."""
         producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=0)
         try:
             with psycopg.connect(settings.database, autocommit=True) as reader:
-                yield cls(settings, reader, producer)
+                yield cls(settings, reader, producer, hops)
         finally:
             producer.close()
 
@@ -51,18 +51,30 @@ class Officer:
         """Send one positive; the time just before."""
         now_ms = time.time_ns() // 1_000_000
         body = TestResult(person=person, outcome="positive", specimen_ms=now_ms, onset_ms=now_ms - DAY_MS // 2)
-        value, partition = msgspec.json.encode(body), partition_of(person, self._settings.partitions.cases)
-        topic = self._settings.topic("test-results")
+        partition = partition_of(person, self._settings.partitions.cases)
         began = time.monotonic()
-        self._producer.send(topic, value=value, key=person.encode(), partition=partition).get(30)
+        sent = [self._send("test-results", partition, person, body)]
+        if self._hops > 1:
+            request = TraceRequest(
+                request_id=person, person=person, officer="bench", purpose="bench", profile="kmk-413", hops=self._hops
+            )
+            sent.append(self._send("trace-requests", partition, person, request))
+        for each in sent:
+            each.get(30)
         return began
+
+    def _send(self, topic: str, partition: int, person: str, body: msgspec.Struct) -> Any:
+        name, value = self._settings.topic(topic), msgspec.json.encode(body)
+        return self._producer.send(name, value=value, key=person.encode(), partition=partition)
 
     def report(self, person: str, began: float) -> Report | None:
         """Wait for the forward report of a positive; nothing when none comes in time."""
         first: Report | None = None
         while (left := began + _REPORT_SECONDS - time.monotonic()) > 0:
             row = self._reader.execute(
-                "select state, contacts from lacak.traces where person = %s and direction = 'forward'", (person,)
+                "select state, contacts from lacak.traces where person = %s and direction = 'forward'"
+                " and (report->>'hops')::int is not distinct from %s",
+                (person, self._hops if self._hops > 1 else None),
             ).fetchone()
             passed_ms = (time.monotonic() - began) * 1000
             if row is not None:

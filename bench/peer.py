@@ -90,7 +90,6 @@ def most_shared(person: NDArray[Any], shared_ms: NDArray[np.int64]) -> Contacts:
     """Contacts from pairs of stays: each person once, with the most."""
     if not len(person):
         return Contacts(np.empty(0, np.int64), np.empty(0, np.int64))
-    order = np.argsort(person, kind="stable")
-    person, shared_ms = person[order].astype(np.int64), shared_ms[order]
-    first = np.flatnonzero(np.concatenate(([True], person[1:] != person[:-1])))
-    return Contacts(person[first], np.maximum.reduceat(shared_ms, first))
+    words = np.sort((person.astype(np.int64) << 32) | shared_ms)  # a sort of numbers is far quicker than one of indexes
+    last = np.flatnonzero(np.append(words[1:] >> 32 != words[:-1] >> 32, True))
+    return Contacts(words[last] >> 32, words[last] & 0xFFFF_FFFF)

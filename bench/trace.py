@@ -112,7 +112,7 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
         names = iter([workload.people[each] for each in np.random.default_rng(shape.seed).permutation(cases)])
         console.print(f"preloading {given.history:,} scans of the last hours")
         asyncio.run(publish(brokers, settings.topic("scans"), settings.partitions.scans, workload, scans))
-        with Officer.at_work(settings) as officer:
+        with Officer.at_work(settings, given.hops) as officer:
             officer.await_any(names)
             if given.rate == "auto":
                 most = sustained(settings, workload, officer, names)
@@ -174,6 +174,7 @@ def main() -> int:
     parser.add_argument(
         "--history", type=int, default=200_000, help="scans that are there before (default: %(default)s)"
     )
+    parser.add_argument("--hops", type=int, default=1, help="hops of the report that is waited for (default: 1)")
     parser.add_argument("--people", type=int, default=600_000)
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
     parser.add_argument("--seed", type=int, default=1)
@@ -185,7 +186,9 @@ def main() -> int:
     found = run(kind, given, Console(stderr=True))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     what = "ms from before a positive is produced to its forward report read by SELECT, under load"
-    data = msgspec.json.encode({"what": what, "machine": machine, "history": given.history, **found})
+    data = msgspec.json.encode(
+        {"what": what, "machine": machine, "history": given.history, "hops": given.hops, **found}
+    )
     given.output.write_bytes(msgspec.json.format(data) + b"\n")
     console = Console()
     table = Table("ms until", "p50", "p90", "p99", "max", box=None, header_style="bold")

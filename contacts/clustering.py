@@ -8,14 +8,16 @@ what a worker that fell has told, so all venues that became due in it are told o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
 
-from contacts.clusterrules import ClusterRules
+from contacts.clusterrules import ClusterRules, load_cluster_rules
 from contacts.clusters import CaseVisit, clusters_at
 from contacts.columns import Ints, ints
+from contacts.incoming import NEVER
 from contacts.index import VisitIndex
 from contacts.meetings import visits_of
 from contacts.tracing import trace_id
@@ -52,8 +54,8 @@ class _State(msgspec.Struct, array_like=True):
 class Clustering:
     """The case visits of a partition, by venue."""
 
-    def __init__(self, rules: ClusterRules) -> None:
-        self._rules = rules
+    def __init__(self, rules: ClusterRules | None = None) -> None:
+        self._rules = rules or load_cluster_rules("default")
         self._orders: dict[str, WatchOrder] = {}
         self._ended: dict[str, int] = {}  # the revisions that said so
         self._traces: dict[str, set[str]] = {}
@@ -95,18 +97,21 @@ class Clustering:
                 del self._traces[order.person]
                 self._stale.discard(order.person)
 
-    def concern(self, person: str) -> None:
-        """All of a person's visits may count otherwise from now on."""
-        for trace in self._traces.get(person, ()):
-            self._stale.add(person)
-            self._due.update(self._venues.get(trace, ()))
-
     def touch(self, index: VisitIndex, persons: list[str], lineage: Ints) -> None:
         """Rows of visits, about to go into the index: these persons', at these venues."""
         if self._traces and not self._traces.keys().isdisjoint(persons):
             rows = [row for row, person in enumerate(persons) if person in self._traces]
             self._stale.update(persons[row] for row in rows)
-            self._due.update(_venues(index, lineage[rows]))
+            self.visited(index, lineage[rows])
+
+    def visited(self, index: VisitIndex, lineage: Ints) -> None:
+        """Visits at these venues may be of cases."""
+        self._due.update(index.lineages.venues[venue] for venue in index.lineages.own(lineage).tolist())
+
+    def forget(self, person: str) -> None:
+        """Some of a person's visits go, or have gone; where they were is said by `visited`."""
+        if person in self._traces:
+            self._stale.add(person)
 
     def rename(self, index: VisitIndex, venue: str) -> None:
         """The venue's record, and so perhaps its category, is another."""
@@ -115,14 +120,16 @@ class Clustering:
             self._due.add(venue)
 
     def tell(
-        self, index: VisitIndex, category: Callable[[str, int], str], since_ms: int | None, *, again: bool
-    ) -> list[VenueNow]:
-        """The venues to tell of, in order, each with its clusters that begin at or after `since_ms` (None: all).
+        self, index: VisitIndex, category: Callable[[str, int], str], floor_ms: int, *, again: bool
+    ) -> tuple[int | None, list[VenueNow]]:
+        """The venues to tell of, in order, each with its clusters that begin at or after a time (None: all).
 
-        `again`: also those whose clusters are as last told here. `category(venue, at_ms)` is a venue's category.
+        `category(venue, at_ms)` is a venue's category; visits that ended before `floor_ms` (NEVER: none) may be gone.
+        `again`: also venues whose clusters are as last told here.
         """
+        since_ms = None if floor_ms == NEVER else self._since_ms(floor_ms)
         if not self._due:
-            return []
+            return since_ms, []
         self._refresh(index)
         found = []
         for venue in sorted(self._due):
@@ -138,10 +145,10 @@ class Clustering:
             if now:
                 self._told[venue] = now
         self._due.clear()
-        return found
+        return since_ms, found
 
-    def since_ms(self, floor_ms: int) -> int:
-        """From when on clusters can be told of when visits that ended before `floor_ms` may be gone.
+    def _since_ms(self, floor_ms: int) -> int:
+        """From when on clusters can be told of.
 
         A slot that begins after the floor is whole. A cluster that begins so many slots later, and that more visits
         before the floor would let begin earlier, would be told as beginning before this.
@@ -155,7 +162,7 @@ class Clustering:
             if order.window_end_ms < floor_ms:
                 self._drop(order.trace_id)
         self._ended.clear()
-        since_ms = self.since_ms(floor_ms)
+        since_ms = self._since_ms(floor_ms)
         self._told = {venue: kept for venue, told in self._told.items() if (kept := _since(told, since_ms))}
         self._stale.update(self._traces)
 
@@ -183,36 +190,31 @@ class Clustering:
 
     def _refresh(self, index: VisitIndex) -> None:
         """Find the case visits of the persons whose visits or windows have changed."""
-        for person in self._stale:
-            for trace in self._traces[person]:
-                self._forget_parts(trace)
-                for venue, part in _parts(index, self._orders[trace]):
-                    self._parts.setdefault(venue, {}).setdefault(trace, []).append(part)
-                    self._venues.setdefault(trace, set()).add(venue)
+        orders = {person: [self._orders[trace] for trace in self._traces[person]] for person in self._stale}
         self._stale.clear()
+        for order in chain.from_iterable(orders.values()):
+            self._forget_parts(order.trace_id)
+        of_number = {index.people.number(person): own for person, own in orders.items()}
+        of_number.pop(-1, None)  # of whom there is no visit here
+        since = ints([min(order.window_start_ms for order in own) for own in of_number.values()])
+        until = ints([max(order.window_end_ms for order in own) for own in of_number.values()])
+        visits = visits_of(index, ints(list(of_number)), since, until)
+        by_place = list(of_number.values())
+        columns = visits.asked, visits.venue, visits.start, visits.end
+        for place, number, began, end in zip(*(column.tolist() for column in columns), strict=True):
+            venue = index.lineages.venues[number]
+            for order in by_place[place]:
+                start, stop = max(began, order.window_start_ms), min(end, order.window_end_ms)
+                if start < stop:
+                    part = _Part(order, began, start, stop)
+                    self._parts.setdefault(venue, {}).setdefault(order.trace_id, []).append(part)
+                    self._venues.setdefault(order.trace_id, set()).add(venue)
 
     def _forget_parts(self, trace: str) -> None:
         for venue in self._venues.pop(trace, ()):
             del self._parts[venue][trace]
             if not self._parts[venue]:
                 del self._parts[venue]
-
-
-def _parts(index: VisitIndex, order: WatchOrder) -> Iterator[tuple[str, _Part]]:
-    """The parts of a person's visits that lie in a window, with their venues."""
-    number = index.people.number(order.person)
-    if number < 0:
-        return
-    window = ints([order.window_start_ms]), ints([order.window_end_ms])
-    visits = visits_of(index, ints([number]), *window)
-    for venue, began, end in zip(visits.venue.tolist(), visits.start.tolist(), visits.end.tolist(), strict=True):
-        start, until = max(began, order.window_start_ms), min(end, order.window_end_ms)
-        if start < until:
-            yield index.lineages.venues[venue], _Part(order, began, start, until)
-
-
-def _venues(index: VisitIndex, lineage: Ints) -> Iterable[str]:
-    return {index.lineages.venues[venue] for venue in index.lineages.own(lineage).tolist()}
 
 
 def _since(clusters: list[Cluster], since_ms: int | None) -> list[Cluster]:

@@ -39,6 +39,7 @@ NEVER_MS = -(1 << 62)
 """The log time of a partition that has seen nothing."""
 
 _FORMAT: Final = 2
+_ROWS_KEPT: Final = 1 << 16  # room for rows that stays when a batch needed more
 _IN, _REFUSED = KINDS.index("in"), KINDS.index("refused")
 
 Arrived = tuple[int, int, str, str, str, int, int]
@@ -85,10 +86,11 @@ class Deriver:
         self.log_time_ms = NEVER_MS
         self.counts: Counter[str] = Counter()
         self.histories = Histories()
-        self._spots = Spots(route)
+        self._spots = Spots(route, self.counts)
         self._acceptance = acceptance
         self._route = route
         self._erased: dict[int, int] = {}
+        self._erased_people: Ints = np.empty(0, np.int64)
         self._origins: dict[int, int] = {}
         self._pruned_ms = NEVER_MS
         self._ticked = False
@@ -164,7 +166,9 @@ class Deriver:
         """Which scans are neither erased nor those of people who were turned away."""
         kept: Bools = scans.kind != _REFUSED
         if self._erased:
-            for row in np.flatnonzero(among(scans.person, np.sort(np.array(list(self._erased))))).tolist():
+            if len(self._erased_people) != len(self._erased):
+                self._erased_people = np.sort(np.array(list(self._erased)))
+            for row in np.flatnonzero(among(scans.person, self._erased_people)).tolist():
                 if scans.at[row] < self._erased[int(scans.person[row])]:
                     self.counts["erased"] += 1
                     kept[row] = False
@@ -245,6 +249,8 @@ class Deriver:
                 made.append(Packed(target, size, msgspec.msgpack.encode(block)))
                 self._controls[target] = []
             start += size
+        if len(self._rows) > _ROWS_KEPT:
+            self._rows = np.empty((_ROWS_KEPT, ROW_WIDTH), np.int64)
         return made
 
     def blocks(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[tuple[int, VisitBlock]]:
@@ -264,6 +270,7 @@ class Deriver:
         erased = {person: before for person, before in self._erased.items() if before >= forgotten}
         number_of = self.histories.prune(limit, np.array(list(erased), np.int64))
         self._erased = {int(number_of[person]): before for person, before in erased.items()}
+        self._erased_people = np.empty(0, np.int64)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -292,5 +299,5 @@ class Deriver:
         )
         self._erased = {int(person): before for person, before in state["erased"].items()}
         self._origins = {int(partition): origin for partition, origin in state["origins"].items()}
-        self.counts = Counter(state["counts"])
+        self.counts.update(state["counts"])
         self.histories = Histories.load(parts)

@@ -97,14 +97,23 @@ def merged(parts: Sequence[Named]) -> Named:
     return Named(Found(Meetings.together(met), np.concatenate(category), categories), people, venues)
 
 
-def packed(part: Named) -> MeetingRows:
-    """Meetings as they travel."""
-    met = part.found.met
+def packed(part: Named, most: int) -> list[MeetingRows]:
+    """Meetings as they travel, at most so many in one; one that is empty where there are none."""
+    count = len(part.found.category)
+    return [_packed(part, slice(first, first + most)) for first in range(0, max(count, 1), most)]
+
+
+def _packed(part: Named, rows: slice) -> MeetingRows:
+    met = Meetings._make(column[rows] for column in part.found.met)
+    other, others = np.unique(met.other, return_inverse=True)
+    venue, venues = np.unique(met.venue, return_inverse=True)
     assumed = met.own_assumed.astype(np.int64) + 2 * met.other_assumed
-    columns = (*met[:3], part.found.category, *met[3:9], assumed)
-    rows = zlib.compress(np.stack(columns, axis=1).astype("<i8").tobytes(), 1) if len(met.start) else b""
+    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], assumed), axis=1)
     return MeetingRows(
-        people=tuple(part.people), venues=tuple(part.venues), categories=tuple(part.found.categories), rows=rows
+        people=tuple(part.people[number] for number in other.tolist()),
+        venues=tuple(part.venues[number] for number in venue.tolist()),
+        categories=tuple(part.found.categories),
+        rows=zlib.compress(columns.astype("<i8").tobytes(), 1) if len(columns) else b"",
     )
 
 
@@ -167,7 +176,7 @@ def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:
         if profile.slots and risk_of_slot(profile.slot_rule(name), direction, cases=1) is None:
             continue
         here = found.category == code
-        lengths = np.unique(minutes[here])
+        lengths = np.sort(minutes[here])
         place = bisect_left(lengths, True, key=lambda length: profile.enough(float(length), name))
         if place < len(lengths):
             enough |= here & (minutes >= lengths[place])

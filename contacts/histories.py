@@ -172,8 +172,10 @@ def _gather(
         if scan != NONE:
             new_last[place] = new
         while scan != NONE:
-            new_wide[new] = wide[scan]
-            new_narrow[new] = narrow[scan]
+            for column in range(3):
+                new_wide[new, column] = wide[scan, column]
+            for column in range(4):
+                new_narrow[new, column] = narrow[scan, column]
             new_narrow[new, BEFORE] = new - 1 if new > first else NONE
             scan = narrow[scan, BEFORE]
             new -= 1

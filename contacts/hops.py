@@ -11,7 +11,7 @@ from contacts.columns import Ints, ints
 from contacts.exposures import Found, merged, unpacked
 from contacts.meetings import Meetings
 from contacts.spans import union
-from contacts.spread import Asked, Reached, Spread, Terms
+from contacts.spread import Asked, Spread, Terms
 from contacts.stays import shared_stay
 from schemas.messages import Contact, Limit, MeetingRows, SharedStay
 
@@ -76,26 +76,36 @@ class Hops:
         other = self._people.of(people)[found.met.other]
         self._spread.take(found._replace(met=found.met._replace(other=other)), counted=counted)
 
-    def contacts(self) -> tuple[Contact, ...]:
-        """Everybody reached, by hop and name; the first hop's with all their evidence."""
-        found = [self._contact(each) for each in self._spread.reached()]
-        return tuple(sorted(found, key=lambda contact: (contact.hop, contact.person)))
+    def contacts(self, most: int | None = None) -> tuple[Contact, ...]:
+        """Everybody reached, by hop and name, or only the nearest, and of equally near those at most risk."""
+        reached = self._spread.reached()
+        numbers = reached.number[:most]
+        columns = (reached.person, reached.hop, reached.risk, reached.earliest_ms)
+        rows = zip(
+            *(column[:most].tolist() for column in columns),
+            self._spread.paths(numbers),
+            self._spread.evidence(numbers),
+            strict=True,
+        )
+        return tuple(sorted((self._contact(*row) for row in rows), key=lambda contact: (contact.hop, contact.person)))
 
-    def _contact(self, each: Reached) -> Contact:
-        name = self._people.names[each.person]
+    def _contact(
+        self, person: int, hop: int, risk: float, earliest_ms: int, path: tuple[int, ...], rows: list[int]
+    ) -> Contact:
+        name = self._people.names[person]
         known = self._first.get(name)
         if known is None:
-            evidence = self._evidence(each.evidence)
+            evidence = self._evidence(rows)
             minutes = sum(end - start for start, end in union([(s.start_ms, s.end_ms) for s in evidence]))
             known = Contact(
                 person=name,
                 minutes=minutes / _MINUTE_MS,
                 rule=self._rule,
                 evidence=evidence,
-                hop=each.hop,
-                exposed_by=tuple(self._people.names[number] for number in each.path),
+                hop=hop,
+                exposed_by=tuple(self._people.names[number] for number in path),
             )
-        return msgspec.structs.replace(known, risk=each.risk, earliest_ms=each.earliest_ms)
+        return msgspec.structs.replace(known, risk=risk, earliest_ms=earliest_ms)
 
     def _evidence(self, rows: Sequence[int]) -> tuple[SharedStay, ...]:
         met = self._spread.met.of(ints(rows))

@@ -23,7 +23,7 @@ from contacts.names import Lineages
 from contacts.people import Directory
 from contacts.runs import Asked, Runs
 from contacts.segments import Sealed
-from contacts.settling import GONE, HIDDEN, MEETS, SETTLED, Day, Settling
+from contacts.settling import AGAIN, GONE, HIDDEN, MEETS, SETTLED, Day, Settling
 from schemas.blocks import ASSUMED, LATE
 
 __all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
@@ -163,7 +163,7 @@ class VisitIndex:
             self._revive(taken)
 
     def _revive(self, visits: Sealed) -> Ints:
-        flags = np.where(visits.meets, MEETS, 0) | np.where(visits.hidden, HIDDEN, 0)
+        flags = np.where(visits.meets, MEETS, 0) | np.where(visits.hidden, HIDDEN, 0) | AGAIN
         return self.add(visits.person, visits.lineage, visits.start, visits.end, visits.reason, ints(flags))
 
     def settling(self, days: Ints, *, living: bool = True) -> Settling:
@@ -220,7 +220,9 @@ class VisitIndex:
         if not late.any():
             return rows[:0]
         key = [late, self._rows["start"][rows], self.own_venue(rows), self._rows["person"][rows]]
-        order = np.lexsort((rows, *key))
+        flags = self._rows["flags"][rows]
+        since = np.where(flags & AGAIN != 0, flags & HIDDEN, 2 * HIDDEN)  # of older ones the one that counted is first
+        order = np.lexsort((rows, since, *key))
         rows, late = rows[order], late[order]
         again = np.zeros(len(rows), np.bool_)
         again[1:] = np.all([column[order][1:] == column[order][:-1] for column in key[1:]], axis=0)
@@ -249,7 +251,8 @@ class VisitIndex:
         """Give living rows new numbers."""
         if len(rows):
             names = ("person", "lineage", "start", "end", "reason", "flags")
-            self.add(*(self._rows[name][rows].astype(np.int64) for name in names))
+            moved = self.add(*(self._rows[name][rows].astype(np.int64) for name in names))
+            self._rows["flags"][moved] |= AGAIN
             self._rows["flags"][rows] |= SETTLED
 
     def tidy(self) -> None:

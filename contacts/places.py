@@ -17,25 +17,25 @@ import numpy as np
 from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.clustering import Clustering, VenueNow
-from contacts.clusterrules import ClusterRules, load_cluster_rules
-from contacts.columns import Columns, Ints, ints
+from contacts.clusterrules import ClusterRules
+from contacts.columns import Columns, Ints
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
-from contacts.index import MEETS, VisitIndex
+from contacts.index import VisitIndex
 from contacts.occupancy import Count, Inside
 from contacts.people import Directory
-from contacts.presence import Change, steps_of_change, unite
+from contacts.presence import Change, steps_of_change
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
 from contacts.steps import Words
-from contacts.store import store
+from contacts.store import fill, store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
 from contacts.windows import WindowRows, Windows, default_window_ms
-from schemas.blocks import LATE, WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
+from schemas.blocks import WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
@@ -77,12 +77,9 @@ class Places:
         self._index = VisitIndex(sources, people, shelf)
         self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
-        self._words = words
-        self._inside = Inside(words)
-        self._windows = Windows(words)
+        self._words, self._inside, self._windows = words, Inside(words), Windows(words)
         self._registry = Registry()
-        self._watches = WatchList()
-        self._clusters = Clustering(cluster_rules or load_cluster_rules("default"))
+        self._watches, self._clusters = WatchList(), Clustering(cluster_rules)
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
         self._changed_venues: set[str] = set()
@@ -158,7 +155,7 @@ class Places:
     def erase(self, person: str, before_ms: int) -> None:
         """Take away the person's visits that began before a time, and what they did to counts and windows."""
         self._settle()
-        self._clusters.concern(person)
+        self._clusters.forget(person)
         number = self._index.people.number(person)
         if number >= 0:
             self._erase(number, before_ms)
@@ -170,6 +167,7 @@ class Places:
         rows = self._index.of_person(number)
         start, end = self._index.column("start"), self._index.column("end")
         rows = rows[start[rows] < before_ms]
+        self._clusters.visited(self._index, self._index.column("lineage")[rows])
         change = Change(rows, end[rows], self._index.column("reason")[rows])
         end[rows] = start[rows]
         self._count(change)
@@ -177,10 +175,7 @@ class Places:
         self._watches.renumber()
 
     def watch(self, order: WatchOrder) -> None:
-        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing.
-
-        The window of a case is kept for its clusters however old the trace is.
-        """
+        """Watch for a standing trace, or no more; an order that is not newer than the one held does nothing."""
         self._clusters.order(self._index, order)
         if self._watches.is_news(order):
             self._settle()  # what came before the order is in the answer to the question behind it
@@ -189,14 +184,7 @@ class Places:
     def concerned(self) -> list[WatchOrder]:
         """The standing traces to tell of now, each once: changed since the last call, or changed by time, or over."""
         self._settle()
-        return self._watches.due(self.log_time_ms, self._open_until) if self._watches else []
-
-    def _open_until(self, order: WatchOrder) -> int:
-        """When the last stay ends that this partition has to show for a trace."""
-        window = order.window_start_ms, order.window_end_ms
-        shared = self.shared_stays(order.person, *window, None, order.linger_ms, order.direction)
-        ends = ((stay.end_ms, stay.case_stay.end_ms, stay.contact_stay.end_ms) for _, stay in shared)
-        return max(map(max, ends), default=NEVER)
+        return self._watches.due(self._index, self.log_time_ms)
 
     def holds(self, number: int) -> bool:
         """Whether there is a visit of a person."""
@@ -212,8 +200,7 @@ class Places:
         self._settle()
         if self.log_time_ms == NEVER:
             return None, []
-        since_ms = None if self._floor_ms == NEVER else self._clusters.since_ms(self._floor_ms)
-        return since_ms, self._clusters.tell(self._index, self.category, since_ms, again=again)
+        return self._clusters.tell(self._index, self.category, self._floor_ms, again=again)
 
     def counts(self) -> list[Count]:
         """The venues whose numbers at `log_time_ms` differ from those given by the last call."""
@@ -360,9 +347,8 @@ class Places:
     ) -> Self:
         """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
 
-        Persons whom a shared directory has forgotten since then are erased.
-
-        Raises ValueError when it was made with other partitions or windows.
+        Persons whom a shared directory has forgotten since then are erased. Raises ValueError when it
+        was made with other partitions or windows.
         """
         places = cls(sources, window_ms, horizon_ms, retention_ms, zone, people, shelf, cluster_rules)
         state = msgspec.msgpack.decode(parts["state"], type=_State)
@@ -390,18 +376,7 @@ class Places:
         """Places that hold these visits, with the log time past everything: for work on files."""
         places = cls(1, window_ms or default_window_ms(), 0, 0, ZoneInfo("UTC"))
         places._incoming.sources[0].log_time_ms = _FOREVER
-        index = places._index
-        kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
-        person = index.take_people([visit.person for visit in kept])
-        lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
-        start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
-        index.odd[person[reason >= LATE]] = True
-        rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
-        key = person * len(index.lineages.venues) + index.own_venue(rows)
-        order = np.lexsort((start, key))
-        part_of = unite(key[order], start[order], end[order], reason[order] < 0).part_of
-        index.column("flags")[rows[order[np.bincount(part_of)[part_of] > 1]]] = MEETS
-        places._count(Change(rows, start, reason))
+        places._count(fill(places._index, visits))
         return places
 
 

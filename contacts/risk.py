@@ -54,14 +54,15 @@ class Incubation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a trace goes: hops (never more than `hops_most`), people in the report, seconds, and the risk from which
-    on people are followed."""
+    """How far a trace goes where its request says nothing: hops, people in the report, seconds, and the risk from which
+    on people are followed. Nobody may ask for more than `hops_most` and `people_most`."""
 
     hops: int
     least_risk: float
     people: int
     seconds: float
     hops_most: int = 10
+    people_most: int = 20_000
 
 
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

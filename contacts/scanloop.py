@@ -57,19 +57,17 @@ def take_scans(
         spot, at = scans[scan, SPOT_IN], scans[scan, AT_IN]
         if progress[ROWS] + held[person] + 2 > len(rows):
             return scan
-        if late[scan]:
-            progress[LATES] += 1
-            if ins[scan]:
-                end = at + places[spot, ASSUMED_MS]
-                _write(
-                    rows, progress, offset, number, 0, offset, number, spot, at, end, at, LATE, LATE, TOUCHES, person
-                )
-            continue
         new = progress[HELD]
         wide[new, AT], wide[new, END], wide[new, OFFSET] = at, at, offset
         narrow[new, NUMBER], narrow[new, SPOT] = number, spot
         narrow[new, MARK] = IS_IN | ASSUMED << REASON_SHIFT if ins[scan] else ASSUMED << REASON_SHIFT
-        latest = last[person]
+        if late[scan]:  # it stands alone and is not kept
+            progress[LATES] += 1
+            if ins[scan]:
+                _end(new, at + places[spot, ASSUMED_MS], LATE, wide, narrow)
+                _tell(new, 0, person, new, at, LATE, TOUCHES, wide, narrow, rows, progress)
+            continue
+        latest = last[person] + 0  # 64 bits wide: functions are compiled for each width they are given
         if latest != NONE and at <= wide[latest, AT]:
             _put_in_place(new, person, last, held, wide, narrow, places, above, names, begins, rows, progress)
             continue
@@ -110,7 +108,7 @@ def _check_in(
                     change += 1
             if same and wide[scan, END] >= at:
                 touching = TOUCHES
-        scan = narrow[scan, BEFORE]
+        scan = int(narrow[scan, BEFORE])
     wide[new, END] = at + places[spot, ASSUMED_MS]
     _tell(new, change, person, new, at, ASSUMED, touching, wide, narrow, rows, progress)
 
@@ -135,7 +133,7 @@ def _check_out(
             met = _met(latest, scan, old_end, wide, narrow, places)
             _tell(new, change, person, scan, old_end, old_reason, met, wide, narrow, rows, progress)
             change += 1
-        scan = narrow[scan, BEFORE]
+        scan = int(narrow[scan, BEFORE])
     if change == 0:
         progress[ORPHANS] += 1
 
@@ -147,8 +145,8 @@ def _put_in_place(
 ) -> None:  # fmt: skip
     """A scan that is not later than the person's last: put it in its place and settle all of them anew."""
     at, is_in, venue = wide[new, AT], narrow[new, MARK] & IS_IN, places[narrow[new, SPOT], VENUE]
-    after: int = NONE
-    scan: int = last[person]
+    after = NONE
+    scan = int(last[person])
     while scan != NONE and wide[scan, AT] >= at:
         if wide[scan, AT] == at:
             other_in, other = narrow[scan, MARK] & IS_IN, places[narrow[scan, SPOT], VENUE]
@@ -158,7 +156,7 @@ def _put_in_place(
             if other_in < is_in or (other_in == is_in and _comes_first(other, venue, names, begins)):
                 break
         after = scan
-        scan = narrow[scan, BEFORE]
+        scan = int(narrow[scan, BEFORE])
     narrow[new, BEFORE] = scan
     if after == NONE:
         last[person] = new
@@ -179,7 +177,7 @@ def _settle(
     scan = latest
     for place in range(count - 1, -1, -1):
         line[place] = scan
-        scan = narrow[scan, BEFORE]
+        scan = int(narrow[scan, BEFORE])
     old_end, old_reason = np.empty(count, np.int64), np.empty(count, np.int64)
     for place in range(count):
         old_end[place], old_reason[place] = wide[line[place], END], narrow[line[place], MARK] >> REASON_SHIFT
@@ -294,22 +292,12 @@ def _tell(
     wide: Ints, narrow: Ints32, rows: Ints, progress: Ints,
 ) -> None:  # fmt: skip
     """A row: what the scan `cause` made of the visit that `scan` began."""
-    _write(
-        rows, progress, wide[cause, OFFSET], narrow[cause, NUMBER], change, wide[scan, OFFSET], narrow[scan, NUMBER],
-        narrow[scan, SPOT], wide[scan, AT], wide[scan, END], old_end, narrow[scan, MARK] >> REASON_SHIFT, old_reason,
-        flags, person,
-    )  # fmt: skip
-
-
-@compiled
-def _write(
-    rows: Ints, progress: Ints, offset: int, number: int, change: int, born_offset: int, born_number: int, spot: int,
-    start: int, end: int, old_end: int, reason: int, old_reason: int, flags: int, person: int,
-) -> None:  # fmt: skip
-    row = rows[progress[ROWS]]
-    row[0], row[1], row[2], row[3], row[4], row[5] = offset, number, change, born_offset, born_number, spot
-    row[6], row[7], row[8], row[9], row[10], row[11] = start, end, old_end, reason, old_reason, flags
-    row[12] = person
+    row = progress[ROWS]
+    rows[row, 0], rows[row, 1], rows[row, 2] = wide[cause, OFFSET], narrow[cause, NUMBER], change
+    rows[row, 3], rows[row, 4], rows[row, 5] = wide[scan, OFFSET], narrow[scan, NUMBER], narrow[scan, SPOT]
+    rows[row, 6], rows[row, 7], rows[row, 8] = wide[scan, AT], wide[scan, END], old_end
+    rows[row, 9], rows[row, 10], rows[row, 11] = narrow[scan, MARK] >> REASON_SHIFT, old_reason, flags
+    rows[row, ROW_PERSON] = person
     progress[ROWS] += 1
 
 

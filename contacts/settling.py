@@ -16,9 +16,10 @@ from contacts.archive import Shelf
 from contacts.columns import Bools, Ints
 from contacts.segments import LONGEST_MS, Bits, Sealed, Segment
 
-GONE, MEETS, HIDDEN, SETTLED = 1, 2, 4, 8
+GONE, MEETS, HIDDEN, SETTLED, AGAIN = 1, 2, 4, 8, 16
 """Flags of a row. GONE: erased or expired. MEETS: another visit of this person at this venue has met it. HIDDEN: a
-late visit that gives way to another with the same check-in. SETTLED: it is in the archive now."""
+late visit that gives way to another with the same check-in. SETTLED: it is in the archive now, or another row. AGAIN:
+it was another row before, or settled, so that its number does not say when it came."""
 
 _MANY_SEGMENTS: Final = 3
 _MUCH_GONE: Final = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -22,14 +23,14 @@ class Spots:
     `places` is (spots, 6) int64 as contacts.scanloop has it, `above` the ancestors of all, as numbers of venues.
     """
 
-    def __init__(self, route: Callable[[str], int]) -> None:
+    def __init__(self, route: Callable[[str], int], counts: Counter[str]) -> None:
         self.registry = Registry()
         self.venues = Texts()
         self.spots: list[Place] = []
         self.places: Ints = np.empty((0, 6), np.int64)
         self.above: Ints = np.empty(0, np.int64)
         self.lineage_of = np.empty(0, np.int32)
-        self.unknown = 0
+        self._counts = counts
         self._route = route
         self._lineages: list[msgspec.Raw] = []
         self._above_used = 0
@@ -56,7 +57,7 @@ class Spots:
         venue = self.venues.text(number)
         place = self.registry.place(venue, at)
         if not self.registry.known(venue):
-            self.unknown += 1
+            self._counts["unknown_venues"] += 1
         spot = self._numbers.get(place)
         if spot is None:
             spot = self._add(place, number)

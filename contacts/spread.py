@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, ints
+from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.exposures import Found, exposing
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
@@ -50,17 +50,14 @@ class Asked(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """A person reached: at what hop, the risk, the earliest possible infection (backward: the latest; ms).
+    """Everybody reached, as columns: the number here, the caller's, at what hop, the risk, and the earliest possible
+    infection (backward: the latest; ms)."""
 
-    `path` are the people from the case's contact to who exposed them (empty at hop 1), `evidence` rows of `Spread.met`.
-    """
-
-    person: int
-    hop: int
-    risk: float
-    earliest_ms: int
-    path: tuple[int, ...]
-    evidence: list[int]
+    number: Ints
+    person: Ints
+    hop: Ints
+    risk: Floats
+    earliest_ms: Ints
 
 
 class _Labels(NamedTuple):
@@ -169,7 +166,7 @@ class Spread:
         """Our numbers of people, new ones in the order of the caller's."""
         order = np.argsort(self._people)
         known = self._people[order]
-        new = np.unique(people[~among(people, known)])
+        new = distinct(people[~among(people, known)])
         count = len(new)
         self._people = np.concatenate((self._people, new))
         self._hop = np.concatenate((self._hop, np.full(count, self.level + 1)))
@@ -190,7 +187,7 @@ class Spread:
         risk = np.concatenate((np.ones(1), np.zeros(count - 1)))
         if len(self._begin):
             key = self.met.other * count + self.met.exposer
-            order = np.lexsort((self._exposure, self._begin, key))
+            order = np.lexsort((self._begin, key))
             key = key[order]
             first = _firsts(key)
             logs = np.add.reduceat(logs_of(weight * self._exposure)[order], first)
@@ -209,21 +206,22 @@ class Spread:
         )
         self._levels.append(labels)
 
-    def reached(self) -> list[Reached]:
+    def reached(self) -> Reached:
         """Everybody reached, by hop, greatest risk first; as many as the limit allows."""
         labels = self._levels[-1]
-        order = np.lexsort((np.arange(len(self._people)), -labels.risk, self._hop))
-        order = order[1 : self._terms.limits.people + 1]
+        order = np.lexsort((-labels.risk, self._hop))[1 : self._terms.limits.people + 1]
+        earliest_ms = self._sign * labels.earliest[order]
+        return Reached(order, self._people[order], self._hop[order], labels.risk[order], earliest_ms)
+
+    def evidence(self, numbers: Ints) -> list[list[int]]:
+        """For each of these persons the rows of `met` that they share with the last on their path."""
         wanted = np.full(len(self._people), -1)
-        wanted[order] = self._main[order]
+        wanted[numbers] = self._main[numbers]
         rows = np.flatnonzero(wanted[self.met.other] == self.met.exposer)
         rows = rows[np.argsort(self.met.other[rows], kind="stable")]
         ends = np.searchsorted(self.met.other[rows], np.arange(len(self._people) + 1)).tolist()
         listed = rows.tolist()
-        evidence = (listed[ends[person] : ends[person + 1]] for person in order.tolist())
-        columns = self._people[order], self._hop[order], labels.risk[order], self._sign * labels.earliest[order]
-        people, hop, risk, earliest = (column.tolist() for column in columns)
-        return list(map(Reached, people, hop, risk, earliest, self._paths(order), evidence))
+        return [listed[ends[number] : ends[number + 1]] for number in numbers.tolist()]
 
     def category(self, row: int) -> str:
         """The category of the venue of a meeting, at its time."""
@@ -233,13 +231,16 @@ class Spread:
         """The caller's number of a person."""
         return int(self._people[number])
 
-    def _paths(self, persons: Ints) -> list[tuple[int, ...]]:
-        """Who lies between the case and each person: who made most of the risk at the hop that reached them, and before
-        that those by way of whom that one may have been infected first. So the times can follow one another."""
+    def paths(self, numbers: Ints) -> list[tuple[int, ...]]:
+        """Who (the caller's numbers) lies between the case and each of these persons; nobody at hop 1.
+
+        The last is who made most of the risk at the hop that reached the person, the others are those by way of whom
+        that one may have been infected first: so the times can follow one another.
+        """
         people = self._people.tolist()
         before = [(labels.exposer.tolist(), labels.since_level.tolist()) for labels in self._levels]
         found = []
-        for hop, each in zip(self._hop[persons].tolist(), self._main[persons].tolist(), strict=True):
+        for hop, each in zip(self._hop[numbers].tolist(), self._main[numbers].tolist(), strict=True):
             level, path = hop - 1, []
             while each:
                 path.append(people[each])

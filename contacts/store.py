@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from contacts.columns import Ints, among, distinct
+from contacts.columns import Ints, among, distinct, ints
 from contacts.incoming import Rows
 from contacts.index import GONE, MEETS, SETTLED, VisitIndex
-from contacts.presence import Change
+from contacts.presence import Change, unite
+from contacts.visits import Visit
 from schemas.blocks import LATE
 
 
@@ -24,6 +27,7 @@ def store(index: VisitIndex, rows: Rows) -> Change:
     index.column("flags")[met] |= MEETS
     index.stretched(rows.start, rows.end)
     moved = (index.column("end")[changed] != old_end) | (index.column("reason")[changed] != old_reason)
+    moved |= index.odd[index.column("person")[changed]]  # a late visit gives way even to one of no length
     return Change(changed, old_end, old_reason).of(moved | among(changed, distinct(met)))
 
 
@@ -50,3 +54,18 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
 def _add(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:
     start = rows.start[chosen]
     return index.add(person[chosen], rows.lineage[chosen], start, start, rows.reason[chosen], np.zeros_like(start))
+
+
+def fill(index: VisitIndex, visits: Iterable[Visit]) -> Change:
+    """Bring finished visits into an index that holds none; the change that this is."""
+    kept = [visit for visit in visits if visit.end_ms > visit.start_ms]
+    person = index.take_people([visit.person for visit in kept])
+    lineage = ints([index.lineages.take(visit.venue, visit.ancestors) for visit in kept])
+    start, end, reason = (ints([visit[field] for visit in kept]) for field in (2, 3, 4))
+    index.odd[person[reason >= LATE]] = True
+    rows = index.add(person, lineage, start, end, reason, np.zeros_like(start))
+    key = person * len(index.lineages.venues) + index.own_venue(rows)
+    order = np.lexsort((start, key))
+    part_of = unite(key[order], start[order], end[order], reason[order] < 0).part_of
+    index.column("flags")[rows[order[np.bincount(part_of)[part_of] > 1]]] = MEETS
+    return Change(rows, start, reason)

@@ -98,8 +98,8 @@ def trace_id(seed: str, direction: str) -> str:
 class Gather:
     """The answers to one question, one a partition; what comes twice or for another question is ignored.
 
-    Of a later `hop` it also holds who was asked about, the report of the `first` hop and the search so far. `began` is
-    when the first was asked (s, monotonic).
+    An answer in parts counts once all of them are there. Of a later `hop` it also holds who was asked about, the report
+    of the `first` hop and the search so far. `began` is when the first was asked (s, monotonic).
     """
 
     def __init__(self, query_id: str, partitions: int, began: float = 0.0) -> None:
@@ -111,6 +111,7 @@ class Gather:
         self.search: Hops | None = None
         self._partitions = partitions
         self._answers: dict[int, TraceAnswer] = {}
+        self._parts: dict[object, dict[int, TraceAnswer]] = {}
 
     def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
         """What gathers the answers about the next hop."""
@@ -122,8 +123,10 @@ class Gather:
         """Take an answer in; one at the barrier takes the place of one that was behind it."""
         same = answer.query_id == self.query_id and answer.hop == self.hop
         if same and 0 <= answer.partition < self._partitions:
+            parts = self._parts.setdefault(_whole(answer), {})
+            parts[answer.part] = answer
             before = self._answers.get(answer.partition)
-            if before is None or before.kind != "answer":
+            if len(parts) == answer.parts and (before is None or before.kind != "answer"):
                 self._answers[answer.partition] = answer
 
     @property
@@ -170,12 +173,20 @@ class Gather:
 
     def shared(self) -> list[tuple[str, SharedStay]]:
         """All rows of all answers."""
-        return [row for partition in sorted(self._answers) for row in self._answers[partition].shared]
+        return [row for part in self._every_part() for row in part.shared]
 
     def meetings(self) -> list[MeetingRows]:
         """All that the answers say of a later hop."""
-        answers = (self._answers[partition].meetings for partition in sorted(self._answers))
-        return [rows for rows in answers if rows is not None]
+        return [part.meetings for part in self._every_part() if part.meetings is not None]
+
+    def _every_part(self) -> list[TraceAnswer]:
+        wholes = [self._parts[_whole(self._answers[partition])] for partition in sorted(self._answers)]
+        return [parts[number] for parts in wholes for number in sorted(parts)]
+
+
+def _whole(answer: TraceAnswer) -> object:
+    """What the parts of one answer have in common."""
+    return answer.partition, answer.kind, answer.as_of_ms, answer.as_of, answer.parts
 
 
 def report(

@@ -7,7 +7,7 @@ trace is then asked anew. So a hit too many costs a question, and a hit too few 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
 
 import msgspec
@@ -17,7 +17,7 @@ from contacts.cases import numbers
 from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.incoming import NEVER
 from contacts.index import MEETS, VisitIndex
-from contacts.meetings import visits_of
+from contacts.meetings import meetings, visits_of
 from contacts.presence import Change, unite
 from schemas.blocks import WatchOrder
 
@@ -38,19 +38,6 @@ class Watch(msgspec.Struct):
     told_ms: int
     due_ms: int
     hit: bool = False
-
-
-class Stays(NamedTuple):
-    """The watched persons' visits at this partition's venues, cut to their windows.
-
-    `watch` is an index into `orders`, `venue` the venue's number; times in ms, `[start, end)`.
-    """
-
-    orders: list[WatchOrder]
-    watch: Ints
-    venue: Ints
-    start: Ints
-    end: Ints
 
 
 class _Spans(NamedTuple):
@@ -81,7 +68,7 @@ class _Spans(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """As Stays, but `watch` is a number of ours."""
+    """The watched persons' visits, each cut to its watch's window: the watch's number, the venue's, `[start, end)`."""
 
     watch: Ints
     venue: Ints
@@ -157,13 +144,11 @@ class WatchList:
             for watch in distinct(self._kept.watch[spans.met_by(*self._reach)]).tolist():
                 self._watches[watch].hit = True
 
-    def due(self, log_time_ms: int, open_until: Callable[[WatchOrder], int]) -> list[WatchOrder]:
-        """The orders of the watches to tell of now; those whose time is over are told of once more, and end.
-
-        `open_until(order)` says when the last stay ends that this partition has to show for a trace.
-        """
+    def due(self, index: VisitIndex, log_time_ms: int) -> list[WatchOrder]:
+        """The orders of the watches to tell of now; those whose time is over are told of once more, and end."""
         if log_time_ms == NEVER:
             return []
+        self._refresh(index)
         told = []
         for number, watch in list(self._watches.items()):
             over = log_time_ms >= watch.order.until_ms
@@ -171,7 +156,7 @@ class WatchList:
             if not watch.hit and not over:
                 if log_time_ms < watch.due_ms:
                     continue
-                last_ms = open_until(watch.order)
+                last_ms = self._open_until(index, number)
                 due_ms = min(due_ms, last_ms) if last_ms > log_time_ms else _FOREVER
                 if last_ms <= watch.told_ms:  # nothing was open then, and nothing is now
                     watch.due_ms = due_ms
@@ -182,12 +167,15 @@ class WatchList:
                 self._drop(number)
         return told
 
-    def stays(self, index: VisitIndex) -> Stays:
-        """Where the watched persons are, or were, within their windows, by venue and start."""
-        self._refresh(index)
-        held = ints(list(self._watches))  # in order: numbers grow
-        orders = [watch.order for watch in self._watches.values()]
-        return Stays(orders, np.searchsorted(held, self._kept.watch), *self._kept[1:])
+    def _open_until(self, index: VisitIndex, watch: int) -> int:
+        """When the last stay ends that there is to show for a watch; NEVER: there is none."""
+        person, order = self._person_of.get(watch), self._watches[watch].order
+        if person is None:
+            return NEVER
+        window = ints([order.window_start_ms]), ints([order.window_end_ms])
+        met = meetings(index, ints([person]), *window, None, order.linger_ms + order.grid_ms, order.direction)
+        ends = np.concatenate((met.end, met.own_end, met.other_end))
+        return int(ends.max()) if len(ends) else NEVER
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as a named part."""

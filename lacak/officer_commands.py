@@ -23,7 +23,7 @@ from lacak.clock import SystemClock
 from lacak.dates import Date, Share
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
-from officer.exports import local, to_csv, to_graphml, to_json, to_tree
+from officer.exports import local, to_csv, to_gexf, to_graphml, to_json, to_tree
 from officer.history import steps, to_text
 from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
@@ -140,7 +140,12 @@ def test_result(
     metavar="SHARE",
     help="Over several hops follow nobody below this risk, such as 2% (the default); they are still listed.",
 )
-@click.option("--people", type=click.IntRange(1), metavar="COUNT", help="Over several hops stop at so many people.")
+@click.option(
+    "--people",
+    type=click.IntRange(1, load_risk().limits.people_most),
+    metavar="COUNT",
+    help="Over several hops stop at so many people (at most 20000).",
+)
 @click.option("--seconds", type=click.FloatRange(0), metavar="SECONDS", help="Over several hops stop after this time.")
 @click.option("--wait", is_flag=True, help="Wait for the trace and show it.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait.")
@@ -225,20 +230,27 @@ def traces(person: str | None, state: str | None, as_json: bool, officer: str, p
 @click.argument("trace_name", metavar="TRACE")
 @click.option("--json", "form", flag_value="json", help="The whole report as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="One row a shared stay.")
-@click.option("--graphml", "form", flag_value="graphml", help="The graph, for Gephi, yEd or networkx.")
-@click.option("--svg", "svg_file", metavar="FILE", help="Draw it: time from left to right, a line a person.")
-@click.option("--html", "html_file", metavar="FILE", help="The same on a page.")
+@click.option("--graphml", "form", flag_value="graphml", help="The graph, for yEd or networkx.")
+@click.option("--gexf", "gexf_file", metavar="FILE", help="Write the graph with its times, for Gephi.")
+@click.option(
+    "--svg", "svg_file", metavar="FILE", help="Draw it: time from left to right, a line a person, risk as colour."
+)
+@click.option("--html", "html_file", metavar="FILE", help="The same picture on a page.")
 @click.option(
     "--as-of", "as_of_ms", type=Date(), metavar="TIME", help="As it was known then (under the clock `file`: log time)."
 )
 @click.option("--history", is_flag=True, help="List what was known when, and what each report changed.")
 @accountable
 def show(
-    trace_name: str, form: str | None, svg_file: str | None, html_file: str | None, as_of_ms: int | None,
-    history: bool, officer: str, purpose: str,
+    trace_name: str, form: str | None, gexf_file: str | None, svg_file: str | None, html_file: str | None,
+    as_of_ms: int | None, history: bool, officer: str, purpose: str,
 ) -> None:  # fmt: skip
-    """Show a TRACE (its id or the beginning of it): who, where, how long, which ends are only assumed."""
-    if history and (form not in (None, "json") or svg_file or html_file or as_of_ms is not None):
+    """Show a TRACE (its id or the beginning of it): who, where, how long, which ends are only assumed.
+
+    As a picture, a graph or a table too: docs/traces.md says what stands in each.
+    """
+    drawn = (gexf_file, svg_file, html_file)
+    if history and (form not in (None, "json") or any(drawn) or as_of_ms is not None):
         raise click.UsageError("--history is a list: it goes with --json only.")
     settings = load_settings()
     with _store(settings) as store:
@@ -256,16 +268,16 @@ def show(
         else:
             click.echo(to_text(versions, settings.zone_info))
         return
-    for name, draw in ((svg_file, svg), (html_file, html)):
+    for name, draw in zip(drawn, (lambda trace, _: to_gexf(trace), svg, html), strict=True):
         if name:
             try:
                 Path(name).write_text(draw(found, settings.zone_info), encoding="utf-8")
             except OSError as error:
                 raise click.ClickException(f"{name} cannot be written: {error.strerror}.") from error
-            click.echo(f"Drawn in {name}.")
+            click.echo(f"Written: {name}", err=bool(form))
     if form:
         click.echo({"json": to_json, "csv": to_csv, "graphml": to_graphml}[form](found), nl=form != "csv")
-    elif not svg_file and not html_file:
+    elif not any(drawn):
         Console().print(to_tree(found, settings.zone_info))
 
 

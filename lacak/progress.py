@@ -38,7 +38,11 @@ class Rejected:
         if len(self.lines) <= _SHOWN:
             where = "standard input" if self._path == "-" else self._path
             self._console.print(
-                f"{where}, line {line.number}: {line.reason}", style="yellow", highlight=False, markup=False
+                f"{where}, line {line.number}: {line.reason}",
+                style="yellow",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
 
     def set_aside(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from officer.exports import to_csv, to_graphml, to_json
+from officer.exports import to_csv, to_gexf, to_graphml, to_json
 from officer.picture import svg
 from schemas.messages import Trace
 
@@ -17,11 +17,12 @@ _WIDTH, _HEIGHT, _LEFT, _FOOT = 1040, 220, 48, 28
 
 _STYLE = """
 :root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:1120px;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;max-width:1184px;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}
 td,th{padding:.25rem .9rem .25rem 0;text-align:left;border-bottom:1px solid #8883}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 svg{max-width:100%;height:auto}
+@media (prefers-color-scheme:dark){body{background:#16181c}}
 .curve{font:12px system-ui,sans-serif}.curve text{fill:currentColor;opacity:.7}
 """
 
@@ -54,6 +55,7 @@ def write_report(
         ("trace.json", to_json(trace)),
         ("contacts.csv", to_csv(trace)),
         ("trace.graphml", to_graphml(trace)),
+        ("trace.gexf", to_gexf(trace)),
     ):
         (folder / name).write_text(text, encoding="utf-8")
     parts = [
@@ -67,7 +69,8 @@ def write_report(
     parts.append(f"<h2>The contacts</h2>{picture}")
     parts.append(
         '<p>The same as files: <a href="contacts.csv">contacts.csv</a>, <a href="trace.json">trace.json</a>, '
-        '<a href="trace.graphml">trace.graphml</a>, <a href="trace.svg">trace.svg</a>.</p></html>'
+        '<a href="trace.graphml">trace.graphml</a>, <a href="trace.gexf">trace.gexf</a>, '
+        '<a href="trace.svg">trace.svg</a>.</p></html>'
     )
     page = folder / "index.html"
     page.write_text("\n".join(parts), encoding="utf-8")

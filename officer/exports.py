@@ -1,4 +1,4 @@
-"""A trace as others read it: JSON, CSV, GraphML, and a tree for the terminal."""
+"""A trace as others read it: JSON, CSV, GraphML, GEXF, and a tree for the terminal."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ def to_graphml(trace: Trace) -> str:
     return "\n".join(nx.generate_graphml(trace_graph(trace)))
 
 
+def to_gexf(trace: Trace) -> str:
+    """The trace's graph as GEXF, for Gephi: each shared stay has its time, so that the timeline plays them."""
+    import networkx as nx
+
+    from contacts.graph import dated_graph
+
+    return "\n".join(nx.generate_gexf(dated_graph(trace)))
+
+
 def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
     """The report for the terminal: contacts with most minutes first, with their evidence; `~` marks an assumed end."""
     title = Text.assemble(
@@ -69,25 +78,20 @@ def to_tree(trace: Trace, zone: ZoneInfo) -> Tree:
     )  # fmt: skip
     if trace.as_of_ms is not None:
         title.append(f"\nas of {local(trace.as_of_ms, zone)}, asked by {trace.officer} for: {trace.purpose}")
+    if trace.standing_until_ms is not None and trace.state != "withdrawn":
+        stands = "stood" if trace.ended else "stands: what changes comes as another report"
+        title.append(f"\n{stands} until {local(trace.standing_until_ms, zone)}")
     tree = Tree(title)
-    for partitions, words in (
-        (trace.missing_partitions, "did not answer"),
-        (trace.behind_partitions, "had not caught up"),
-    ):
-        if partitions:
-            tree.add(
-                Text(
-                    f"Partitions {', '.join(map(str, partitions))} {words}: contacts may be lacking. "
-                    "They are asked again.",
-                    "bold red",
-                )
-            )
+    for sentence in lacking(trace):
+        tree.add(Text(sentence, "bold red"))
     if trace.hops > 1:
-        tree.add(Text(_reach(trace), "dim"))
+        tree.add(Text(reach(trace), "bold yellow" if trace.cut_by else "dim"))
     if not trace.contacts:
         tree.add("nobody")
     for contact in by_hop(trace.contacts):
-        branch = tree.add(_contact(contact, trace.direction, zone))
+        branch = tree.add(_contact(contact, trace))
+        for line in _way(contact, trace.direction, zone):
+            branch.add(line)
         for stay in contact.evidence:
             branch.add(_evidence(stay, zone))
     return tree
@@ -98,7 +102,17 @@ def by_hop(contacts: Iterable[Contact]) -> list[Contact]:
     return sorted(contacts, key=lambda c: (c.hop, -c.minutes if c.hop == 1 else -(c.risk or 0.0), c.person))
 
 
-def _reach(trace: Trace) -> str:
+def lacking(trace: Trace) -> list[str]:
+    """What a partial report lacks, a sentence for each reason."""
+    reasons = ((trace.missing_partitions, "did not answer"), (trace.behind_partitions, "had not caught up"))
+    return [
+        f"Partitions {', '.join(map(str, partitions))} {words}: contacts may be lacking. They are asked again."
+        for partitions, words in reasons
+        if partitions
+    ]
+
+
+def reach(trace: Trace) -> str:
     """How far a trace over several hops went, and what it would have gone on for but for a limit."""
     counts = Counter(contact.hop for contact in trace.contacts)
     words = ", ".join(f"{counts[hop]} at hop {hop}" for hop in sorted(counts)) or "nobody"
@@ -115,27 +129,37 @@ def percent(risk: float) -> str:
     return "< 0.01 %" if 0 < risk < 0.0001 else f"{100 * risk:.2g} %" if risk < 0.1 else f"{100 * risk:.0f} %"
 
 
-def _contact(contact: Contact, direction: Direction, zone: ZoneInfo) -> Text:
+def _contact(contact: Contact, trace: Trace) -> Text:
     by = f" by {contact.decided_by}" if contact.decided_by else ""
-    way = f"  hop {contact.hop} by way of {', '.join(contact.exposed_by)}" if contact.exposed_by else ""
     risk = f"  risk {percent(contact.risk)}" if contact.risk is not None else ""
-    if contact.exposed_by and contact.earliest_ms is not None:
-        when = "at the earliest" if direction == "forward" else "at the latest"
-        risk += f", infected {local(contact.earliest_ms, zone)} {when}"
     score = "" if contact.score is None else f"score {contact.score:g} {contact.level or ''}".rstrip() + "  "
+    rule = "" if contact.rule == f"{trace.profile}@{trace.profile_version}" else f"  {contact.rule}"
     return Text.assemble(
         (contact.person, "bold"),
         f"  {contact.minutes:.0f} min  {score}",
         (contact.grade + by, _GRADES[contact.grade]),
-        f"{way}{risk}",
-        (f"  {contact.rule}", "dim"),
+        risk,
+        (rule, "dim"),
     )
+
+
+def _way(contact: Contact, direction: Direction, zone: ZoneInfo) -> list[Text]:
+    """Of a later hop: by way of whom, and when they may have been infected."""
+    if not contact.exposed_by:
+        return []
+    lines = [Text(f"hop {contact.hop} by way of {', '.join(contact.exposed_by)}")]
+    if contact.earliest_ms is not None:
+        when = "earliest" if direction == "forward" else "latest"
+        lines.append(Text(f"infected {local(contact.earliest_ms, zone)} at the {when}"))
+    return lines
 
 
 def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
     mark = "~" if stay.contact_stay.end_assumed or stay.case_stay.end_assumed else ""
+    told = f"  told to {stay.told_by}" if stay.told_by else ""
     return Text(
-        f"{stay.venue}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}  {stay.minutes:.0f} min"
+        f"{stay.venue or 'no venue'}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}"
+        f"  {stay.minutes:.0f} min{told}"
     )
 
 

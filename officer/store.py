@@ -213,20 +213,28 @@ class Store:
         versions = self.history(name)
         known = [each for each in versions if ((each.as_of or each.made) if log_time else each.made) <= at]
         if not known:
-            first = min((each.as_of or each.made) if log_time else each.made for each in versions)
-            raise StoreError(
-                f"Nothing was known of this trace then: its first report is of {first.isoformat(' ', 'seconds')}."
-            )
+            firsts = [(each.as_of or each.made) if log_time else each.made for each in versions[:1]]
+            of = "".join(f": its first report is of {first.isoformat(' ', 'seconds')}" for first in firsts)
+            raise StoreError(f"Nothing was known of this trace then{of}.")
         return known[-1].report
 
-    def await_traces(self, person: str, since_ms: int, count: int, seconds: float) -> list[Trace]:
-        """The person's traces made after a time, as soon as `count` are there; fewer when the time is up."""
+    def await_traces(
+        self, person: str, since_ms: int, count: int, seconds: float, *, complete: bool = False
+    ) -> list[Trace]:
+        """The person's traces made after a time, as soon as `count` are there; fewer when the time is up.
+
+        `complete`: wait for those too that lack an answer, which are asked again; they come as they are in the end.
+        """
         self._db.execute(f"listen {TRACES_CHANNEL}".encode())
         deadline = time.monotonic() + seconds
-        while len(found := self._made_since(person, since_ms)) < count and (left := deadline - time.monotonic()) > 0:
+        while True:
+            found = self._made_since(person, since_ms)
+            made = [trace for trace in found if trace.state == "complete"] if complete else found
+            left = deadline - time.monotonic()
+            if len(made) >= count or left <= 0:
+                return found
             for _ in self._db.notifies(timeout=left, stop_after=1):
                 pass
-        return found
 
     def _made_since(self, person: str, since_ms: int) -> list[Trace]:
         rows: Sequence[Any] = self._db.execute(

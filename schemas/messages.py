@@ -380,6 +380,8 @@ class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     at_ms: int = 0
     hop: int = 1
     meetings: MeetingRows | None = None
+    part: int = 0
+    parts: int = 1
 
 
 JSON_TOPICS: dict[str, type[Message]] = {

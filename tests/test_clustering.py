@@ -9,14 +9,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from contacts.archive import Shelf
 from contacts.clusterrules import ClusterRule, ClusterRules, Count, load_cluster_rules
 from contacts.incoming import NEVER
+from contacts.people import Directory
 from contacts.places import Places
 from contacts.tracing import trace_id
 from schemas.blocks import CHECKED_OUT, WatchOrder
 from schemas.messages import Cluster, Venue
 from tests import oracle_clusters as oracle
-from tests.test_places import DAY, FAR, LINEAGES, MINUTE, START, World, block, counted, row
+from tests.test_places import DAY, FAR, LINEAGES, MINUTE, START, KeepingShelf, World, block, counted, row, settle
 
 ZONE = ZoneInfo("Asia/Jakarta")
 THRESHOLDS = [
@@ -37,12 +39,24 @@ RULES = ClusterRules(
 
 def make(rules: ClusterRules = RULES, retention: int = 28 * DAY, sources: int = 1) -> Places:
     """Places that hold nothing."""
-    return Places(sources, 10 * MINUTE, 3 * DAY, retention, ZONE, rules)
+    return Places(sources, 10 * MINUTE, 3 * DAY, retention, ZONE, shelf=KeepingShelf(), cluster_rules=rules)
 
 
-def load(parts: dict[str, bytes], rules: ClusterRules = RULES, retention: int = 28 * DAY, sources: int = 1) -> Places:
-    """Places out of a snapshot."""
-    return Places.load(parts, sources, 10 * MINUTE, 3 * DAY, retention, ZONE, rules)
+def load(
+    parts: dict[str, bytes | None], shelf: Shelf, rules: ClusterRules = RULES, retention: int = 28 * DAY,
+    sources: int = 1,
+) -> Places:  # fmt: skip
+    """Places out of a snapshot; on the shelf is what had been settled."""
+    return Places.load(
+        parts,
+        sources,
+        10 * MINUTE,
+        3 * DAY,
+        retention,
+        ZONE,
+        shelf=shelf,
+        cluster_rules=rules,  # type: ignore[arg-type]
+    )
 
 
 def order(
@@ -176,15 +190,17 @@ def test_what_is_published_is_what_the_visits_and_cases_give(seed: int) -> None:
             places.windows()
             places.expire()
             recent.clear()
+        if dice.random() < 0.3:
+            settle(places, START + dice.randrange(5) * DAY)
         if dice.random() < 0.1:
             snapshot, since = places.dump(), []
         if dice.random() < 0.15:  # it falls, and another replays from the snapshot what has come since
-            places = load(snapshot, sources=world.sources, retention=retention)
+            places = load(snapshot, places.shelf, RULES, retention, world.sources)
             for event in since:
                 event(places)
                 if dice.random() < 0.1:
                     snapshot, since = places.dump(), since[since.index(event) + 1 :]
-                    places = load(snapshot, sources=world.sources, retention=retention)
+                    places = load(snapshot, places.shelf, RULES, retention, world.sources)
             published.take(places, again=True)
             if places.log_time_ms != NEVER:
                 published.check(wanted(world, orders, venues))
@@ -247,11 +263,11 @@ def test_other_rules_find_everything_anew() -> None:
     for person in "abc":
         places.watch(order(person))
     published.take(places)
-    places = load(places.dump(), load_cluster_rules("tac-signal"))
+    places = load(places.dump(), places.shelf, load_cluster_rules("tac-signal"))
     published.take(places, again=True)
     assert [each.rule for each in published.clusters["stall"]] == ["tac-signal@2021-06-09 * forward"]
     told = published.told
-    published.take(load(places.dump(), load_cluster_rules("tac-signal")), again=True)
+    published.take(load(places.dump(), places.shelf, load_cluster_rules("tac-signal")), again=True)
     assert published.told == told
 
 
@@ -285,3 +301,23 @@ def test_what_the_retention_takes_withdraws_nothing() -> None:
     places.watch(order("b", window=(0, 0), revision=2))
     published.take(places)
     assert [each.start_ms for each in published.clusters["stall"]] == [START, START + (midnight - 60) * MINUTE]
+
+
+def test_who_was_erased_elsewhere_is_in_no_cluster_after_a_restart() -> None:
+    """Another partition of the worker erases a person, the worker falls, and the snapshot still has the visits."""
+    people, shelf, published = Directory(), KeepingShelf(), Published()
+    shared = {"people": people, "shelf": shelf, "cluster_rules": load_cluster_rules("default")}
+    places = Places(1, 10 * MINUTE, 3 * DAY, 28 * DAY, ZONE, **shared)  # type: ignore[arg-type]
+    at_the_stall(places, "abc")
+    snapshot = places.dump()
+    for person in "abc":
+        places.watch(order(person))
+    published.take(places)
+    assert ids(published) == {"stall": [("case-a", "case-b", "case-c")]}
+    people.forget([people.number("a")])
+    places = Places.load(snapshot, 1, 10 * MINUTE, 3 * DAY, 28 * DAY, ZONE, **shared)  # type: ignore[arg-type]
+    for person in "abc":
+        places.watch(order(person))
+    places.erase("a", START + DAY)
+    published.take(places, again=True)
+    assert ids(published) == {}

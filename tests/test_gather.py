@@ -192,6 +192,51 @@ def test_answers_of_another_hop_or_twice_change_nothing() -> None:
     assert [trace.contacts for trace in log.told] == [trace.contacts for trace in plain.told]
 
 
+def test_an_answer_in_parts_counts_once_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row in a record of its own; the parts come in any order, twice, and once one is lost until asked again."""
+    monkeypatch.setattr("agents.contacts._SHARED_A_RECORD", 1)
+    monkeypatch.setattr("agents.contacts._MEETINGS_A_RECORD", 1)
+    crowd = [visit(f"p{number}", "u", 2) for number in range(6)] + [visit(f"q{number}", "v", 4) for number in range(6)]
+    monkeypatch.setitem(globals(), "CHAIN", [CHAIN[0] + crowd[:6], CHAIN[1] + crowd[6:]])
+    plain, torn = Log(), Log()
+    held: list[bytes] = []
+    lost: list[bytes] = []
+
+    def tear(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic != "trace-answers":
+            return [value]
+        answer = msgspec.json.decode(value, type=TraceAnswer)
+        if answer.hop == 2 and answer.part == 1 and not lost:
+            lost.append(value)
+            return []
+        held.append(value)
+        if answer.part + 1 < answer.parts:
+            return []
+        sent, held[:] = [*reversed(held), *held], []
+        return sent
+
+    plain.ask(3)
+    plain.run()
+    torn.ask(3)
+    torn.run(tear)
+    assert (torn.told, len(lost)) == ([], 1)
+    torn.later(2.1)  # the deadline: asked again, and answered with what is there
+    torn.later(2.1)
+    torn.later(1.1)
+    assert [(trace.state, trace.contacts) for trace in torn.told[-1:]] == [("complete", plain.told[0].contacts)]
+    assert len(plain.told[0].contacts) == 15
+
+
+def test_a_report_larger_than_a_record_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest stay."""
+    monkeypatch.setattr("agents.asking._REPORT_BYTES", 1500)
+    log = Log()
+    log.ask(4)
+    log.run()
+    assert (reached(log.told[0]), log.told[0].cut_by) == ({"a": 1, "b": 2}, ("hops", "people"))
+    assert len(msgspec.json.encode(log.told[0])) < 2000
+
+
 def test_erasing_one_on_the_way_takes_away_whoever_was_reached_through_them() -> None:
     """The erased person's stays and name are gone; who came before them on the path stays."""
     log = Log()

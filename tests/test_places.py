@@ -549,6 +549,26 @@ def test_many_visits_of_many_chunks() -> None:
     assert again(places, 1).shared_stays("p7", START, START + 9 * DAY, START + 8 * DAY) == expected
 
 
+@pytest.mark.parametrize("settled", [(), (0,), (0, 1)])
+def test_of_two_late_visits_the_first_counts_wherever_they_are(settled: tuple[int, ...]) -> None:
+    """A late copy that the registry has given another length since does not take the first one's place."""
+    places = make()
+    for offset, minutes in enumerate((60, 20, 40)):
+        places.apply(block(0, [row(offset, offset, 0, minutes, LATE, touches=1)], ["a"], START + DAY))
+        if offset in settled:
+            settle(places, START + 2 * DAY)
+    for _ in range(2):
+        told = places.windows()
+        assert told is None or sum(told.rows[:, 2].tolist()) == 1
+        assert Places.shared_stays(places, "a", START, FAR, None) == []
+        index = places._index
+        index.revive_all(0, FAR)
+        rows = index.of_person(0)
+        counted_ends = {int(index.column("end")[each]) for each in rows[index.live(rows)]}
+        assert counted_ends == {START + 60 * MINUTE}
+        settle(places, START + 2 * DAY)
+
+
 def test_whom_waiting_rows_bring_is_in_use() -> None:
     """Who comes with rows that no partition has taken up yet is in use, and has a number by then."""
     people = Directory()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +19,7 @@ from contacts.meetings import Meetings
 from contacts.places import Places
 from contacts.profiles import Profile, load_profiles
 from contacts.risk import Limits, Risk, RiskError, load_risk
-from contacts.spread import Asked, Reached, Spread, Terms, search
+from contacts.spread import Asked, Spread, Terms, search
 from contacts.visits import Visit
 from schemas.blocks import REASONS
 from tests import oracle, oracle_spread
@@ -88,9 +90,27 @@ def searched(
     return search(Spread(0, *case.window, terms), find, limits.seconds, lambda: 0.0), names
 
 
+class Person(NamedTuple):
+    """A person reached, row by row."""
+
+    person: int
+    hop: int
+    risk: float
+    earliest_ms: int
+    path: tuple[int, ...]
+    evidence: list[int]
+
+
+def listed(spread: Spread) -> list[Person]:
+    """Everybody reached, with path and evidence."""
+    found = spread.reached()
+    columns = (column.tolist() for column in found[1:])
+    return list(map(Person, *columns, spread.paths(found.number), spread.evidence(found.number)))
+
+
 def labels(spread: Spread, names: Sequence[str]) -> dict[str, Label]:
     """Everybody reached, by name."""
-    return {names[each.person]: Label(each.hop, each.earliest_ms, each.risk) for each in spread.reached()}
+    return {names[each.person]: Label(each.hop, each.earliest_ms, each.risk) for each in listed(spread)}
 
 
 def same(found: dict[str, Label], wanted: dict[str, Label]) -> None:
@@ -153,7 +173,7 @@ def test_the_first_hop_is_the_contacts_of_the_case(seed: int) -> None:
     )  # fmt: skip
     found = {
         names[each.person]: sorted((int(spread.met.start[row]), int(spread.met.end[row])) for row in each.evidence)
-        for each in spread.reached()
+        for each in listed(spread)
         if each.hop == 1
     }
     assert found == {name: sorted((row.start, row.end) for row in rows) for name, (_, rows) in wanted.items()}
@@ -183,12 +203,12 @@ def test_neither_the_order_nor_copies_of_visits_change_anything(seed: int) -> No
     chance.shuffle(twice)
     spread, names = searched([offline(visits)], case, profile, risk, EVERYTHING)
     again, others = searched([offline(twice)], case, profile, risk, EVERYTHING)
-    assert [by_name(each, spread, names) for each in spread.reached()] == [
-        by_name(each, again, others) for each in again.reached()
+    assert [by_name(each, spread, names) for each in listed(spread)] == [
+        by_name(each, again, others) for each in listed(again)
     ]
 
 
-def by_name(reached: Reached, spread: Spread, names: Sequence[str]) -> tuple[object, ...]:
+def by_name(reached: Person, spread: Spread, names: Sequence[str]) -> tuple[object, ...]:
     """A person reached, with names instead of numbers, and the evidence itself."""
     evidence = sorted((int(spread.met.start[row]), int(spread.met.end[row])) for row in reached.evidence)
     path = tuple(names[person] for person in reached.path)
@@ -205,7 +225,7 @@ def test_a_path_can_be_walked_in_time_within_its_hops(seed: int) -> None:
     stays = oracle_spread.all_stays(visits, case.as_of)
     numbers_of = rules(profile, risk, 0.0)
     forward = case.direction == "forward"
-    for each in spread.reached():
+    for each in listed(spread):
         path = [case.person, *(names[person] for person in each.path), names[each.person]]
         assert 2 <= len(path) <= each.hop + 1 and len(set(path)) == len(path)
         first, last = case.window
@@ -312,7 +332,7 @@ def test_a_limit_that_cuts_is_named() -> None:
     places = Places.from_visits(chain, WINDOW)
     find = finder(places, ["c", "a", "b", "d"])
     late = search(Spread(0, BEGIN, BEGIN + DAY, terms), find, 1.5, lambda: next(ticks))
-    assert ([each.hop for each in late.reached()], late.cut_by) == ([1, 2], ("seconds",))
+    assert ([each.hop for each in listed(late)], late.cut_by) == ([1, 2], ("seconds",))
 
 
 def finder(places: Places, names: list[str]) -> Callable[[Asked], Found]:
@@ -337,7 +357,7 @@ def test_a_search_that_finds_nobody_ends() -> None:
     terms = Terms(load_profiles()["who"], load_risk(), EVERYTHING, "forward")
     spread = Spread(0, BEGIN, BEGIN + DAY, terms)
     search(spread, lambda asked: Found(Meetings.together([]), np.empty(0, np.int64), []), 1.0, lambda: 0.0)
-    assert (spread.level, spread.reached(), spread.cut_by) == (1, [], ())
+    assert (spread.level, listed(spread), spread.cut_by) == (1, [], ())
 
 
 def test_the_numbers_of_risk_are_those_of_their_sources() -> None:
@@ -362,3 +382,20 @@ def test_a_wrong_file_of_risk_is_told(tmp_path) -> None:  # type: ignore[no-unty
     (folder / "risk.toml").write_text("rate_per_hour = 'much'")
     with pytest.raises(RiskError, match=r"risk\.toml cannot be used"):
         load_risk(tmp_path)
+
+
+def test_the_page_on_risk_states_every_number() -> None:
+    """docs/risk.md has each category with its proximity, and the other numbers."""
+    page = (Path(__file__).parents[1] / "docs" / "risk.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| proximity")]
+    risk = load_risk()
+    for category, near in risk.proximity.items():
+        if category != "*":
+            words = category.replace("_", " ")
+            assert any(
+                words in re.split(r": |, ", row.split("|")[1].strip()) and f"| {near:g} |" in row for row in rows
+            )
+    for number in (risk.rate_per_hour, risk.latent_days, risk.incubation.median_days, risk.incubation.sigma):
+        assert f"{number:g}" in page
+    assert f"{risk.limits.people:,}" in page
+    assert f"{risk.limits.people_most:,}" in page

@@ -11,11 +11,14 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from agents.standing import Standing
+from contacts.cases import numbers
 from contacts.tracing import Dossier
 from gateway.client import Gateway
 from lacak.main import cli
 from lacak.officer_commands import send
 from officer.exports import utc
+from schemas.blocks import CONTROL_MAGIC, CONTROLS, WatchOrder, unframe
 from schemas.messages import Erasure, Scan, TestResult, Trace, TraceAnswer, Venue
 from streams.reader import read_topic
 from streams.topics import changelog
@@ -121,10 +124,10 @@ def test_a_killed_worker_loses_no_change(running: Pipeline) -> None:
         running.worker("places").start()
         met(running, *expected)
     running.worker("tracing").kill()
-    heard = notes(running)
+    heard = len(noted_traces(running))
     expected.append("unheard")
     running.publish(stay(expected[-1], "cafe", 20, 55))
-    until(lambda: notes(running) > heard, "no note came")
+    until(lambda: len(noted_traces(running)) > heard, "no note came")
     running.worker("tracing").start()
     met(running, *expected)
     expected.append("heard")
@@ -135,11 +138,11 @@ def test_a_killed_worker_loses_no_change(running: Pipeline) -> None:
     met(running, *expected)
 
 
-def notes(running: Pipeline) -> int:
-    """How many notes of changes the coordinators have been sent."""
+def noted_traces(running: Pipeline) -> list[str]:
+    """The traces of which the coordinators have been sent a note, once for each note."""
     records = read_topic(running.settings, "trace-answers")
     answers = [msgspec.json.decode(record.value or b"", type=TraceAnswer) for record in records]
-    return sum(answer.kind == "changed" for answer in answers)
+    return [answer.trace_id for answer in answers if answer.kind == "changed"]
 
 
 def states(running: Pipeline) -> list[str]:
@@ -147,6 +150,41 @@ def states(running: Pipeline) -> list[str]:
     table = changelog(running.settings, "tracing", "people")
     found = [record.value for record in read_topic(running.settings, table) if record.key == b"ill" and record.value]
     return [job.state for job in msgspec.json.decode(found[-1], type=Dossier).jobs.values()]
+
+
+def test_a_case_isolated_or_withdrawn_is_watched_no_longer(running: Pipeline) -> None:
+    """A second case: after its isolation nobody is added, and once it is withdrawn no partition tells of it."""
+    running.publish(stay("second", "bus", 0, 60) + stay("beside", "bus", 0, 60) + stay("second", "bus", 2880, 2940))
+    dates = {"specimen_ms": NOON, "onset_ms": NOON}
+    for result in (
+        TestResult(person="second", outcome="positive", **dates),
+        TestResult(person="second", outcome="positive", isolated_ms=NOON + DAY, **dates),
+    ):
+        send(running.settings, "test-results", "second", result)
+    until(lambda: (trace := forward(running, "second")) is not None and trace.revision == 2, "it was not revised")
+    running.publish(stay("after", "bus", 2880, 2940) + stay("with", "bus", 30, 60))
+    until(lambda: people(traces(running, "second")["forward"]) == ["beside", "with"], "no contact was added")
+    send(running.settings, "test-results", "second", TestResult(person="second", outcome="withdrawn", specimen_ms=NOON))
+    until(lambda: {trace.state for trace in traces(running, "second").values()} == {"withdrawn"}, "not withdrawn")
+    until(lambda: withdrawals(running) == running.settings.partitions.scans, "the watch was not withdrawn")
+    own = {trace.trace_id for trace in traces(running, "second").values()}
+    heard = sum(each in own for each in noted_traces(running))
+    known = people(traces(running, "ill")["forward"])
+    running.publish(stay("nothing", "bus", 30, 60) + stay("control", "cafe", 20, 55))
+    met(running, "control", *known)
+    assert sum(each in own for each in noted_traces(running)) == heard
+
+
+def withdrawals(running: Pipeline) -> int:
+    """In how many partitions of scans a forward watch has been withdrawn."""
+    controls = [
+        unframe(CONTROL_MAGIC, record.value, CONTROLS)
+        for record in read_topic(running.settings, "scans")
+        if record.value is not None and record.value[:4] == CONTROL_MAGIC
+    ]
+    return sum(
+        isinstance(each, WatchOrder) and each.direction == "forward" and each.window_end_ms == 0 for each in controls
+    )
 
 
 def test_an_interview_adds_a_confirmed_contact(running: Pipeline, tmp_path: Path) -> None:
@@ -174,6 +212,7 @@ def test_an_interview_adds_a_confirmed_contact(running: Pipeline, tmp_path: Path
     assert late.rule == before["late"].rule + "+interview"
     assert late.evidence[:-1] == before["late"].evidence
     assert (late.evidence[-1].told_by, late.evidence[-1].minutes) == ("dr", 10.0)
+    assert "told to dr" in lacak(running, "show", traces(running, "ill")["forward"].trace_id).output
     assert late.minutes == before["late"].minutes  # their ten minutes are among those
 
 
@@ -241,3 +280,31 @@ def test_a_trace_changes_with_time_and_ends(running: Pipeline) -> None:
     tick(running, (trace.standing_until_ms or 0) + 1)
     until(lambda: all(trace.ended for trace in traces(running, "sitter").values()), "the traces still stand")
     assert people(traces(running, "sitter")["forward"]) == ["mate"]
+    running.erase([Erasure(person="mate", before_ms=noon + DAY, officer="dr", purpose="wish")])
+    until(lambda: mentions(running, "mate") == {"erasures"}, "the trace that has ended still names them")
+
+
+def test_the_longer_changes_keep_coming_the_longer_a_trace_waits(running: Pipeline) -> None:
+    """And after a calm it is asked again at once."""
+    clock = FixedClock()
+    standing = Standing(running.settings, clock, None)  # type: ignore[arg-type]
+    waits = []
+    for _ in range(8):
+        waits.append(standing.wait_seconds("t"))
+        clock.seconds += waits[-1] + 1.0
+    assert waits == [*numbers().changed_seconds, *[numbers().changed_seconds[-1]] * 3]
+    assert standing.wait_seconds("other") == numbers().changed_seconds[0]
+    clock.seconds += 1000.0
+    assert standing.wait_seconds("t") == numbers().changed_seconds[0]
+
+
+class FixedClock:
+    """A clock that stands where it is put."""
+
+    seconds = 50.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now_ms(self) -> int:
+        return round(self.seconds * 1000)

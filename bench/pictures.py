@@ -1,0 +1,87 @@
+"""`python -m bench.pictures [FOLDER]`: the pictures in docs/pictures, of traces of a made-up city, without a broker."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from contacts.exposures import Question, packed
+from contacts.hops import Hops
+from contacts.matching import contacts_of, may_count
+from contacts.places import Places
+from contacts.profiles import load_profiles
+from contacts.registry import Registry
+from contacts.risk import load_risk
+from contacts.spread import Terms
+from contacts.visits import derive_visits
+from lacak.city import City
+from officer.picture import svg
+from schemas.messages import Direction, TestResult, Trace
+
+_PROFILE: Final = "who"
+
+
+class World:
+    """A city's visits at one place, to trace in."""
+
+    def __init__(self, people: int = 80, days: int = 14, seed: int = 1) -> None:
+        self.city = City(people=people, days=days, seed=seed)
+        self.zone = ZoneInfo(self.city.zone)
+        registry = Registry()
+        for venue in self.city.venues():
+            registry.add(venue)
+        scans = list(self.city.scans())
+        self._places = Places.from_visits(derive_visits(scans, registry))
+        for venue in self.city.venues():
+            self._places.add_venue(venue)
+        self._as_of_ms = max(scan.at_ms for scan in scans)
+
+    def case(self) -> TestResult:
+        """The positive whom the infection left for the most people over three hops, of those with few contacts."""
+        return max(self.city.test_results(), key=lambda result: (self._hops(result), result.person))
+
+    def trace(self, case: TestResult, direction: Direction, hops: int, least_risk: float) -> Trace:
+        """A trace as the agents make it, of one partition."""
+        profile, risk = load_profiles()[_PROFILE], load_risk()
+        way = profile.infectious_window if direction == "forward" else profile.exposure_window
+        window = way(case.onset_ms, case.specimen_ms, case.isolated_ms, self.zone)
+        shared = self._places.shared_stays(case.person, *window, self._as_of_ms, profile.air, direction)
+        rows = [
+            (person, msgspec.structs.replace(stay, category=self._places.category(stay.venue, stay.start_ms)))
+            for person, stay in may_count(shared, profile, self._places.category, direction)
+        ]
+        found = contacts_of(rows, profile, case.person)
+        limits = msgspec.structs.replace(risk.limits, hops=hops, least_risk=least_risk)
+        bound_ms = self._as_of_ms if direction == "forward" else None
+        search = Hops(case.person, window, Terms(profile, risk, limits, direction, bound_ms))
+        search.first(found)
+        while search.going:
+            people, asked = search.asked()
+            question = Question(people, asked.since, asked.until, self._as_of_ms, profile.air, direction)
+            search.take([packed(self._places.meetings(question))] if people else [])
+        return Trace(
+            trace_id=f"{direction}-example", case_id="example", person=case.person, direction=direction,
+            profile=profile.id, profile_version=profile.version, officer="example", purpose="example",
+            state="complete", revision=1, position=(1, 0), requested_at_ms=0, window_start_ms=window[0],
+            window_end_ms=window[1], as_of_ms=self._as_of_ms, contacts=search.contacts(), hops=hops,
+            least_risk=least_risk, cut_by=search.cut_by, risk_numbers=risk.version,
+        )  # fmt: skip
+
+
+def main(folder: Path) -> None:
+    """Draw both."""
+    world = World()
+    case = world.case()
+    folder.mkdir(parents=True, exist_ok=True)
+    for direction, hops in (("forward", 3), ("backward", 1)):
+        picture = svg(world.trace(case, direction, hops, 0.02), world.zone)  # type: ignore[arg-type]
+        (folder / f"{direction}.svg").write_text(picture + "\n", encoding="utf-8")
+        print(f"{folder / direction}.svg: {len(picture)} bytes")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if sys.argv[1:] else "docs/pictures"))

@@ -1,0 +1,80 @@
+"""The index on disk under kill -9 at any moment: what is told and answered in the end is what the oracle says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from contacts.days import midnight_ms
+from schemas.blocks import WINDOWS_MAGIC, WindowBlock, unframe
+from schemas.messages import Occupancy
+from tests import oracle
+from tests.index_crash_driver import FINAL, RULES, case, questions, told
+
+WINDOW = 600_000
+KILLS = 30
+
+
+def told_windows(folder: Path) -> dict[tuple[str, int], tuple[int, ...]]:
+    """The windows as the recorder keeps them: a row gives way to one told at a later position."""
+    kept: dict[tuple[str, int], tuple[tuple[int, int], tuple[int, ...]]] = {}
+    decoder = msgspec.msgpack.Decoder(WindowBlock)
+    for topic, _, value in told(folder / "told"):
+        if topic == "windows":
+            block = unframe(WINDOWS_MAGIC, value, decoder)
+            width = len(block.rows) // 8
+            numbers = memoryview(block.rows).cast("q").tolist()
+            for row in range(0, width, 7):
+                venue, start, *rest = numbers[row : row + 7]
+                key = block.venues[venue], start
+                if key not in kept or kept[key][0] < tuple(block.position):
+                    kept[key] = tuple(block.position), tuple(rest)
+    return {key: numbers for key, (_, numbers) in kept.items() if any(numbers)}
+
+
+def told_inside(folder: Path) -> dict[str, int]:
+    """How many are inside, as told last."""
+    kept: dict[str, Occupancy] = {}
+    for topic, _, value in told(folder / "told"):
+        if topic == "occupancy":
+            message = msgspec.json.decode(value, type=Occupancy)
+            if message.venue not in kept or kept[message.venue].position < message.position:
+                kept[message.venue] = message
+    return {venue: message.inside for venue, message in kept.items() if message.inside}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_any_moment_it_answers_as_the_oracle(tmp_path: Path, seed: int) -> None:
+    """Windows, counts and shared stays; no person is kept whom nobody has a visit of; no state had to be rebuilt."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.index_crash_driver", str(tmp_path), str(seed), str(KILLS)],
+        cwd=Path(__file__).parents[1],
+    )
+    said = (tmp_path / "said").read_text()
+    assert done.returncode == 0, said
+    assert said == ""
+    town = case(seed).town
+    scans = [scan for scan in town.scans if scan.arrived <= FINAL]
+    wanted = oracle.visits(scans, town.venues, RULES, town.erasures)
+    closed = {key: row for key, row in oracle.windows(wanted).items() if key[1] + WINDOW <= FINAL}
+    assert told_windows(tmp_path) == closed
+    venues = {name for visit in wanted for name in (visit.venue, *visit.ancestors)}
+    inside = {venue: oracle.inside(wanted, venue, FINAL) for venue in venues}
+    assert told_inside(tmp_path) == {venue: count for venue, count in inside.items() if count}
+    floor = midnight_ms(FINAL - RULES.retention, ZoneInfo("Asia/Jakarta"))
+    kept = [visit for visit in wanted if visit.end >= floor]
+    answers = json.loads((tmp_path / "answers").read_text())
+    for asked, found in zip(questions(), answers["shared"], strict=True):
+        person, start, end, as_of, linger, direction = asked
+        rows = oracle.shared_stays(kept, person, (start, end), as_of, linger, direction)
+        assert [tuple(row) for row in found] == [tuple(row) for row in rows]
+    assert answers["settled"] > 20
+    assert answers["erased"] == 0
+    files = {path.name for path in tmp_path.rglob("segment-*")}
+    assert files
