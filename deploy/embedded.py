@@ -53,6 +53,11 @@ class Child:
         """The process's id; 0 when it does not run."""
         return self._process.pid if self._process else 0
 
+    @property
+    def fell(self) -> bool:
+        """Whether the server was started, and has ended without being asked to."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(
         self, command: Sequence[str], ready: Callable[[], bool], *, user: int | None = None, death: int = signal.SIGTERM
     ) -> None:
@@ -110,6 +115,11 @@ class Tansu:
         """Where clients connect: `127.0.0.1:PORT`."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def fell(self) -> bool:
+        """Whether the broker has ended by itself; what it held is gone."""
+        return self._child.fell
+
     def start(self) -> None:
         """Start the broker. Raises ServerError."""
         self._port = free_port()
@@ -143,6 +153,11 @@ class Postgres:
     def url(self) -> str:
         """How psycopg connects."""
         return f"postgresql://postgres@/postgres?host={self._socket}&port=5432"
+
+    @property
+    def fell(self) -> bool:
+        """Whether the server has ended by itself; it can be started again."""
+        return self._child.fell
 
     def start(self) -> None:
         """Make the data folder if it is not there, and start the server. Raises ServerError."""

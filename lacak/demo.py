@@ -15,14 +15,12 @@ import msgspec
 from rich.console import Console
 
 from gateway.files import BadLine, read_scans, read_venues
-from lacak.deployment import Deployment
+from lacak.deployment import FAULTS, Deployment
 from lacak.level import NotLevel
-from lacak.processes import WorkerFell
 from lacak.settings import read_settings
 from lacak.showing import show_city, show_file
 from schemas.messages import Scan, Venue
 from streams.settings import DAY_MS, Settings
-from streams.topics import TopicError
 
 
 @click.command()
@@ -91,7 +89,7 @@ def demo(
     except KeyboardInterrupt:
         console.print("Stopped.")
         raise click.exceptions.Exit(130) from None
-    except (WorkerFell, NotLevel, TopicError) as error:
+    except (NotLevel, *FAULTS) as error:
         raise click.ClickException(str(error)) from error
     console.print(
         f"\nThat took {time.monotonic() - began:.0f} s. To run your own: `lacak up`, then see the README.",

@@ -11,13 +11,13 @@ from types import TracebackType
 
 import msgspec
 
-from deploy.embedded import Postgres, Tansu
-from deploy.migrate import migrate
-from lacak.processes import Worker, stop_all
+from deploy.embedded import Postgres, ServerError, Tansu
+from deploy.migrate import MigrationError, migrate
+from lacak.processes import Worker, WorkerFell, stop_all
 from lacak.settings import RUN_FILE, Run, environment_of, running
 from streams.postgres import adopt
 from streams.settings import Settings
-from streams.topics import cluster_id, ensure_topics
+from streams.topics import TopicError, cluster_id, ensure_topics
 
 _EMBEDDED_SESSION_SECONDS = 6
 _EMBEDDED_SESSION_SECONDS_SHARED = 10
@@ -28,6 +28,14 @@ ROLES = ("registry", "visits", "places", "tracing", "recorder")
 
 class AlreadyRunning(RuntimeError):
     """Another `lacak up` runs over the same data folder."""
+
+
+class ServerFell(RuntimeError):
+    """A server ended, and what it held is gone; the message says where its log is."""
+
+
+FAULTS = (AlreadyRunning, MigrationError, OSError, ServerError, ServerFell, TopicError, WorkerFell)
+"""What `Deployment` raises when it cannot start or go on; the messages are for people."""
 
 
 class Deployment(AbstractContextManager["Deployment"]):
@@ -45,6 +53,8 @@ class Deployment(AbstractContextManager["Deployment"]):
         self._counts = workers or {}
         self._say = say
         self._stack = ExitStack()
+        self._broker: Tansu | None = None
+        self._database: Postgres | None = None
 
     def __enter__(self) -> Deployment:
         try:
@@ -75,11 +85,14 @@ class Deployment(AbstractContextManager["Deployment"]):
             raise AlreadyRunning(
                 f"A Lacak already runs over {settings.data_dir}: stop it with `lacak down`, or set LACAK_DATA_DIR."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"The folder {folder} cannot be made ({error.strerror}): set LACAK_DATA_DIR.") from error
         changes: dict[str, object] = {"data_dir": folder}
         if not settings.brokers:
             self._say("starting the embedded broker (Tansu, in memory)")
-            broker = Tansu(folder / "broker")
+            broker = self._broker = Tansu(folder / "broker")
             self._stack.callback(broker.stop)
             broker.start()
             changes["brokers"] = broker.bootstrap
@@ -88,7 +101,7 @@ class Deployment(AbstractContextManager["Deployment"]):
             changes["transport"] = msgspec.structs.replace(settings.transport, session_timeout_seconds=session)
         if not settings.database:
             self._say("starting the embedded PostgreSQL")
-            database = Postgres(folder / "postgres")
+            database = self._database = Postgres(folder / "postgres")
             self._stack.callback(database.stop)
             database.start()
             changes["database"] = database.url
@@ -115,6 +128,13 @@ class Deployment(AbstractContextManager["Deployment"]):
         self._stack.callback(path.unlink, missing_ok=True)
 
     def watch(self) -> None:
-        """Start again what has fallen. Raises WorkerFell when a worker cannot be kept up."""
+        """Start again what has fallen. Raises WorkerFell when a worker cannot be kept up, ServerFell for the broker."""
+        if self._broker is not None and self._broker.fell:
+            raise ServerFell(
+                f"The embedded broker ended, and with it its topics. Its log is in {self.settings.data_dir / 'broker'}."
+            )
+        if self._database is not None and self._database.fell:
+            self._say("PostgreSQL ended; starting it again")
+            self._database.start()
         for worker in self.workers:
             worker.watch(self._say)

@@ -92,7 +92,8 @@ def cli() -> None:
 def main() -> None:
     """The entry point: errors are sentences, Ctrl-C is no traceback."""
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)  # click gives back the code of its own Exit
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)

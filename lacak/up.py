@@ -9,10 +9,8 @@ import time
 import click
 from rich.console import Console
 
-from lacak.deployment import ROLES, AlreadyRunning, Deployment
-from lacak.processes import WorkerFell
+from lacak.deployment import FAULTS, ROLES, Deployment
 from lacak.settings import read_settings, running
-from streams.topics import TopicError
 
 _DOWN_SECONDS = 30.0
 
@@ -57,7 +55,7 @@ def up(workers: tuple[str, ...]) -> None:
                 lacak.watch()
     except KeyboardInterrupt:
         console.print("Stopped.")
-    except (AlreadyRunning, WorkerFell, TopicError) as error:
+    except FAULTS as error:
         raise click.ClickException(str(error)) from error
 
 

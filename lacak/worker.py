@@ -18,12 +18,12 @@ from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
 from contacts.clusterrules import ClusterRulesError, load_cluster_rules
-from contacts.profiles import ProfileError, load_profiles
+from contacts.profiles import ProfileError, find_profile, load_profiles
 from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
-from streams.app import WorkerApp, attach, crash, make_app, run_worker
+from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
@@ -58,8 +58,12 @@ def worker(role: str) -> None:
     try:
         ensure_topics(settings)
         app = _BUILDERS[role](settings)
-    except (TopicError, ProfileError, RiskError, ClusterRulesError) as error:
+    except TopicError as error:
         raise click.ClickException(str(error)) from error
+    except (ProfileError, RiskError, ClusterRulesError) as error:
+        lasting = click.ClickException(str(error))
+        lasting.exit_code = REFUSED
+        raise lasting from error
     sys.exit(run_worker(app))
 
 
@@ -189,6 +193,8 @@ def _places(settings: Settings) -> WorkerApp:
 def _tracing(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "tracing")
     profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
+    if settings.profile:
+        find_profile(profiles, settings.profile)  # rather now than at the first positive test
     app = parts.build({})
     people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
         app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
