@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from streams.durable import replace_durably, write_durably
-from streams.shelf import NEWEST, newer
+from streams.shelf import NEWEST, is_newer
 
 _FORMAT: Final = 3
 _MANIFEST: Final = "manifest"
@@ -175,7 +175,7 @@ class SnapshotStore:
         manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
         packed = msgspec.msgpack.encode(manifest)
         replace_durably(folder / _MANIFEST, _digest(packed) + packed)
-        self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
+        self._sweep(folder, {part.file for part in kept.values()}, parts.get(NEWEST))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
@@ -206,10 +206,11 @@ class SnapshotStore:
         )
 
     @staticmethod
-    def _sweep(folder: Path, keep: set[str]) -> None:
-        """Remove the files of older snapshots and of writes that were cut short."""
+    def _sweep(folder: Path, keep: set[str], newest: bytes | None = None) -> None:
+        """Remove the files of older snapshots and of writes that were cut short; not those after the `newest`."""
         for path in folder.iterdir():
-            if path.name not in keep and path.name not in (_MANIFEST, _LOCK):
+            newer = newest is not None and is_newer(path.name, newest)  # judged now: one may be written meanwhile
+            if path.name not in keep and path.name not in (_MANIFEST, _LOCK) and not newer:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 
