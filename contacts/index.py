@@ -111,6 +111,7 @@ class VisitIndex:
 
     def of_persons(self, persons: Ints, since: Ints) -> Ints:
         """All rows of persons whose start is not before `since` (one for each person), and perhaps more; unordered."""
+        self._make_room()  # another partition may have met them first
         found = np.empty(max(256, 8 * len(persons)), np.int64)
         while True:
             columns = self._rows["back"], self._rows["below"]
