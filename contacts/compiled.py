@@ -1,6 +1,6 @@
 """Loops that numpy cannot say: compiled by numba where it is installed, the very same Python where it is not.
 
-LACAK_WITHOUT_NUMBA=1 does without it where it is installed: for tests, and where compiling fails.
+LACAK_WITHOUT_NUMBA=1 does without it where it is installed.
 """
 
 from __future__ import annotations
