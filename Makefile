@@ -59,6 +59,9 @@ bench-peers: .venv/bench-ready ## Ask Lacak, PostgreSQL, DuckDB, polars, network
 validation: .venv/ready ## Hold shared stays against who was face to face: make validation SCANS=file FACES=file
 	@$(BIN)/python -m bench.validation "$(or $(SCANS),$(error Name the files: make validation SCANS=scans.csv.gz FACES=faces.csv.gz))" "$(FACES)"
 
+pictures: .venv/ready ## Draw the example traces in docs/pictures anew
+	@$(BIN)/python -m bench.pictures
+
 COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: ## Pin every dependency anew, with hashes
@@ -69,4 +72,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-reach bench-peers validation lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-reach bench-peers validation pictures lock clean

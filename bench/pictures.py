@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,12 +24,13 @@ from officer.picture import svg
 from schemas.messages import Direction, TestResult, Trace
 
 _PROFILE: Final = "who"
+_ROWS: Final = 100_000
 
 
 class World:
     """A city's visits at one place, to trace in."""
 
-    def __init__(self, people: int = 80, days: int = 14, seed: int = 1) -> None:
+    def __init__(self, people: int = 50, days: int = 14, seed: int = 2) -> None:
         self.city = City(people=people, days=days, seed=seed)
         self.zone = ZoneInfo(self.city.zone)
         registry = Registry()
@@ -40,11 +42,12 @@ class World:
             self._places.add_venue(venue)
         self._as_of_ms = max(scan.at_ms for scan in scans)
 
-    def case(self) -> TestResult:
-        """The positive whom the infection left for the most people over three hops, of those with few contacts."""
-        return max(self.city.test_results(), key=lambda result: (self._hops(result), result.person))
+    def farthest(self, direction: Direction, hops: int) -> Trace:
+        """Of the traces of all who tested positive the one over most hops, and of these the one of fewest people."""
+        made = [self.trace(case, direction, hops) for case in self.city.test_results()]
+        return max(made, key=lambda trace: (max([0, *(c.hop for c in trace.contacts)]), -len(trace.contacts)))
 
-    def trace(self, case: TestResult, direction: Direction, hops: int, least_risk: float) -> Trace:
+    def trace(self, case: TestResult, direction: Direction, hops: int) -> Trace:
         """A trace as the agents make it, of one partition."""
         profile, risk = load_profiles()[_PROFILE], load_risk()
         way = profile.infectious_window if direction == "forward" else profile.exposure_window
@@ -55,32 +58,33 @@ class World:
             for person, stay in may_count(shared, profile, self._places.category, direction)
         ]
         found = contacts_of(rows, profile, case.person)
-        limits = msgspec.structs.replace(risk.limits, hops=hops, least_risk=least_risk)
+        limits = msgspec.structs.replace(risk.limits, hops=hops)
         bound_ms = self._as_of_ms if direction == "forward" else None
         search = Hops(case.person, window, Terms(profile, risk, limits, direction, bound_ms))
         search.first(found)
         while search.going:
             people, asked = search.asked()
             question = Question(people, asked.since, asked.until, self._as_of_ms, profile.air, direction)
-            search.take([packed(self._places.meetings(question))] if people else [])
+            search.take(packed(self._places.meetings(question), _ROWS) if people else [])
         return Trace(
             trace_id=f"{direction}-example", case_id="example", person=case.person, direction=direction,
             profile=profile.id, profile_version=profile.version, officer="example", purpose="example",
             state="complete", revision=1, position=(1, 0), requested_at_ms=0, window_start_ms=window[0],
             window_end_ms=window[1], as_of_ms=self._as_of_ms, contacts=search.contacts(), hops=hops,
-            least_risk=least_risk, cut_by=search.cut_by, risk_numbers=risk.version,
+            least_risk=limits.least_risk if hops > 1 else None, cut_by=search.cut_by, risk_numbers=risk.version,
         )  # fmt: skip
 
 
 def main(folder: Path) -> None:
-    """Draw both."""
+    """Draw a trace of each direction."""
     world = World()
-    case = world.case()
     folder.mkdir(parents=True, exist_ok=True)
-    for direction, hops in (("forward", 3), ("backward", 1)):
-        picture = svg(world.trace(case, direction, hops, 0.02), world.zone)  # type: ignore[arg-type]
-        (folder / f"{direction}.svg").write_text(picture + "\n", encoding="utf-8")
-        print(f"{folder / direction}.svg: {len(picture)} bytes")
+    directions: tuple[Direction, ...] = ("forward", "backward")
+    for direction in directions:
+        trace = world.farthest(direction, 3)
+        path = folder / f"{direction}.svg"
+        path.write_text(svg(trace, world.zone) + "\n", encoding="utf-8")
+        print(f"{path}: {dict(Counter(contact.hop for contact in trace.contacts))}, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ class Day(NamedTuple):
 class Settling:
     """Settles the visits that began on days: `days` are their midnights in order, and the first one after them.
 
-    `columns` are those of the living rows; None where days are only written anew, without what was erased.
+    `columns` are those of the living rows, the flags last; None where days are only written anew, without what was
+    erased.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Settling:
         day = np.searchsorted(self._days, start[rows], side="right") - 1
         for number, midnight_ms in enumerate(self._days[:-1].tolist()):
             chosen = rows[day == number]
-            self._build(midnight_ms, chosen, {name: column[chosen] for name, column in self._columns.items()})
+            was = {name: column[chosen] for name, column in self._columns.items()}
+            there = was["flags"] & (GONE | SETTLED) == 0  # read last: who was not cleared by then was whole before
+            self._build(midnight_ms, chosen[there], {name: column[there] for name, column in was.items()})
 
     def _build(self, midnight_ms: int, rows: Ints, was: Mapping[str, NDArray[Any]]) -> None:
         older = [each for each in self._older if each.segment.midnight_ms == midnight_ms]

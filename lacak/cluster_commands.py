@@ -71,18 +71,20 @@ def _told(row: ListedCluster, cases: bool) -> dict[str, object]:
 
 def clusters_table(settings: Settings, rows: Sequence[ListedCluster], cases: bool = False) -> Table:
     """Clusters, a line each."""
+    some_withdrawn = any(row.withdrawn for row in rows)
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("venue", overflow="fold", min_width=9)
     if not cases:  # category, bar and rule give their room to the names of the cases
         table.add_column("category", overflow="fold", min_width=8)
-    table.add_column("from to", overflow="fold", min_width=17)
+    table.add_column("from to", overflow="fold", min_width=17 if some_withdrawn else 20)
     if not cases:
         table.add_column("", no_wrap=True)
     table.add_column("cases", no_wrap=True, justify="right")
     table.add_column("risk", no_wrap=True, justify="right")
     if not cases:
         table.add_column("rule", overflow="fold", min_width=8)
-    table.add_column("state", no_wrap=True)
+    if some_withdrawn:
+        table.add_column("state", no_wrap=True, min_width=9)
     if cases:
         table.add_column("who", overflow="fold", min_width=21)
     versions = set()
@@ -91,13 +93,13 @@ def clusters_table(settings: Settings, rows: Sequence[ListedCluster], cases: boo
         until = end[11:] if end[:10] == start[:10] else end[5:]
         version, _, counted = row.rule.partition(" ")
         versions.add(version)
-        state = "[dim]withdrawn[/]" if row.withdrawn else "[red]stands[/]"
+        state = ("[dim]withdrawn[/]" if row.withdrawn else "[red]stands[/]",) if some_withdrawn else ()
         when = f"{start[5:]} to {until}"
         count, risk = str(row.cases), f"{row.risk:g}"
         if cases:
-            table.add_row(row.venue, when, count, risk, state, "\n".join(row.case_ids))
+            table.add_row(row.venue, when, count, risk, *state, "\n".join(row.case_ids))
         else:
-            table.add_row(row.venue, row.category, when, bar(row.slot_cases), count, risk, counted, state)
+            table.add_row(row.venue, row.category, when, bar(row.slot_cases), count, risk, counted, *state)
     table.caption = f"rules: {', '.join(sorted(versions))}"
     return table
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -27,7 +28,7 @@ from officer.exports import local, to_csv, to_gexf, to_graphml, to_json, to_tree
 from officer.history import steps, to_text
 from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
-from schemas.messages import ContactDecision, Message, TestResult, TraceRequest
+from schemas.messages import ContactDecision, Message, TestResult, Trace, TraceRequest
 from schemas.partitions import partition_of
 from streams.settings import Settings
 
@@ -250,12 +251,13 @@ def show(
     As a picture, a graph or a table too: docs/traces.md says what stands in each.
     """
     drawn = (gexf_file, svg_file, html_file)
+    told = [kind for kind, name in zip(("gexf", "svg", "html"), drawn, strict=True) if name]
     if history and (form not in (None, "json") or any(drawn) or as_of_ms is not None):
         raise click.UsageError("--history is a list: it goes with --json only.")
     settings = load_settings()
     with _store(settings) as store:
         found = store.trace(trace_name)
-        action = f"show {'history' if history else form or 'tree'}"
+        action = f"show {'history' if history else ' '.join([*told, *([form] if form else [])]) or 'tree'}"
         store.audit(officer, purpose, action, person=found.person, trace_id=found.trace_id)
         if as_of_ms is not None:
             moment = datetime.fromtimestamp(as_of_ms / 1000, UTC)
@@ -268,10 +270,11 @@ def show(
         else:
             click.echo(to_text(versions, settings.zone_info))
         return
-    for name, draw in zip(drawn, (lambda trace, _: to_gexf(trace), svg, html), strict=True):
+    forms: tuple[Callable[[Trace, ZoneInfo], str], ...] = (lambda trace, _: to_gexf(trace), svg, html)
+    for name, write in zip(drawn, forms, strict=True):
         if name:
             try:
-                Path(name).write_text(draw(found, settings.zone_info), encoding="utf-8")
+                Path(name).write_text(write(found, settings.zone_info), encoding="utf-8")
             except OSError as error:
                 raise click.ClickException(f"{name} cannot be written: {error.strerror}.") from error
             click.echo(f"Written: {name}", err=bool(form))

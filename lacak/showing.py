@@ -84,7 +84,7 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
         infected = sum(each.infected in caught for each in spread)
         console.print(
             f"\nThe truth of this city: they infected {len(spread)} people in these days, of whom {infected} are among "
-            f"the contacts; the others met them where no code was scanned.",
+            f"the contacts; the others met them where nobody scanned, or only briefly.",
             highlight=False,
         )
         forward = _decided(settings, store, clock, console, forward)

@@ -7,6 +7,7 @@ import time
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from contacts.registry import is_name
 from contacts.risk import RiskError, load_risk
@@ -23,6 +24,7 @@ from streams.settings import Settings
 
 _LONG_AGO, _FAR = -(1 << 53), 1 << 53
 _POLL_SECONDS = 0.2
+_BAR, _CHANCE, _ABOVE, _REST = 16, "▒", "█", "·"
 
 
 @click.command()
@@ -106,25 +108,35 @@ def _backward(store: Store, cases: list[CaseFacts], seconds: float) -> dict[str,
     return {wanted[name]: trace for name, trace in found.items()}
 
 
+def bar(cases: int, expected: float, of: int) -> str:
+    """A line as long as all cases: those expected by chance, those above, those that were not there."""
+    if not of:
+        return ""
+    here = round(_BAR * cases / of)
+    by_chance = min(round(_BAR * expected / of), here)
+    return _CHANCE * by_chance + _ABOVE * (here - by_chance) + _REST * (_BAR - here)
+
+
 def _show(found: Origins, names: dict[str, str], limit: int, settings: Settings) -> None:
     console = Console()
     zone, count = settings.zone_info, len(found.cases)
-    table = Table(box=None, header_style="bold", title="Places", title_justify="left")
-    table.add_column("venue", overflow="fold", min_width=12)
-    table.add_column("name", no_wrap=True, max_width=22)
-    for name in ("cases", "expected", "ratio", "chance"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("most telling time", no_wrap=True)
     for place in found.places[:limit]:
         whole, best = place.whole, place.times[0]
-        when = f"{local(best.start_ms, zone)} to {local(best.end_ms, zone)[11:]}: {len(best.cases)} cases"
         venue = found.venues[whole.venue]
-        table.add_row(
-            venue, names.get(venue, ""), f"{len(whole.cases)} of {count}", f"{whole.expected:.2g}",
-            f"{whole.ratio:.1f}", f"{whole.tail:.1g}", f"{when}, {best.expected:.2g} expected",
+        console.print(
+            Text.assemble(
+                (venue, "bold"), f"  {name}" if (name := names.get(venue)) else "", "\n  ",
+                bar(len(whole.cases), whole.expected, count), f"  {len(whole.cases)} of {count} cases, ",
+                f"{whole.expected:.2g} expected: {whole.ratio:.1f} times, chance {whole.tail:.1g}\n",
+                f"  {local(best.start_ms, zone)} to {local(best.end_ms, zone)[11:]}: {len(best.cases)} cases, ",
+                f"{best.expected:.2g} expected",
+            )
         )  # fmt: skip
-    where = "is no place where the case" if count == 1 else f"is no place in common where the {count} cases"
-    console.print(table if found.places else f"There {where} met somebody.")
+    if found.places:
+        console.print(Text(f"Each bar: the cases, {_CHANCE} as many as attendance would bring by chance.", "dim"))
+    else:
+        where = "is no place where the case" if count == 1 else f"is no place in common where the {count} cases"
+        console.print(f"There {where} met somebody.")
     table = Table(box=None, header_style="bold", title="People", title_justify="left")
     table.add_column("person", overflow="fold", min_width=12)
     for name in ("cases", "risk"):

@@ -155,12 +155,17 @@ def _way(contact: Contact, direction: Direction, zone: ZoneInfo) -> list[Text]:
 
 
 def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
-    mark = "~" if stay.contact_stay.end_assumed or stay.case_stay.end_assumed else ""
+    mark = "~" if end_assumed(stay) else ""
     told = f"  told to {stay.told_by}" if stay.told_by else ""
     return Text(
         f"{stay.venue or 'no venue'}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}"
         f"  {stay.minutes:.0f} min{told}"
     )
+
+
+def end_assumed(stay: SharedStay) -> bool:
+    """Whether one of the two may have left earlier than the shared part ends: they never checked out."""
+    return stay.case_stay.end_assumed or stay.contact_stay.end_assumed
 
 
 def utc(at_ms: int) -> str:

@@ -13,13 +13,14 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from officer.drawn import Hop, band, drawing, exposer, hops_drawn, letters, short
-from officer.exports import lacking, local, percent, reach
+from officer.exports import end_assumed, lacking, local, percent, reach
 from officer.ink import STYLE, mark, text, ticks
 from schemas.messages import Contact, SharedStay, StayEvidence, Trace
 
 _LEFT, _RIGHT, _WIDTH = 360, 1160, 1184
 _ROW, _HEAD, _LINE = 22, 30, 19
 _NAME, _VIA, _RISK, _MINUTES = 56, 230, 294, 346  # where the columns of text begin or, but for the first, end
+_NO_VENUE = "no venue"
 _GRADES = ("possible", "confirmed", "dismissed")
 
 
@@ -51,7 +52,9 @@ class _Picture:
         self._categories = {stay.venue: stay.category for stay in stays if stay.category}
         self._names = short([trace.person, *(contact.person for contact in self._shown)])
         self._number = {contact.person: number for number, contact in enumerate(self._shown, 1)}
-        spans: list[SharedStay | StayEvidence] = [each for stay in stays for each in (stay, stay.case_stay, stay.contact_stay)]
+        spans: list[SharedStay | StayEvidence] = [
+            each for stay in stays for each in (stay, stay.case_stay, stay.contact_stay)
+        ]
         self._first = min((span.start_ms for span in spans), default=trace.window_start_ms)
         last = max((span.end_ms for span in spans), default=trace.window_end_ms)
         self._last = max(last, self._first + 3_600_000)
@@ -98,12 +101,8 @@ class _Picture:
         trace = self._trace
         count = len(trace.contacts)
         people = "nobody" if not count else "1 person" if count == 1 else f"{count} people"
-        yield text(
-            16,
-            self._y,
-            f"{trace.direction.capitalize()} trace of {short([trace.person], 44)[trace.person]}: {people}",
-            "title",
-        )
+        name = short([trace.person], 44)[trace.person]
+        yield text(16, self._y, f"{trace.direction.capitalize()} trace of {name}: {people}", "title")
         infectious = "infectious" if trace.direction == "forward" else "may have been infected"
         window = f"{local(trace.window_start_ms, self._zone)} to {local(trace.window_end_ms, self._zone)}"
         about = f"{trace.profile} of {trace.profile_version}; {infectious} {window}; revision {trace.revision}"
@@ -127,18 +126,13 @@ class _Picture:
         yield text(x, y, "Risk", "head")
         x += 42
         risks = [percent(limit) for limit in self._bands]
-        words = [
-            f"under {risks[0]}",
-            *(f"{a} to {b}" for a, b in pairwise(risks)),
-            f"{risks[-1]} and more",
-        ]
+        words = [f"under {risks[0]}", *(f"{a} to {b}" for a, b in pairwise(risks)), f"{risks[-1]} and more"]
         kinds = [f"r{number}" for number in range(len(words))]
         if any(contact.risk is None for contact in self._shown):
             words, kinds = [*words, "not known"], [*kinds, "none"]
         for kind, each in zip(kinds, words, strict=True):
-            yield f'<rect class="{kind} edge" x="{x:g}" y="{y - 11}" width="22" height="14" rx="3"/>' + text(
-                x + 28, y, each
-            )
+            yield f'<rect class="{kind} edge" x="{x:g}" y="{y - 11}" width="22" height="14" rx="3"/>'
+            yield text(x + 28, y, each)
             x += 44 + 7 * len(each)
         x = max(x + 24, 760.0)
         for grade in _GRADES:
@@ -147,13 +141,9 @@ class _Picture:
         self._y += 24
         y, x = self._y, 16.0
         forward = self._trace.direction == "forward"
+        other = "who exposed them" if forward else "whom they exposed"
         samples = (
-            (
-                "r1 edge",
-                "",
-                14,
-                f"shared with {'who exposed them' if forward else 'whom they exposed'}; the letter is the place",
-            ),
+            ("r1 edge", "", 14, f"shared with {other}; the letter is the place"),
             ("own edge", "", 5, "the whole stay"),
             ("edge", ' fill="url(#fade-r1)"', 14, "end only assumed"),
             ("window", "", 18, "case infectious" if forward else "case may have been infected"),
@@ -204,7 +194,7 @@ class _Picture:
         }
         bars = sorted(own, key=lambda each: (each[1].start_ms, each[0]))
         for venue, stay in bars:
-            yield self._bar(stay, middle, 14, "case", stay.end_assumed, f"{venue}, {self._span(stay)}")
+            yield self._bar(stay, middle, 14, "case", stay.end_assumed, f"{venue or _NO_VENUE}, {self._span(stay)}")
         yield from self._named([(venue, stay, "case", stay.end_assumed) for venue, stay in bars], middle)
         self._y += _ROW + 4
 
@@ -214,11 +204,8 @@ class _Picture:
         if hop.hop == 1:
             words = "met the case" if forward else "may have infected the case"
         else:
-            words = (
-                "met somebody above who may have been infected by then"
-                if forward
-                else "may have infected somebody above"
-            )
+            words = "met somebody above who may have been infected by then"
+            words = words if forward else "may have infected somebody above"
         count = f"{hop.people} " + ("person" if hop.people == 1 else "people")
         yield f'<line class="rule" x1="16" x2="{_RIGHT}" y1="{self._y - 20}" y2="{self._y - 20}"/>'
         yield text(16, self._y - 4, f"Hop {hop.hop}: {count} who {words}", "head")
@@ -252,17 +239,18 @@ class _Picture:
                 continue
             yield self._bar(mine, middle, 5, "own", mine.end_assumed, f"whole stay, {self._span(mine)}")
         for stay in contact.evidence:
-            assumed = _assumed(stay)
-            words = f"{stay.venue}, {self._span(stay, assumed)}, {stay.minutes:.0f} min"
+            assumed = end_assumed(stay)
+            told = f", told to {stay.told_by}" if stay.told_by else ""
+            words = f"{stay.venue or _NO_VENUE}, {self._span(stay, assumed)}, {stay.minutes:.0f} min{told}"
             yield self._bar(stay, middle, 14, kind, assumed, words)
-        yield from self._named([(stay.venue, stay, kind, _assumed(stay)) for stay in contact.evidence], middle)
+        yield from self._named([(stay.venue, stay, kind, end_assumed(stay)) for stay in contact.evidence], middle)
         self._y += _ROW
 
     def _ways(self) -> Iterator[str]:
         """At later hops: from who exposed somebody down to them, when they first shared time."""
         for contact in self._shown:
             source = self._row.get(exposer(self._trace, contact)) if contact.exposed_by else None
-            if source is not None:
+            if source is not None and contact.evidence:
                 first = min(contact.evidence, key=lambda stay: stay.start_ms)
                 x = self._x(first.start_ms)
                 yield f'<path class="way" d="M{x},{source}V{self._row[contact.person] - 7}"/>'
@@ -279,7 +267,7 @@ class _Picture:
         shown = listed[: self._most_places]
         categories = [self._categories.get(venue) for venue, _ in shown]
         words = [
-            f"{venue} ({category})" if category else venue
+            f"{venue} ({category})" if category else venue or _NO_VENUE
             for (venue, _), category in zip(shown, categories, strict=True)
         ]
         cut = short(words, 46)
@@ -315,21 +303,22 @@ class _Picture:
 
         Bars of one time, as in a shop and the mall around it, are told together.
         """
-        spots: list[tuple[float, float, list[str], str]] = []
-        for venue, stay, kind, assumed in bars:
+        spots: list[tuple[float, float, list[str], str, bool]] = []
+        for venue, stay, kind, fades in bars:
             left, width = self._place(stay)
             on = "" if kind == "out" else f" on-{kind}"
-            named, right = [self._letters[venue]], left + (min(width, 16.0) if assumed else width)
+            right, named = left + width, [self._letters[venue]]
             if spots and left < spots[-1][1]:
-                left, end, before, on = spots.pop()
-                named, right = list(dict.fromkeys([*before, *named])), max(end, right)
-            spots.append((left, right, named, on))
+                left, end, before, on, faded = spots.pop()
+                right, named, fades = max(end, right), list(dict.fromkeys([*before, *named])), fades or faded
+            spots.append((left, right, named, on, fades))
         after = [spot[0] for spot in spots[1:]] + [_RIGHT + 16.0]
-        for (left, right, named, on), free in zip(spots, after, strict=False):
+        for (left, right, named, on, fades), free in zip(spots, after, strict=False):
             words = "+".join(named)
             room = 3 + 7 * len(words)
             if right - left >= room:
-                yield f'<text class="in{on}" x="{(left + right) / 2:.1f}" y="{middle + 3.5:g}">{words}</text>'
+                width = min(right - left, room + 4.0) if fades else right - left
+                yield f'<text class="in{on}" x="{left + width / 2:.1f}" y="{middle + 3.5:g}">{words}</text>'
             elif free - right >= room:
                 yield f'<text class="in by" x="{right + room / 2:.1f}" y="{middle + 3.5:g}">{words}</text>'
 
@@ -348,8 +337,3 @@ class _Picture:
             when = "earliest" if self._trace.direction == "forward" else "latest"
             words.append(f"infected at the {when} {local(contact.earliest_ms, self._zone)}")
         return ", ".join(words)
-
-
-def _assumed(stay: SharedStay) -> bool:
-    """Whether the end of the shared part is an assumed one."""
-    return any(each.end_assumed and each.end_ms <= stay.end_ms for each in (stay.case_stay, stay.contact_stay))

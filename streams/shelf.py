@@ -46,10 +46,10 @@ class _Head(msgspec.Struct, array_like=True):
     size: int
 
 
-def newer(folder: Path, newest: bytes) -> set[str]:
-    """The files that were written after the one that `newest` names: no snapshot, but perhaps the next, has them."""
-    found = (_NUMBERED.fullmatch(path.name) for path in folder.glob(PREFIX + "*"))
-    return {each[0] for each in found if each and int(each[1]) > int(newest)}
+def is_newer(name: str, newest: bytes) -> bool:
+    """Whether a file was written after the one that `newest` names: no snapshot, but perhaps the next, has it."""
+    found = _NUMBERED.fullmatch(name)
+    return found is not None and int(found[1]) > int(newest)
 
 
 class FileShelf:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from streams.durable import replace_durably, write_durably
-from streams.shelf import NEWEST, newer
+from streams.shelf import NEWEST, is_newer
 
 _FORMAT: Final = 3
 _MANIFEST: Final = "manifest"
@@ -175,7 +175,8 @@ class SnapshotStore:
         manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
         packed = msgspec.msgpack.encode(manifest)
         replace_durably(folder / _MANIFEST, _digest(packed) + packed)
-        self._sweep(folder, {part.file for part in kept.values()} | newer(folder, parts.get(NEWEST) or b"0"))
+        newest = parts.get(NEWEST) or b"0"
+        self._sweep(folder, {part.file for part in kept.values()}, lambda name: is_newer(name, newest))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
@@ -206,10 +207,13 @@ class SnapshotStore:
         )
 
     @staticmethod
-    def _sweep(folder: Path, keep: set[str]) -> None:
-        """Remove the files of older snapshots and of writes that were cut short."""
+    def _sweep(folder: Path, keep: set[str], spare: Callable[[str], bool] = lambda _: False) -> None:
+        """Remove the files of older snapshots and of writes that were cut short.
+
+        `spare` is asked of each file as it is met: the state may be writing another one meanwhile.
+        """
         for path in folder.iterdir():
-            if path.name not in keep and path.name not in (_MANIFEST, _LOCK):
+            if path.name not in keep and path.name not in (_MANIFEST, _LOCK) and not spare(path.name):
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 

@@ -79,8 +79,11 @@ def traces(draw: st.DrawFn) -> Trace:
         starts = draw(st.lists(st.integers(0, 9000), min_size=1, max_size=3))
         stays = [stay(draw(names), at, at + draw(st.integers(1, 900)), category=draw(st.sampled_from(["", "mall"])))
                  for at in sorted(starts)]  # fmt: skip
-        known = {"grade": draw(st.sampled_from(["possible", "confirmed", "dismissed"])),
-                 "risk": draw(st.none() | st.floats(0, 1)), "earliest_ms": draw(st.sampled_from([None, BEGIN]))}  # fmt: skip
+        known: dict[str, object] = {
+            "grade": draw(st.sampled_from(["possible", "confirmed", "dismissed"])),
+            "risk": draw(st.none() | st.floats(0, 1)),
+            "earliest_ms": draw(st.sampled_from([None, BEGIN])),
+        }
         if before is not None:
             known |= {"hop": before.hop + 1, "exposed_by": (*before.exposed_by, before.person)}
         found.append(contact(person, *stays, **known))

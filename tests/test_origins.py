@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
@@ -109,7 +110,7 @@ def test_the_diner_of_three_cases_comes_before_the_mall_of_four(running: Pipelin
 
 def test_sources_are_audited_and_read_as_a_table_and_as_csv(running: Pipeline) -> None:
     result = lacak(running, "sources", "c1", "c2", "c3", *ASKING)
-    assert re.search(r"diner +Warung Ibu +3 of 3", result.stdout), result.stdout
+    assert re.search(r"diner  Warung Ibu\n  ▒*█+  3 of 3 cases", result.stdout), result.stdout
     assert "2021-10-21 19:00 to 20:00: 3 cases" in result.stdout
     listed = list(csv.DictReader(io.StringIO(lacak(running, "sources", "c1", "c2", *ASKING, "--csv").stdout)))
     assert [row["cases"] for row in listed if row["name"] == "diner"] == ["c1 c2", "c1 c2"]
@@ -149,6 +150,11 @@ def test_a_trace_over_two_hops_shows_risk_and_the_way(running: Pipeline, tmp_pat
     lacak(running, "show", trace[1], "--svg", str(tmp_path / "trace.svg"), *ASKING)
     assert "hop 2 by way of spouse</title>" in (tmp_path / "trace.svg").read_text("utf-8")
     assert 'target="colleague"' in lacak(running, "show", trace[1], "--graphml", *ASKING).stdout
+    lacak(running, "show", trace[1], "--gexf", str(tmp_path / "trace.gexf"), *ASKING)
+    graph = nx.read_gexf(tmp_path / "trace.gexf")
+    assert [(one, said["start"]) for one, _, said in graph.in_edges("colleague", data=True)] == [
+        ("spouse", "2021-11-03T05:00:00.000Z")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,16 @@ def test_a_bar_has_the_colour_of_the_risk_and_fades_where_its_end_is_assumed() -
     assert looks == {"office": ["case", "fade-r4"], "mall": ["case", "r4"], "home": ["fade-r3"], "shop": ["out"]}
     (unknown,) = (bar for bar in bars(picture, ", 60 min") if kinds(bar) == "none")
     assert unknown.get("height") == "14"
+    assert "no venue, 2021-10-21 05:00 to 06:00, 60 min, told to nurse" in tips(picture)
     assert any("whole stay, 2021-10-21 10:00 to 11:30" in tip for tip in tips(picture))
     assert not bars(picture, "whole stay, 2021-10-21 00:00")
+
+
+def test_a_shared_end_is_only_assumed_where_either_may_have_left_before_it() -> None:
+    """The contact's assumed end is half an hour after the case left: nobody knows whether they were still there."""
+    picture = drawn(trace(contact("a", stay("mall", 0, 60, late=30, assumed=2), risk=0.2)))
+    assert [kinds(bar) for bar in bars(picture, "mall, 2021-10-21 00:00 to 01:00 (assumed)")] == ["fade-r4"]
+    assert [kinds(bar) for bar in bars(picture, "whole stay, 2021-10-21 00:00 to 01:30 (assumed)")] == ["fade-own"]
 
 
 def test_bars_stand_where_their_time_is() -> None:
