@@ -74,12 +74,15 @@ def clusters_table(settings: Settings, rows: Sequence[ListedCluster], cases: boo
     some_withdrawn = any(row.withdrawn for row in rows)
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("venue", overflow="fold", min_width=9)
-    table.add_column("category", overflow="fold", min_width=8)
+    if not cases:  # category, bar and rule give their room to the names of the cases
+        table.add_column("category", overflow="fold", min_width=8)
     table.add_column("from to", overflow="fold", min_width=17 if some_withdrawn else 20)
-    table.add_column("", no_wrap=True)
+    if not cases:
+        table.add_column("", no_wrap=True)
     table.add_column("cases", no_wrap=True, justify="right")
     table.add_column("risk", no_wrap=True, justify="right")
-    table.add_column("rule", overflow="fold", min_width=8)
+    if not cases:
+        table.add_column("rule", overflow="fold", min_width=8)
     if some_withdrawn:
         table.add_column("state", no_wrap=True, min_width=9)
     if cases:
@@ -91,11 +94,12 @@ def clusters_table(settings: Settings, rows: Sequence[ListedCluster], cases: boo
         version, _, counted = row.rule.partition(" ")
         versions.add(version)
         state = ("[dim]withdrawn[/]" if row.withdrawn else "[red]stands[/]",) if some_withdrawn else ()
-        who = ("\n".join(row.case_ids),) if cases else ()
-        table.add_row(
-            row.venue, row.category, f"{start[5:]} to {until}", bar(row.slot_cases), str(row.cases), f"{row.risk:g}",
-            counted, *state, *who,
-        )  # fmt: skip
+        when = f"{start[5:]} to {until}"
+        count, risk = str(row.cases), f"{row.risk:g}"
+        if cases:
+            table.add_row(row.venue, when, count, risk, *state, "\n".join(row.case_ids))
+        else:
+            table.add_row(row.venue, row.category, when, bar(row.slot_cases), count, risk, counted, *state)
     table.caption = f"rules: {', '.join(sorted(versions))}"
     return table
 

@@ -74,7 +74,7 @@ def list_letters(reason: str | None, limit: int, as_json: bool, officer: str, pu
     Console().print(table)
 
 
-@dead_letters.command()
+@dead_letters.command(short_help="Show all of a letter, its bytes decoded.")
 @click.argument("letter_id", metavar="LETTER")
 @accountable
 def show(letter_id: str, officer: str, purpose: str) -> None:
@@ -83,7 +83,7 @@ def show(letter_id: str, officer: str, purpose: str) -> None:
     _audit(settings, officer, purpose, f"dead-letters show {letter_id}")
     letter = _one(settings, letter_id)
     click.echo(f"{letter.letter_id}  {_time(letter.at_ms)}\n{letter.reason}: {letter.detail}")
-    click.echo(f"key: {letter.key!r}")
+    click.echo(f"key: {(letter.key or b'').decode('utf-8', 'replace')}")
     try:
         content = decode_record(letter.value)
     except BlockError:
@@ -95,7 +95,7 @@ def show(letter_id: str, officer: str, purpose: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(content, enc_hook=str)).decode())
 
 
-@dead_letters.command()
+@dead_letters.command(short_help="Send letters again, to the topic they came from.")
 @click.argument("letter_ids", metavar="[LETTER]...", nargs=-1)
 @click.option("--reason", help="All with this reason.")
 @click.option("--all", "everything", is_flag=True, help="All there are.")

@@ -80,7 +80,7 @@ def _window_rows(found: object, window_ms: int) -> Iterator[tuple[object, ...]]:
         yield venue, format_time(start), entries, exits, assumed, peak, f"{presence / window_ms:.6f}"
 
 
-@click.command()
+@click.command(short_help="Find a person's contacts in a file of visits.")
 @click.argument("visits_file", metavar="VISITS")
 @_VENUES
 @click.option("--person", required=True, help="The case, as it is named in the file.")

@@ -18,10 +18,15 @@ def accountable(command: Callable[..., Any]) -> Callable[..., Any]:
         "--purpose",
         envvar="LACAK_PURPOSE",
         required=True,
-        help="Why you look (or LACAK_PURPOSE); written to the audit.",
+        show_envvar=True,
+        help="Why you look; written to the audit.",
     )(command)
     return click.option(
-        "--officer", envvar="LACAK_OFFICER", required=True, help="Who you are (or LACAK_OFFICER); written to the audit."
+        "--officer",
+        envvar="LACAK_OFFICER",
+        required=True,
+        show_envvar=True,
+        help="Who you are; written to the audit.",
     )(command)
 
 

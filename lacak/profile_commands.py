@@ -33,7 +33,7 @@ def _load() -> dict[str, Profile]:
         raise click.ClickException(str(error)) from error
 
 
-@profiles.command("list")
+@profiles.command("list", short_help="List the profiles with their numbers and sources.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_profiles(as_json: bool) -> None:
     """List the profiles: minutes, over what, the infectious window around the onset, and where it is written."""
@@ -68,7 +68,7 @@ def show_profile(profile_id: str) -> None:
     click.echo(f"\n# {where}\n{text.rstrip()}")
 
 
-@profiles.command("check")
+@profiles.command("check", short_help="Check profile files before they are used.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 def check_profile(files: tuple[str, ...]) -> None:
     """Check profile files before they are used: each fault with its line and what to do.
@@ -96,7 +96,7 @@ def check_profile(files: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@profiles.command("vectors")
+@profiles.command("vectors", short_help="Run test vectors against the published rules.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def run_file_of_vectors(file: str) -> None:
     """Run a FILE of test vectors (JSON) against the published rules; docs/profiles.md describes its shape.

@@ -29,7 +29,7 @@ def venues() -> None:
     """The registry of venues: import a file into it, or list it."""
 
 
-@venues.command("import")
+@venues.command("import", short_help="Import a file of venues.")
 @click.argument("file")
 def import_venues(file: str) -> None:
     """Import a FILE of venues (CSV or NDJSON, gzip or not, - for standard input), and wait until it is in force.
