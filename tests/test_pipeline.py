@@ -163,6 +163,7 @@ def test_a_damaged_segment_is_not_answered_from(broker: Broker, database: str, t
         running.end()
         worker = running.worker("places")
         files = settled_files(running, 2)
+        time.sleep(3.0)  # until the index has taken them up, which it looks to once a second
         more = oracle.Scan("p0", "v0", "in", BEGIN + 20 * DAY_MS, BEGIN + 20 * DAY_MS)
         town = town._replace(scans=[*town.scans, more])
         running.publish(town._replace(scans=[more]).messages())  # so that there is a snapshot with the files
@@ -177,11 +178,13 @@ def test_a_damaged_segment_is_not_answered_from(broker: Broker, database: str, t
         with ThreadPoolExecutor(1) as watcher:
             worker.start()
             watching = watcher.submit(watch, running, ended)
-            check(running, town)
-            deadline = time.monotonic() + 20.0
-            while "its words are damaged" not in worker.log.read_text() and time.monotonic() < deadline:
-                time.sleep(0.1)
-            ended.set()
+            try:
+                check(running, town)
+                deadline = time.monotonic() + 20.0
+                while "its words are damaged" not in worker.log.read_text() and time.monotonic() < deadline:
+                    time.sleep(0.1)
+            finally:
+                ended.set()
             watching.result()
         said = worker.log.read_text()
         assert "cannot be used: its words are damaged. What it held is rebuilt from the topic." in said
