@@ -14,9 +14,10 @@ import pytest
 from contacts.registry import Registry, RegistryError
 from gateway.files import read_venues
 from gateway.lines import BadLine
+from lacak.publish import chunks
 from lacak.topic_commands import _say
 from officer.history import Version, to_text
-from schemas.messages import Contact, Trace, Venue
+from schemas.messages import Contact, Scan, Trace, Venue
 from streams.metrics import CATALOGUE
 from streams.reader import ReadRecord
 
@@ -89,3 +90,12 @@ def test_of_a_large_block_the_first_rows_are_printed(capsys: pytest.CaptureFixtu
     assert lines[-1].strip().startswith("... and 480 more")
     _say(record, as_json=True)
     assert "499" in capsys.readouterr().out
+
+
+def test_scans_do_not_wait_for_a_thousand_others() -> None:
+    """Under a rate, or from a slow pipe, scans go out as they come; none is lost or moved."""
+    scans = [Scan(person="p", venue="v", kind="in", at_ms=number) for number in range(23)]
+    assert [len(each) for each in chunks(scans, 5)] == [5, 5, 5, 5, 3]
+    assert [each for part in chunks(scans, 1000, 0.0) for each in part] == scans
+    assert [len(each) for each in chunks(scans, 1000, 0.0)] == [1] * 23
+    assert list(chunks([], 5)) == []
