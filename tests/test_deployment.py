@@ -90,3 +90,10 @@ def test_an_interrupted_demo_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
+
+
+def test_the_demo_ignores_nothing_it_is_given() -> None:
+    """A registry without scans is a mistake, not another city."""
+    found = CliRunner().invoke(cli, ["demo", "--venues", __file__])
+    assert found.exit_code == 2
+    assert "go with --scans" in found.output
