@@ -12,6 +12,7 @@ help: ## Show this list
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m lacak.warm
 	@touch $@
 
 venv: .venv/ready ## Make .venv

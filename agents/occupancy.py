@@ -86,6 +86,9 @@ class OccupancyKeeper:
         self._home = home
         self._states = states
         self._unused = False
+        self._leaving: set[int] = set()
+        self._leaving_at: dict[int, int] = {}
+        self._owner: Owner[Places] | None = None
         self._builder = ThreadPoolExecutor(1, "settling")
         self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
@@ -130,6 +133,7 @@ class OccupancyKeeper:
 
     async def run(self, batches: AsyncIterator[Batch], owner: Owner[Places]) -> None:
         """The agent's loop."""
+        self._owner = owner
         async for batch in batches:
             held = await owner.take(batch)
             if held is not None:
@@ -207,14 +211,27 @@ class OccupancyKeeper:
             told.inside.update((count.venue, count.inside) for count in ready)
 
     def _forget(self) -> None:
-        """Wipe out the names of persons of whom this worker has no visit any more."""
-        states = self._states() if self._unused else None
-        if states is not None:
+        """Wipe out the names of persons of whom this worker has no visit any more, nor has any snapshot of its.
+
+        Else a restart would find visits of nobody, and take back what windows had told of them.
+        """
+        states = self._states() if self._unused or self._leaving else None
+        if states is None or self._owner is None:
+            return
+        held = {partition: self._owner.position(partition) for partition in states}
+        if self._leaving and self._leaving_at.keys() == held.keys():
+            durable = {partition: self._owner.durable(partition) for partition in held}
+            if all((durable[partition] or 0) > at for partition, at in self._leaving_at.items()):
+                away = set(range(self._settings.partitions.visits)).difference(states)
+                gone = self._leaving.intersection(unused_people(self._people.people, states.values()))
+                self._people.forget(gone, away)
+                self._leaving = set()
+                for places in states.values():
+                    places.people_forgotten()
+        elif all(isinstance(at, int) for at in held.values()):
             self._unused = False
-            away = set(range(self._settings.partitions.visits)).difference(states)
-            self._people.forget(unused_people(self._people.people, states.values()), away)
-            for places in states.values():
-                places.people_forgotten()
+            self._leaving = set(unused_people(self._people.people, states.values()))
+            self._leaving_at = {partition: at for partition, at in held.items() if isinstance(at, int)}
 
     def _tell_windows(
         self, partition: int, places: Places, told: _Told, position: int, found: WindowRows | None

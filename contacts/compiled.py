@@ -34,7 +34,10 @@ class _Later:
         if self._made is None:
             import numba
 
-            self._made = numba.njit(cache=True, nogil=True)(self.function)
+            try:
+                self._made = numba.njit(cache=True, nogil=True)(self.function)
+            except RuntimeError:  # nowhere to keep machine code: name a folder in NUMBA_CACHE_DIR
+                self._made = numba.njit(nogil=True)(self.function)
             there = self.function.__globals__
             for name, value in list(there.items()):
                 if isinstance(value, _Later):

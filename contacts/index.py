@@ -66,7 +66,7 @@ class VisitIndex:
     def bytes_held(self) -> int:
         """The memory of rows and segments, exact times of settled visits and the directory left out."""
         births = sum(16 * each.columns.length for each in self.births)
-        return self._rows.length * 48 + births + self.archive.bytes_held + self._head.nbytes + self._odd.nbytes
+        return self._rows.length * 50 + births + self.archive.bytes_held + self._head.nbytes + self._odd.nbytes
 
     def column(self, name: str) -> Ints:
         """A column as it stands: person, lineage, start, end (ms), reason, flags. Not to be held over `add`."""
@@ -111,6 +111,7 @@ class VisitIndex:
 
     def of_persons(self, persons: Ints, since: Ints) -> Ints:
         """All rows of persons whose start is not before `since` (one for each person), and perhaps more; unordered."""
+        self._make_room()  # another partition may have met them first
         found = np.empty(max(256, 8 * len(persons)), np.int64)
         while True:
             columns = self._rows["back"], self._rows["below"]

@@ -85,10 +85,18 @@ class Settling:
         rows = np.flatnonzero(early)
         day = np.searchsorted(self._days, start[rows], side="right") - 1
         for number, midnight_ms in enumerate(self._days[:-1].tolist()):
-            chosen = rows[day == number]
-            was = {name: column[chosen] for name, column in self._columns.items()}
-            there = was["flags"] & (GONE | SETTLED) == 0  # read last: who was not cleared by then was whole before
-            self._build(midnight_ms, chosen[there], {name: column[there] for name, column in was.items()})
+            self._build(midnight_ms, *self._taken(rows[day == number], self._columns))
+
+    @staticmethod
+    def _taken(rows: Ints, columns: Mapping[str, NDArray[Any]]) -> tuple[Ints, dict[str, NDArray[Any]]]:
+        """The rows that may still be settled, as they are now: any may have changed since they were chosen.
+
+        Whoever lets go of a row flags it first: so flags are read last.
+        """
+        was = {name: columns[name][rows] for name in ("person", "lineage", "start", "end", "reason", "flags")}
+        fits = (was["flags"] & (GONE | SETTLED) == 0) & (was["person"] >= 0)
+        fits &= (was["end"] >= was["start"]) & (was["end"] - was["start"] <= LONGEST_MS)
+        return rows[fits], {name: column[fits] for name, column in was.items()}
 
     def _build(self, midnight_ms: int, rows: Ints, was: Mapping[str, NDArray[Any]]) -> None:
         older = [each for each in self._older if each.segment.midnight_ms == midnight_ms]

@@ -23,6 +23,7 @@ from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
+from lacak.warm import warm
 from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
@@ -140,6 +141,7 @@ def _registry(settings: Settings) -> WorkerApp:
 
 
 def _visits(settings: Settings) -> WorkerApp:
+    warm()
     parts = _Parts(settings, "visits")
     visits = Visits(settings, parts.clock, parts.outbox, parts.letters)
     owner = Owner("scans", visits.make, visits.load, parts.store(), parts.outbox, settings, parts.clock.monotonic)
@@ -150,6 +152,7 @@ def _visits(settings: Settings) -> WorkerApp:
 
 
 def _places(settings: Settings) -> WorkerApp:
+    warm()
     parts = _Parts(settings, "places")
     contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
     store = parts.store()

@@ -225,6 +225,8 @@ class Owner(KeeperBase, Generic[S]):
     async def _bring_up(self, partition: int, slot: _Slot[S]) -> None:
         """Load the snapshot, if there is one. One that turns out unusable is thrown away, and reading begins anew."""
         async with slot.loading:
+            if self._slots.get(partition) is not slot:  # whoever came first threw its snapshot away
+                return
             if slot.state is None and slot.manifest is None:
                 slot.state = self._make(partition)
             elif slot.state is None and slot.manifest is not None:

@@ -47,7 +47,7 @@ class _Head(msgspec.Struct, array_like=True):
 
 
 def is_newer(name: str, newest: bytes) -> bool:
-    """Whether a file was written after the one that `newest` names: no snapshot, but perhaps the next, has it."""
+    """Whether a file was written after the one of number `newest`: the next snapshot may have it."""
     found = _NUMBERED.fullmatch(name)
     return found is not None and int(found[1]) > int(newest)
 

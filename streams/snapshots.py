@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -175,8 +175,7 @@ class SnapshotStore:
         manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
         packed = msgspec.msgpack.encode(manifest)
         replace_durably(folder / _MANIFEST, _digest(packed) + packed)
-        newest = parts.get(NEWEST) or b"0"
-        self._sweep(folder, {part.file for part in kept.values()}, lambda name: is_newer(name, newest))
+        self._sweep(folder, {part.file for part in kept.values()}, parts.get(NEWEST))
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
@@ -207,13 +206,11 @@ class SnapshotStore:
         )
 
     @staticmethod
-    def _sweep(folder: Path, keep: set[str], spare: Callable[[str], bool] = lambda _: False) -> None:
-        """Remove the files of older snapshots and of writes that were cut short.
-
-        `spare` is asked of each file as it is met: the state may be writing another one meanwhile.
-        """
+    def _sweep(folder: Path, keep: set[str], newest: bytes | None = None) -> None:
+        """Remove the files of older snapshots and of writes that were cut short; not those after the `newest`."""
         for path in folder.iterdir():
-            if path.name not in keep and path.name not in (_MANIFEST, _LOCK) and not spare(path.name):
+            newer = newest is not None and is_newer(path.name, newest)  # judged now: one may be written meanwhile
+            if path.name not in keep and path.name not in (_MANIFEST, _LOCK) and not newer:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 

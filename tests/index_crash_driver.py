@@ -274,8 +274,6 @@ def answers(states: list[Places]) -> dict[str, Any]:
         "shared": rows,
         "settled": sum(len(state._index.archive) for state in states),
         "erased": sum(segment.erased for state in states for segment in state._index.archive.segments),
-        "persons": sorted(filter(None, map(states[0]._index.people.name, range(len(states[0]._index.people))))),
-        "mapped": sum(isinstance(state.shelf, FileShelf) for state in states),
     }
 
 

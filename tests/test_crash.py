@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline import Broker, pipeline
-from tests.test_pipeline import check
+from tests.test_pipeline import check, settled_files
 from tests.worlds import World, world
 
 pytestmark = pytest.mark.kafka
@@ -23,6 +23,7 @@ def town() -> World:
 
 @pytest.mark.parametrize("role", ["visits", "places", "recorder"])
 def test_a_killed_worker_changes_nothing(broker: Broker, database: str, tmp_path: Path, town: World, role: str) -> None:
+    """Of any role, at any moment; meanwhile days are settled into files."""
     scans = town.shuffled(5)
     chance = random.Random(role)
     with pipeline(broker, database, tmp_path, snapshot_seconds=0.5) as running:
@@ -35,6 +36,7 @@ def test_a_killed_worker_changes_nothing(broker: Broker, database: str, tmp_path
             running.worker(role).start()
         running.end(150.0)
         check(running, town)
+        assert settled_files(running, 1)
 
 
 def test_all_workers_killed_at_once_change_nothing(broker: Broker, database: str, tmp_path: Path, town: World) -> None:

@@ -11,11 +11,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from agents.occupancy import OccupancyKeeper
 from contacts.days import midnight_ms
-from schemas.blocks import WINDOWS_MAGIC, WindowBlock, unframe
+from contacts.places import Places
+from schemas.blocks import WINDOWS_MAGIC, VisitBlock, WindowBlock, unframe
 from schemas.messages import Occupancy
+from streams.deadletters import DeadLetters
+from streams.people_file import PeopleFile
 from tests import oracle
-from tests.index_crash_driver import FINAL, RULES, case, questions, told
+from tests.index_crash_driver import FINAL, RULES, Clock, Told, case, questions, settings, told
+from tests.worlds import BEGIN
 
 WINDOW = 600_000
 KILLS = 30
@@ -76,5 +81,41 @@ def test_killed_at_any_moment_it_answers_as_the_oracle(tmp_path: Path, seed: int
         assert [tuple(row) for row in found] == [tuple(row) for row in rows]
     assert answers["settled"] > 20
     assert answers["erased"] == 0
-    files = {path.name for path in tmp_path.rglob("segment-*")}
-    assert files
+    assert list(tmp_path.rglob("segment-*"))
+
+
+def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
+    """Who expired is forgotten with the next snapshot: from the one before, a restart still finds whose visits it has.
+
+    Without a name they would be erased, and windows that were told would be taken back.
+    """
+    own, outbox = settings(tmp_path), Told(tmp_path / "told")
+    people = PeopleFile(tmp_path, "people-0", "cluster")
+    states: dict[int, Places] = {}
+
+    class Holder:
+        """What the keeper asks of its owner."""
+
+        durable_at = 10
+
+        def position(self, partition: int) -> int:
+            """Where the state stands."""
+            return 12
+
+        def durable(self, partition: int) -> int:
+            """Where the snapshot stands."""
+            return self.durable_at
+
+    keeper = OccupancyKeeper(
+        own, Clock(), outbox, DeadLetters(outbox, own.dead_letters), None, people, lambda _: tmp_path, lambda: states,  # type: ignore[arg-type]
+    )  # fmt: skip
+    holder = Holder()
+    keeper._owner = holder  # type: ignore[assignment]
+    states[0] = keeper.make(0)
+    states[0].apply(VisitBlock(0, 0, 1, BEGIN, [], [], b"", []))
+    assert people.people.take(["a", "b"]).tolist() == [0, 1]
+    keeper._unused = True
+    for durable, names in ((10, ["a", "b"]), (12, ["a", "b"]), (13, ["", ""])):
+        holder.durable_at = durable
+        keeper._forget()
+        assert [people.people.name(number) for number in (0, 1)] == names

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
@@ -14,7 +17,7 @@ from schemas.partitions import partition_of
 from streams.reader import read_topic
 from tests import oracle
 from tests.pipeline import FAR_DAYS, Broker, Pipeline, Windows, pipeline
-from tests.worlds import World, world
+from tests.worlds import BEGIN, World, world
 
 DAY_MS = 86_400_000
 WORLD_PEOPLE, WORLD_SCANS = 60, 1500
@@ -149,3 +152,56 @@ def test_an_unregistered_venue_gets_the_defaults(broker: Broker, database: str, 
         )
         running.end()
         assert [(v.venue, v.end - v.start) for v in running.visits()] == [("known", 1_800_000), ("unknown", 7_200_000)]
+
+
+def test_a_damaged_segment_is_not_answered_from(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
+    """Days are settled into files. A bit flipped in each while the worker is stopped: it says so, and rebuilds."""
+    with pipeline(broker, database, tmp_path, partitions=2, snapshot_seconds=0.3) as running:
+        running.register(town.registry())
+        running.erase(town.erasure_messages())
+        running.publish(town.messages())
+        running.end()
+        worker = running.worker("places")
+        files = settled_files(running, 2)
+        more = oracle.Scan("p0", "v0", "in", BEGIN + 20 * DAY_MS, BEGIN + 20 * DAY_MS)
+        town = town._replace(scans=[*town.scans, more])
+        running.publish(town._replace(scans=[more]).messages())  # so that there is a snapshot with the files
+        running.end()
+        worker.ask_to_stop()
+        worker.wait(20)
+        for path in files:
+            content = bytearray(path.read_bytes())
+            content[8192] ^= 1  # in the first of its arrays
+            path.write_bytes(content)
+        ended = Event()
+        with ThreadPoolExecutor(1) as watcher:
+            worker.start()
+            watching = watcher.submit(watch, running, ended)
+            check(running, town)
+            deadline = time.monotonic() + 20.0
+            while "its words are damaged" not in worker.log.read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            ended.set()
+            watching.result()
+        said = worker.log.read_text()
+        assert "cannot be used: its words are damaged. What it held is rebuilt from the topic." in said
+        assert "is thrown away, its state rebuilt" in said
+        assert "Traceback" not in said
+
+
+def settled_files(running: Pipeline, partitions: int) -> list[Path]:
+    """The files of settled days, once so many partitions have some."""
+    home = running.settings.data_dir / "state" / "places"
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        files = sorted(home.glob("*/segment-*"))
+        if len({path.parent for path in files}) >= partitions:
+            return files
+        time.sleep(0.1)
+    raise AssertionError("no day was settled into a file")
+
+
+def watch(running: Pipeline, ended: Event) -> None:
+    """Start workers again that have ended."""
+    while not ended.wait(0.1):
+        running.lacak.watch()

@@ -578,3 +578,17 @@ def test_whom_waiting_rows_bring_is_in_use() -> None:
         places.apply(block(0, [row(0, 0, 0, 10)], [f"person {number}"], START))
     assert unused_people(people, partitions) == gone
     assert len(people) == 3
+
+
+def test_persons_that_only_another_partition_has_met() -> None:
+    """Partitions share a directory: whoever is asked about or erased may have no visit here, nor room for one."""
+    people = Directory()
+    here, there = (Places(1, WINDOW, DAY, 2 * DAY, ZONE, people, KeepingShelf()) for _ in range(2))
+    here.apply(block(0, [row(0, 0, 0, 60), row(1, 1, 0, 30)], ["a", "b"], START))
+    assert len(here.shared_stays("a", START, FAR, None)) == 1
+    there.apply(block(0, [row(number, number, 0, 60) for number in range(5000)], [f"t{n}" for n in range(5000)], START))
+    assert there.shared_stays("a", START, FAR, None) == []
+    for name in ("t4999", "t0"):
+        assert here.shared_stays(name, START, FAR, None) == []
+        here.erase(name, FAR)
+        assert not here.holds(people.number(name))
