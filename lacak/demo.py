@@ -65,6 +65,8 @@ def demo(
     With --scans it runs your file (CSV or NDJSON, gzip or not; person,venue,kind,at) as fast as it goes, under the
     clock `file`: a scan arrives when it happened.
     """
+    if scans_file is None and (venues_file or person):
+        raise click.UsageError("--venues and --person go with --scans: the made-up city has its own.")
     console = Console()
     report = Path(folder)
     show: Callable[[Deployment], None]

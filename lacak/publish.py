@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import click
 import msgspec
@@ -20,6 +19,7 @@ from schemas.messages import Scan
 from streams.settings import DAY_MS, Settings
 
 _CHUNK = 5_000
+_CHUNK_SECONDS = 0.25
 SOME_REJECTED = 3
 """Exit code: published, but some lines were set aside."""
 
@@ -66,7 +66,8 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
             Gateway(settings.brokers, key=key, topic=settings.topic("scans"), blocks=not single) as gateway,
             reading(file, "publishing") as progress,
         ):
-            for chunk in chunks(as_arrived(settings, read_scans(file, rejected, progress, gateway.check))):
+            scans = as_arrived(settings, read_scans(file, rejected, progress, gateway.check))
+            for chunk in chunks(scans, min(_CHUNK, max(1, int((rate or _CHUNK) * _CHUNK_SECONDS))), _CHUNK_SECONDS):
                 note(done, chunk)
                 gateway.publish(chunk)
                 if rate is not None:
@@ -98,10 +99,17 @@ def as_arrived(settings: Settings, scans: Iterable[Scan]) -> Iterator[Scan]:
             yield scan
 
 
-def chunks(scans: Iterable[Scan]) -> Iterator[list[Scan]]:
-    """The scans, some thousand at a time."""
-    rows = iter(scans)
-    while chunk := list(islice(rows, _CHUNK)):
+def chunks(scans: Iterable[Scan], size: int = _CHUNK, seconds: float = float("inf")) -> Iterator[list[Scan]]:
+    """The scans, `size` at a time, or as many as have come within `seconds` when one more comes."""
+    chunk: list[Scan] = []
+    for scan in scans:
+        if not chunk:
+            began = time.monotonic()
+        chunk.append(scan)
+        if len(chunk) >= size or time.monotonic() - began >= seconds:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk
 
 

@@ -46,6 +46,7 @@ _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """State is millions of small lists without cycles: at Python's own thresholds looking them over costs 2 us a scan."""
 _TOLD: Final = (
     Damaged,
+    metrics.PortTaken,
     OutboxError,
     TooManyDeadLetters,
     SnapshotError,
@@ -196,12 +197,12 @@ async def _run(app: WorkerApp) -> BaseException | None:
     app.failed = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if app.settings.metrics_port:
-        metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
     try:
+        if app.settings.metrics_port:
+            metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
         if app.outbox is not None:
             await app.outbox.start()
-    except OutboxError as error:
+    except (metrics.PortTaken, OutboxError) as error:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))

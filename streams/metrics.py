@@ -116,7 +116,16 @@ def rows_out(topic: str, count: int) -> None:
     ROWS_OUT.labels(topic).inc(count)
 
 
+class PortTaken(RuntimeError):
+    """Another process listens where the metrics should be; the message says what to do."""
+
+
 def serve(port: int, role: str, index: int) -> None:
-    """Answer Prometheus on 127.0.0.1:`port`. Raises OSError when the port is taken."""
+    """Answer Prometheus on 127.0.0.1:`port`. Raises PortTaken."""
     WORKER.info({"role": role, "index": str(index)})
-    start_http_server(port, addr="127.0.0.1")
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise PortTaken(
+            f"Metrics cannot be served on 127.0.0.1:{port} ({error.strerror}): set LACAK_METRICS_PORT to another port."
+        ) from error

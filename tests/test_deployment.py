@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from lacak.deployment import Deployment, ServerFell
 from lacak.main import cli, main
+from streams import metrics
 from streams.settings import Settings
 from tests.pipeline import Broker
 
@@ -78,6 +80,15 @@ def test_an_unknown_profile_is_told_at_the_start(broker: Broker, tmp_path: Path)
     assert "There is no profile 'nope'" in found.output
 
 
+def test_a_taken_metrics_port_is_a_sentence() -> None:
+    """Who reads the worker's last line knows what to change."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(metrics.PortTaken, match="LACAK_METRICS_PORT"):
+            metrics.serve(other.getsockname()[1], "visits", 0)
+
+
 def test_an_interrupted_demo_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The exit code that a command asks for is that of the process."""
 
@@ -90,3 +101,10 @@ def test_an_interrupted_demo_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
+
+
+def test_the_demo_ignores_nothing_it_is_given() -> None:
+    """A registry without scans is a mistake, not another city."""
+    found = CliRunner().invoke(cli, ["demo", "--venues", __file__])
+    assert found.exit_code == 2
+    assert "go with --scans" in found.output
