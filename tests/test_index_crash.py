@@ -13,6 +13,7 @@ import pytest
 
 from agents.occupancy import OccupancyKeeper
 from contacts.days import midnight_ms
+from contacts.clusterrules import load_cluster_rules
 from contacts.places import Places
 from schemas.blocks import WINDOWS_MAGIC, VisitBlock, WindowBlock, unframe
 from schemas.messages import Occupancy
@@ -108,6 +109,7 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
 
     keeper = OccupancyKeeper(
         own, Clock(), outbox, DeadLetters(outbox, own.dead_letters), None, people, lambda _: tmp_path, lambda: states,  # type: ignore[arg-type]
+        load_cluster_rules("default"),
     )  # fmt: skip
     holder = Holder()
     keeper._owner = holder  # type: ignore[assignment]
