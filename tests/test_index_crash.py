@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from agents.occupancy import OccupancyKeeper
-from contacts.days import midnight_ms
 from contacts.clusterrules import load_cluster_rules
+from contacts.days import midnight_ms
 from contacts.places import Places
 from schemas.blocks import WINDOWS_MAGIC, VisitBlock, WindowBlock, unframe
 from schemas.messages import Occupancy
