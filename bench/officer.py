@@ -56,8 +56,9 @@ class Officer:
         sent = [self._send("test-results", partition, person, body)]
         if self._hops > 1:
             request = TraceRequest(
-                request_id=person, person=person, officer="bench", purpose="bench", profile="kmk-413", hops=self._hops
-            )
+                request_id=person, person=person, officer="bench", purpose="bench", profile="kmk-413", hops=self._hops,
+                onset_ms=body.onset_ms, specimen_ms=body.specimen_ms,  # the case may come second: topics have no order
+            )  # fmt: skip
             sent.append(self._send("trace-requests", partition, person, request))
         for each in sent:
             each.get(30)
