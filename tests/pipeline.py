@@ -107,7 +107,7 @@ class Pipeline:
             return dict(database.execute("select venue, inside from lacak.occupancy").fetchall())
 
     def trace(
-        self, person: str, direction: str, onset_ms: int, profile: str = "who", seconds: float = 30.0, **more: float
+        self, person: str, direction: str, onset_ms: int, profile: str = "who", seconds: float = 90.0, **more: float
     ) -> Trace:
         """Ask for a trace and wait until it is complete: on a busy machine an answer may come behind the deadline."""
         request = TraceRequest(
