@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from contacts.bisecting import first_from
 from contacts.columns import Ints
 from contacts.compiled import compiled
 from contacts.segments import LIMITS, Bits, Segment
@@ -74,14 +75,7 @@ def _of_persons(
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for asked in range(len(persons)):
-        begin, stop = 0, len(mine)
-        wanted = persons[asked] << 32
-        while begin < stop:
-            middle = (begin + stop) >> 1
-            if mine[middle] < wanted:
-                begin = middle + 1
-            else:
-                stop = middle
+        begin = first_from(mine, persons[asked] << 32, 0, len(mine))
         for entry in range(begin, len(mine)):
             if mine[entry] >> 32 != persons[asked]:
                 break
@@ -127,21 +121,9 @@ def _at_lineages(
                 begin, end = first, last
             else:
                 wanted = (np.int64(cls) << 55) | (max(low - limits[cls], 0) << 44)
-                begin, stop = first, last
-                while begin < stop:
-                    middle = (begin + stop) >> 1
-                    if words[middle] < wanted:
-                        begin = middle + 1
-                    else:
-                        stop = middle
+                begin = first_from(words, wanted, first, last)
                 wanted = (np.int64(cls) << 55) | (np.int64(high) << 44)
-                end, stop = begin, last
-                while end < stop:
-                    middle = (end + stop) >> 1
-                    if words[middle] < wanted:
-                        end = middle + 1
-                    else:
-                        stop = middle
+                end = first_from(words, wanted, begin, last)
             for place in range(begin, end):
                 word = words[place]
                 minute = (word >> 44) & 2047

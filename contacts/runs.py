@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from contacts.bisecting import first_from
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
 
@@ -143,13 +144,7 @@ def _search(
         if first_ms >= until[asked] or last_ms < low:
             continue
         wanted = ((venue[asked] << 21) + ((max(low, first_ms) - first_ms) >> shift)) << 18
-        begin, stop = 0, len(words)
-        while begin < stop:
-            middle = (begin + stop) >> 1
-            if words[middle] < wanted:
-                begin = middle + 1
-            else:
-                stop = middle
+        begin = first_from(words, wanted, 0, len(words))
         wanted = ((venue[asked] << 21) + ((min(until[asked], last_ms) - first_ms) >> shift) + 1) << 18
         for place in range(begin, len(words)):
             if words[place] >= wanted:
