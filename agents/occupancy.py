@@ -23,6 +23,7 @@ from schemas.blocks import (
     Barrier,
     BlockError,
     ErasureOrder,
+    RegistryChange,
     WatchOrder,
     WindowBlock,
     frame,
@@ -164,7 +165,7 @@ class OccupancyKeeper:
                     self._unused = True
                 elif isinstance(placed.control, WatchOrder):
                     places.watch(placed.control)
-                else:
+                elif isinstance(placed.control, RegistryChange):
                     places.add_venue(placed.control.venue)
         self._letters.judge(len(batch), bad)
         self._contacts.answer_ready(batch.partition, places)

@@ -30,6 +30,7 @@ from schemas.blocks import (
     ErasureOrder,
     PlacedControl,
     RegistryChange,
+    StayReport,
     Tick,
     VisitBlock,
 )
@@ -201,6 +202,8 @@ class Deriver:
         if isinstance(control, Tick):
             self.log_time_ms = max(self.log_time_ms, control.at_ms)
             self._ticked = True
+            return
+        if isinstance(control, StayReport):
             return
         targets = self._controls
         if isinstance(control, RegistryChange):

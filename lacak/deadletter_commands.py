@@ -19,7 +19,8 @@ from lacak.people import accountable
 from lacak.settings import load_settings
 from officer.store import Store, StoreError
 from schemas.blocks import KINDS, SCAN_BLOCKS, SCANS_MAGIC, BlockError, unframe
-from schemas.messages import JSON_TOPICS, DeadLetter, Scan
+from schemas.catalogue import JSON_TOPICS
+from schemas.messages import DeadLetter, Scan
 from schemas.partitions import partition_of
 from streams.reader import decode_record, read_topic
 from streams.settings import Settings

@@ -98,7 +98,36 @@ class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
     grid_ms: int = 0
 
 
-Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder
+class RecountOrder(msgspec.Struct, frozen=True, array_like=True, tag="recount"):
+    """A record of `recounts`, put into every scans partition: `inside` people were counted at a venue at `at_ms`."""
+
+    origin: tuple[int, int]
+    venue: str
+    inside: int
+    at_ms: int
+
+
+class RulesChange(msgspec.Struct, frozen=True, array_like=True, tag="rules"):
+    """A record of `rules` that holds door rules, put into every scans partition: the file's text."""
+
+    origin: tuple[int, int]
+    rules_id: str
+    text: str
+
+
+class StayReport(msgspec.Struct, frozen=True, array_like=True, tag="stay"):
+    """A person's declared stay at a registered venue, put into that person's scans partition alone."""
+
+    origin: tuple[int, int]
+    person: str
+    venue: str
+    declaration_id: str
+    start_ms: int
+    end_ms: int
+    withdrawn: bool = False
+
+
+Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | StayReport
 
 
 class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
@@ -106,7 +135,7 @@ class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
 
     offset: int
     log_time_ms: int
-    control: RegistryChange | ErasureOrder | Barrier | WatchOrder
+    control: RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from schemas.blocks import Control, ScanBlock, VisitBlock, WindowBlock
-from schemas.messages import JSON_TOPICS
+from schemas.catalogue import JSON_TOPICS
 
 DAY_MS: Final = 86_400_000
 _LONGEST_STAY_DAYS: Final = 1  # visits.md: a longest stay is never over 24 hours
@@ -93,8 +93,8 @@ CHANNELS: Final = (
         "one",
         "compact",
         "always",
-        senders=("lacak venues import",),
-        readers=("registry agent", "recorder agent"),
+        senders=("lacak venues import", "gateways"),
+        readers=("registry agent", "recorder agent", "gateways"),
     ),
     _channel(
         "erasures",
@@ -104,7 +104,7 @@ CHANNELS: Final = (
         "compact",
         "always",
         senders=("officers",),
-        readers=("registry agent", "recorder agent"),
+        readers=("registry agent", "recorder agent", "status agent"),
     ),
     _channel(
         "visits",
@@ -159,8 +159,8 @@ CHANNELS: Final = (
         "cases",
         "delete",
         "facts",
-        senders=("laboratories", "lacak test-result"),
-        readers=("tracing agent",),
+        senders=("laboratories", "lacak test-result", "lacak health import"),
+        readers=("tracing agent", "status agent"),
     ),
     _channel(
         "trace-requests",
@@ -235,6 +235,68 @@ CHANNELS: Final = (
         placed="the query's or the watch's reply_partition; an erasure goes to every partition",
         senders=("contacts agent", "tracing agent", "registry agent"),
         readers=("tracing agent",),
+    ),
+    _channel(
+        "declarations",
+        "Where people say that they were: at registered venues, elsewhere, abroad.",
+        "person",
+        "cases",
+        "delete",
+        "facts",
+        senders=("officers", "gateways"),
+        readers=("status agent", "recorder agent"),
+    ),
+    _channel(
+        "health-records",
+        "Tests, vaccinations, recoveries, contacts, travel, age bands: what the colour of a person is made of.",
+        "person, a bar and the record's id",
+        "cases",
+        "compact",
+        "always",
+        placed="murmur2 of the person",
+        frames=(CONTROL_FRAME,),
+        senders=("lacak health import", "status agent", "tracing agent"),
+        readers=("status agent",),
+    ),
+    _channel(
+        "statuses",
+        "The colour of each person, and what doors may ask besides.",
+        "person",
+        "cases",
+        "compact",
+        "always",
+        senders=("status agent",),
+        readers=("gateways", "recorder agent"),
+    ),
+    _channel(
+        "rules",
+        "Dated rules of doors and colours, a file each.",
+        "kind, a stroke and the id of the rules",
+        "one",
+        "compact",
+        "always",
+        senders=("lacak rules publish",),
+        readers=("gateways", "registry agent", "status agent"),
+    ),
+    _channel(
+        "recounts",
+        "How many a guard has counted inside.",
+        "venue",
+        "one",
+        "delete",
+        "facts",
+        senders=("gateways",),
+        readers=("registry agent",),
+    ),
+    _channel(
+        "door-events",
+        "What staff did at doors and with identities, for the audit.",
+        "venue",
+        "visits",
+        "delete",
+        "facts",
+        senders=("gateways",),
+        readers=("recorder agent",),
     ),
     _channel(
         "dead-letters",

@@ -19,7 +19,7 @@ from schemas.blocks import KINDS, REASONS, VISIT_COLUMNS, WINDOW_COLUMNS
 from schemas.channels import CHANNELS, DAY_MS, FRAMES, KEPT, Channel, Framed, retention_ms
 from schemas.page import render
 
-VERSION: Final = "1.1.0"
+VERSION: Final = "1.2.0"
 """Of the contracts: the second number grows with a field or topic added; the first would break readers."""
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -16,6 +16,8 @@ EndReason = Literal["assumed", "checked_out", "next_check_in", "scanned_again", 
 Direction = Literal["forward", "backward"]
 Grade = Literal["possible", "confirmed", "dismissed"]
 TestOutcome = Literal["positive", "negative", "withdrawn"]
+TestKind = Literal["pcr", "antigen", "other"]
+Fallback = Literal["admit", "check", "refuse"]
 TimeMs = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Limit = Literal["hops", "people", "seconds"]
 TraceState = Literal["complete", "behind", "incomplete", "withdrawn"]
@@ -41,7 +43,10 @@ class Scan(Message, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Topic `venues` (compacted), keyed by venue and `valid_from_ms`: what holds of a place from a date on."""
+    """Topic `venues` (compacted), keyed by venue and `valid_from_ms`: what holds of a place from a date on.
+
+    `fallback` is what its doors do when they know too little: statuses or counts too old, or none.
+    """
 
     venue: str
     name: str = ""
@@ -52,6 +57,8 @@ class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
     longest_stay_minutes: float | None = None
     within: str | None = None
     valid_from_ms: int = 0
+    area_m2: float | None = None
+    fallback: Fallback = "check"
 
 
 class Erasure(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -67,6 +74,7 @@ class TestResult(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `test-results`, keyed by person. Dates are the instant given, or midnight of the deployment's day.
 
     `withdrawn` takes back the result with the same `specimen_ms`; a later message with the same specimen revises it.
+    `result_ms` is when the laboratory gave the result; None: when the message reached the programme.
     """
 
     __test__ = False  # not a test class of pytest's
@@ -79,6 +87,8 @@ class TestResult(Message, frozen=True, omit_defaults=True, kw_only=True):
     laboratory: str | None = None
     officer: str = "system"
     purpose: str = "laboratory report"
+    test: TestKind = "pcr"
+    result_ms: TimeMs | None = None
 
 
 class TraceRequest(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -361,8 +371,6 @@ class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
 class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `trace-answers`: what one partition of `visits` knows, with the exact cut it stands at.
 
-    `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding); `deadline`, `overdue` and
-    `retry` are the coordinator's own reminders to itself, of no partition (-1). Its key is the case's person.
     The first `hop` is answered with `shared`, later ones with `meetings`.
     `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding). `changed` answers no
     question: something that the standing trace watches has changed by `as_of`. `deadline`, `overdue` and `retry` are
@@ -382,22 +390,3 @@ class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     meetings: MeetingRows | None = None
     part: int = 0
     parts: int = 1
-
-
-JSON_TOPICS: dict[str, type[Message]] = {
-    "scans": Scan,
-    "venues": Venue,
-    "erasures": Erasure,
-    "test-results": TestResult,
-    "trace-requests": TraceRequest,
-    "contact-decisions": ContactDecision,
-    "interview-contacts": InterviewContact,
-    "occupancy": Occupancy,
-    "cases": Case,
-    "clusters": VenueClusters,
-    "traces": Trace,
-    "dead-letters": DeadLetter,
-    "trace-queries": TraceQuery,
-    "trace-answers": TraceAnswer,
-}
-"""The message that each JSON topic carries (`scans` also takes blocks, `visits` and `windows` carry blocks only)."""

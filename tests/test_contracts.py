@@ -24,8 +24,9 @@ from schemas.blocks import (
     BlockError,
     unframe,
 )  # fmt: skip
+from schemas.catalogue import JSON_TOPICS
 from schemas.channels import CHANNELS, DAY_MS, FRAMES, KEPT, TOPICS, retention_ms
-from schemas.messages import JSON_TOPICS, Scan
+from schemas.messages import Scan
 from schemas.page import fields_tables, render
 from tests.golden.meaning import holds, spell_out, spell_out_frame
 from tests.golden.record import FRAME_SAMPLES, GOLDEN, SAMPLES, shapes

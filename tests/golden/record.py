@@ -15,6 +15,7 @@ from schemas import blocks
 from schemas import messages as m
 from schemas.channels import CHANNELS, FRAMES
 from schemas.contracts import frame_schema, message_schema
+from tests.golden.door_samples import DOOR_SAMPLES
 from tests.golden.meaning import spell_out, spell_out_frame
 
 GOLDEN: Final = Path(__file__).resolve().parent
@@ -81,6 +82,8 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
     ],
     "venues": [
         m.Venue(venue="mal-0001"),
+        m.Venue(venue="mal-0001", fallback="admit"),
+        m.Venue(venue="mal-0001", fallback="check"),
         m.Venue(
             venue="toko-0001",
             name="Toko Sinar Jaya",
@@ -91,11 +94,14 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             longest_stay_minutes=90.5,
             within="mal-0001",
             valid_from_ms=_T,
+            area_m2=85.5,
+            fallback="refuse",
         ),
     ],
     "erasures": [m.Erasure(person=_P, before_ms=_T, **_OFFICER)],
     "test-results": [
         m.TestResult(person=_P, outcome="negative", specimen_ms=_T),
+        m.TestResult(person=_P, outcome="negative", specimen_ms=_T, test="other"),
         m.TestResult(
             person=_P,
             outcome="positive",
@@ -103,6 +109,8 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             onset_ms=_T - 1,
             isolated_ms=_T + 1,
             laboratory="lab-1",
+            test="antigen",
+            result_ms=_T + 3_600_000,
             **_OFFICER,
         ),
         m.TestResult(person=_P, outcome="withdrawn", specimen_ms=_T),
@@ -204,6 +212,7 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             ),
         ),
     ],
+    **DOOR_SAMPLES,
     "dead-letters": [
         m.DeadLetter(
             letter_id="scans/1/2/3",
@@ -291,6 +300,18 @@ _WATCH: Final = blocks.WatchOrder(
     linger_ms=7_200_000,
     grid_ms=600_000,
 )
+_RECOUNT: Final = blocks.RecountOrder(origin=(0, 10), venue="mal-0001", inside=37, at_ms=_T)
+_RULES: Final = blocks.RulesChange(origin=(0, 11), rules_id="indonesia", text='name = "x"')
+_STAY: Final = blocks.StayReport(
+    origin=(0, 12),
+    person=_P,
+    venue="mal-0001",
+    declaration_id="d-1",
+    start_ms=_T,
+    end_ms=_T + 3_600_000,
+    withdrawn=True,
+)
+_PASSED_ON: Final = (_CHANGE, _ERASURE, _WATCH, _BARRIER, _RECOUNT, _RULES)
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]
     for scan in range(1, len(blocks.REASONS))
@@ -319,7 +340,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
             lineages=[blocks.Lineage("mal-0001"), blocks.Lineage("toko-0001", ("mal-0001",))],
             persons=[_P] * len(_ROWS),
             rows=np.array(_ROWS, "<i8").tobytes(),
-            controls=[blocks.PlacedControl(9, _T, control) for control in (_CHANGE, _ERASURE, _WATCH, _BARRIER)],
+            controls=[blocks.PlacedControl(9, _T, control) for control in _PASSED_ON],
         ),
     ),
     "windows": (
@@ -338,6 +359,9 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
     "control-erasure": (blocks.CONTROL_MAGIC, _ERASURE),
     "control-barrier": (blocks.CONTROL_MAGIC, _BARRIER),
     "control-watch": (blocks.CONTROL_MAGIC, _WATCH),
+    "control-recount": (blocks.CONTROL_MAGIC, _RECOUNT),
+    "control-rules": (blocks.CONTROL_MAGIC, _RULES),
+    "control-stay": (blocks.CONTROL_MAGIC, _STAY),
 }
 
 
