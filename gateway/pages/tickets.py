@@ -1,0 +1,113 @@
+"""The ticket that a browser keeps: signed, in its own cookie, so that it outlives a restart of the gateway.
+
+What it says is the person's own: the decision, its reason and, for a bound browser, the colour.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jwt
+import msgspec
+
+from contacts.doortexts import Language, for_person
+from contacts.admission import Decision
+from gateway.door import Ticket
+from gateway.pages.views import SIGNS, short_number
+from schemas.health import Colour
+
+_ALGORITHM: Final = "HS256"
+_HOURS_MS: Final = 3_600_000
+KEPT_MS: Final = 24 * _HOURS_MS
+"""How long a ticket is shown: no stay is longer (docs/visits.md)."""
+
+
+class Held(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of a ticket. `colour`: of a verified person only. `out`: they have checked out."""
+
+    id: str
+    venue: str
+    person: str
+    outcome: str
+    reason: str
+    at_ms: int
+    colour: Colour | None = None
+    until_ms: int | None = None
+    party: tuple[str, ...] = ()
+    admitted: bool | None = None
+    out: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the staff have still to answer."""
+        return self.outcome == "check" and self.admitted is None
+
+    @property
+    def inside(self) -> bool:
+        """Whether its holder went in and has not left."""
+        return not self.out and (self.outcome == "admit" or self.admitted is True)
+
+    @property
+    def shown(self) -> str:
+        """The outcome as it now is."""
+        if self.out:
+            return "out"
+        if self.outcome == "check" and self.admitted is not None:
+            return "admit" if self.admitted else "refuse"
+        return self.outcome
+
+
+def held_of(ticket: Ticket, bound: bool) -> Held:
+    """What a browser keeps of the door's answer. An unbound one is told no colour."""
+    return Held(
+        id=ticket.ticket_id,
+        venue=ticket.venue,
+        person=ticket.person,
+        outcome=ticket.outcome,
+        reason=ticket.reason,
+        at_ms=ticket.at_ms,
+        colour=ticket.colour if bound else None,
+        until_ms=ticket.until_ms,
+        party=ticket.party,
+        admitted=ticket.admitted,
+    )
+
+
+def seal(held: Held, secret: bytes) -> str:
+    """The ticket as a cookie's value."""
+    return jwt.encode(msgspec.to_builtins(held), secret, _ALGORITHM)
+
+
+def unseal(text: str, secret: bytes, person: str, now_ms: int) -> Held | None:
+    """The ticket of a cookie; None where it is none, another's, or older than a day."""
+    try:
+        claims: dict[str, Any] = jwt.decode(text, secret, [_ALGORITHM])
+        held = msgspec.convert(claims, Held)
+    except (jwt.InvalidTokenError, msgspec.ValidationError):
+        return None
+    return held if held.person == person and now_ms - held.at_ms < KEPT_MS else None
+
+
+def ticket_view(held: Held, text: dict[str, str], language: Language, time: str) -> dict[str, Any]:
+    """What the ticket's page shows."""
+    shown = held.shown
+    decision = Decision("admit" if shown == "out" else shown, held.reason, 0, held.colour or "unknown")  # type: ignore[arg-type]
+    said = for_person(decision, language)
+    if shown == "out":
+        word, reason = text["checked_out"], ""
+    elif held.admitted is not None:
+        word, reason = said.title, ""
+    else:
+        word, reason = said
+    return {
+        "id": held.id,
+        "sign": SIGNS[shown],
+        "word": word,
+        "reason": reason,
+        "colour": held.colour or "unknown",
+        "colour_word": text[held.colour] if held.colour else "",
+        "number": short_number(held.id),
+        "waiting": held.waiting,
+        "inside": held.inside,
+        "time": time,
+    }

@@ -1,0 +1,64 @@
+"""What a page shows of a count and of a ticket: words, signs and numbers, ready for a template."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from gateway.copies import Count
+
+SIGNS: Final = {"admit": "✓", "check": "?", "refuse": "✕", "full": "■", "out": "✓"}
+_NEAR_SHARE: Final = 0.9
+_MINUTE_MS: Final = 60_000
+
+
+def load_view(count: Count, text: dict[str, str], stale_ms: float) -> dict[str, Any]:
+    """How full a place is: `state` is room, near, full or old, `word` says it."""
+    inside, allowed, age = count.inside, count.allowed, count.age_ms
+    old = inside is not None and (age is None or age > stale_ms)
+    state = "room"
+    if inside is not None and allowed is not None:
+        state = "full" if inside >= allowed else "near" if inside >= _NEAR_SHARE * allowed else "room"
+    word = {"room": text["room"], "near": text["nearly_full"], "full": text["full"]}[state]
+    if inside is None:
+        line = text["inside_unknown"]
+    elif allowed is None:
+        line = text["inside"].format(inside=inside)
+    else:
+        line = text["inside_of"].format(inside=inside, allowed=allowed)
+    return {
+        "inside": inside,
+        "allowed": allowed,
+        "percent": min(100, round(100 * inside / allowed)) if inside is not None and allowed else 0,
+        "state": state,
+        "word": text["old"] if old else word,
+        "old": old,
+        "age": age_words(age),
+        "line": line,
+        "of": f"/ {allowed}" if allowed is not None else "",
+    }
+
+
+def age_words(age_ms: int | None) -> str:
+    """An age in whole minutes, hours or days: `3 min`, `2 h`, `5 d`."""
+    minutes = (age_ms or 0) // _MINUTE_MS
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
+
+
+def time_words(at_ms: int, zone: ZoneInfo) -> str:
+    """A moment of the deployment's zone: `2021-10-21 09:30`."""
+    return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+
+
+def offset_minutes(at_ms: int, zone: ZoneInfo) -> int:
+    """How far the zone is ahead of UTC at a moment."""
+    ahead = datetime.fromtimestamp(at_ms / 1000, zone).utcoffset()
+    return round(ahead.total_seconds() / 60) if ahead is not None else 0
+
+
+def short_number(ticket_id: str) -> str:
+    """What a visitor and the guard compare: six letters and digits of a ticket's id."""
+    return "".join(letter for letter in ticket_id.upper() if letter.isalnum())[-6:]
