@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
 from contacts.columns import Columns, Ints
 from contacts.people import Directory
-from schemas.health import COLOURS, AgeBand, Colour, NegativeTest
+from schemas.health import AgeBand, Colour, NegativeTest
 from schemas.messages import TestKind, TimeMs
 
 _NEVER: Final = -(1 << 62)
 _ABSENT: Final = -1
-_AGES: Final[tuple[AgeBand | None, ...]] = (None, *get_args(AgeBand))
 _KINDS: Final[tuple[TestKind, ...]] = get_args(TestKind)
-_COLOUR_NUMBERS: Final = {colour: number for number, colour in enumerate(COLOURS)}
-_AGE_NUMBERS: Final = {age: number for number, age in enumerate(_AGES)}
-_FULL, _BOOSTER = 1 << 3, 1 << 4
-_AGE_SHIFT, _DOSES_SHIFT = 5, 8
 _OFFSET_BITS: Final = 48
 
-TYPES: Final = {
-    "flags": "u2",
-    "story": "u4",
-    "since": "i8",
-    "until": "i8",
-    "position": "i8",
-    "tests": "u4",
-    "round": "u1",
-}
-"""The columns of a person. `flags`: colour 3 bits, full, booster, age band 3 bits, doses 8 bits; `story`: of rule and
-reason; `position`: the message's, -1 where there is none; `tests`: a row of negative tests, 0 for none; `round`: of
-reading the topic from its beginning, in which the person was last seen."""
+TYPES: Final = {"sort": "u4", "since": "i8", "until": "i8", "position": "i8", "tests": "u4", "round": "u1"}
+"""The columns of a person. `sort`: a number in `sorts`; `position`: the message's, -1 where there is none; `tests`: a
+row of negative tests, 0 for none; `round`: of reading the topic from its beginning, in which the person was last
+seen."""
 
 
-class _Told(msgspec.Struct):
+class _Told(msgspec.Struct, gc=False):
     """What is kept of a message (schemas.health.Status)."""
 
     person: str
@@ -52,6 +39,18 @@ class _Told(msgspec.Struct):
     booster: bool = False
     age_band: AgeBand | None = None
     negatives: tuple[NegativeTest, ...] = ()
+
+
+class Sort(NamedTuple):
+    """What many persons have in common: there are some thousands of them at most."""
+
+    colour: Colour
+    rule: str
+    reason: str
+    doses: int
+    full: bool
+    booster: bool
+    age_band: AgeBand | None
 
 
 class Standing(NamedTuple):
@@ -82,8 +81,9 @@ class StatusCopy:
         self.tests = Columns(**dict.fromkeys(_KINDS, "i8"))
         self.tests.grow(1)  # row 0 stands for none
         self.free_tests: list[int] = []
-        self.stories: list[tuple[str, str]] = []
-        self._story_numbers: dict[tuple[str, str], int] = {}
+        self.sorts: list[Sort] = []
+        self._sort_numbers: dict[tuple[object, ...], int] = {}
+        self.test_kinds = _KINDS
         self.round = 0
         self.count = 0
         self.bad = 0
@@ -104,20 +104,19 @@ class StatusCopy:
         columns = self.columns
         if number < 0 or columns["position"].item(number) == _ABSENT:
             return None
-        flags: int = columns["flags"].item(number)
-        rule, reason = self.stories[columns["story"].item(number)]
+        sort = self.sorts[columns["sort"].item(number)]
         until: int = columns["until"].item(number)
         row: int = columns["tests"].item(number)
         return Standing(
-            COLOURS[flags & 7],
+            sort.colour,
             columns["since"].item(number),
             None if until == _NEVER else until,
-            rule,
-            reason,
-            flags >> _DOSES_SHIFT,
-            bool(flags & _FULL),
-            bool(flags & _BOOSTER),
-            _AGES[flags >> _AGE_SHIFT & 7],
+            sort.rule,
+            sort.reason,
+            sort.doses,
+            sort.full,
+            sort.booster,
+            sort.age_band,
             self._negatives(row) if row else (),
         )
 
@@ -184,25 +183,25 @@ class StatusCopy:
     def _write(self, told: list[_Told], numbers: Ints, position: Ints) -> None:
         """Each of these persons once."""
         count = len(told)
-        columns = self.columns
-        self._free(columns["tests"][numbers])
+        columns, known = self.columns, self._sort_numbers
+        if (tests := columns["tests"][numbers]).any():
+            self.free_tests.extend(tests[tests > 0].tolist())
         columns["position"][numbers] = position
-        columns["since"][numbers] = np.fromiter((each.since_ms for each in told), np.int64, count)
-        columns["until"][numbers] = np.fromiter(
-            (_NEVER if each.until_ms is None else each.until_ms for each in told), np.int64, count
+        columns["since"][numbers] = np.array([each.since_ms for each in told], np.int64)
+        columns["until"][numbers] = np.array(
+            [_NEVER if each.until_ms is None else each.until_ms for each in told], np.int64
         )
-        columns["story"][numbers] = np.fromiter((self._story((each.rule, each.reason)) for each in told), "u4", count)
-        columns["flags"][numbers] = np.fromiter(map(_flags, told), "u2", count)
-        columns["tests"][numbers] = np.fromiter(
-            (self._keep(each.negatives) if each.negatives else 0 for each in told), "u4", count
-        )
-
-    def _story(self, story: tuple[str, str]) -> int:
-        number = self._story_numbers.get(story)
-        if number is None:
-            number = self._story_numbers[story] = len(self.stories)
-            self.stories.append(story)
-        return number
+        sorts = []
+        for each in told:
+            sort = (each.colour, each.rule, each.reason, each.doses, each.full, each.booster, each.age_band)
+            number = known.get(sort)
+            if number is None:
+                number = known[sort] = len(self.sorts)
+                self.sorts.append(Sort(*sort))
+            sorts.append(number)
+        columns["sort"][numbers] = np.array(sorts, np.uint32)
+        kept = [self._keep(each.negatives) if each.negatives else 0 for each in told]
+        columns["tests"][numbers] = np.fromiter(kept, np.uint32, count)
 
     def _keep(self, negatives: Iterable[NegativeTest]) -> int:
         """A row of negative tests."""
@@ -222,9 +221,6 @@ class StatusCopy:
             self.tests[kind][row] = at
         return row
 
-    def _free(self, rows: Any) -> None:
-        self.free_tests.extend(rows[rows > 0].tolist())
-
     def remove(self, person: str) -> None:
         """Forget a person, the name too."""
         if (number := self.people.number(person)) >= 0:
@@ -233,8 +229,9 @@ class StatusCopy:
     def _remove(self, numbers: Ints) -> None:
         columns = self.columns
         self.count -= int((columns["position"][numbers] != _ABSENT).sum())
-        self._free(columns["tests"][numbers])
-        for name in ("flags", "story", "since", "until", "tests"):
+        tests = columns["tests"][numbers]
+        self.free_tests.extend(tests[tests > 0].tolist())
+        for name in ("sort", "since", "until", "tests"):
             columns[name][numbers] = 0
         columns["position"][numbers] = _ABSENT
         self.people.forget(numbers.tolist())
@@ -256,17 +253,7 @@ class StatusCopy:
         if len(gone):
             self._remove(gone)
 
-    def restore_stories(self, stories: Iterable[tuple[str, str]]) -> None:
-        """Take up the stories of a kept copy."""
-        self.stories = list(stories)
-        self._story_numbers = {story: number for number, story in enumerate(self.stories)}
-
-
-def _flags(told: _Told) -> int:
-    return (
-        _COLOUR_NUMBERS[told.colour]
-        | (_FULL if told.full else 0)
-        | (_BOOSTER if told.booster else 0)
-        | _AGE_NUMBERS[told.age_band] << _AGE_SHIFT
-        | min(max(told.doses, 0), 255) << _DOSES_SHIFT
-    )
+    def restore_sorts(self, sorts: Iterable[Sort]) -> None:
+        """Take up the sorts of a kept copy."""
+        self.sorts = list(sorts)
+        self._sort_numbers = {tuple(sort): number for number, sort in enumerate(self.sorts)}
