@@ -11,11 +11,14 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ControllerRouterHandler
 
-from gateway import pages, public_routes
+from gateway import api, pages, public_routes, venue_routes
+from gateway.door import DoorError
 from gateway.edge import Edge, refusal
 from gateway.openapi import describe
 from gateway.parts import Asked, Parts
 from gateway.problems import Fault, Problem, fault_of, kind_of, split_path
+from gateway.scans import core_problem, scans_answer
+from gateway.spool import SpoolError
 
 _LOG: Final = logging.getLogger("lacak.gateway")
 _LARGE: Final = frozenset({"/v1/scans", "/v1/venues/import"})
@@ -23,11 +26,14 @@ _LARGE: Final = frozenset({"/v1/scans", "/v1/venues/import"})
 
 def handlers() -> tuple[ControllerRouterHandler, ...]:
     """Every route: add a page in gateway.pages, a route of the API in the module of its subject."""
-    return (*public_routes.HANDLERS, *pages.HANDLERS)
+    return (*public_routes.HANDLERS, *api.HANDLERS, *venue_routes.HANDLERS, *pages.HANDLERS)
 
 
-def make_app(parts: Parts) -> Edge:
-    """The application over a gateway's parts, which are running: their start and end is the caller's business."""
+def make_app(parts: Parts, *, hot: bool = True) -> Edge:
+    """The application over a gateway's parts, which are running: their start and end is the caller's business.
+
+    Without `hot`, scans go through the framework as everything else does; the answers are the same.
+    """
     routes = handlers()
     framework = Litestar(
         routes,
@@ -37,7 +43,8 @@ def make_app(parts: Parts) -> Edge:
         logging_config=None,
         request_max_body_size=None,  # the edge has its own bounds
     )
-    return Edge(framework, parts.devices, parts.limits, parts.clock, parts.metrics, hot={}, large=_LARGE)
+    quick = {"/v1/scans": scans_answer(parts)} if hot else {}
+    return Edge(framework, parts.devices, parts.limits, parts.clock, parts.metrics, hot=quick, large=_LARGE)
 
 
 def _answer(request: Asked, error: Exception) -> Response[bytes]:
@@ -58,6 +65,8 @@ def _problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case DoorError() | SpoolError():
+            return core_problem(error)
         case ValidationException():
             return _invalid(error)
         case HTTPException():

@@ -163,6 +163,11 @@ class Devices:
             return None
         return entry[1]
 
+    def stands(self, device: Device) -> bool:
+        """Whether a device that `find` gave is still there with that key, not revoked."""
+        entry = self._read().get(device.key_id.encode())
+        return entry is not None and entry[1].revoked_ms is None
+
     def _read(self) -> dict[bytes, tuple[bytes, Device]]:
         """The register by key id, as it is in the file now."""
         version: int = self._look.execute("pragma data_version").fetchone()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,6 +29,27 @@ class Limits(msgspec.Struct, frozen=True):
     scans_burst: int = 1_000
     typed_ids_per_minute: float = 10.0
     typed_ids_burst: int = 20
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Where the gateway listens. `base_url` is what stands in posters: how phones reach it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8600
+    base_url: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    connections_max: int = 10_000
+
+    @property
+    def address(self) -> str:
+        """How the gateway is reached: `base_url`, or what follows from the rest."""
+        if self.base_url:
+            return self.base_url.rstrip("/")
+        scheme = "https" if self.tls_certificate else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
 
 
 class Bucket:

@@ -56,6 +56,8 @@ def describe(handlers: Sequence[ControllerRouterHandler]) -> bytes:
                 writes = method not in ("get", "head")
                 operation["security"] = [{"device": []}]
                 _refusals(operation["responses"], _WRITING if writes else _READING)
+                if path in _BODIES:
+                    operation["requestBody"] = _BODIES[path]
                 if writes:
                     operation["parameters"] = [*operation.get("parameters", []), *_HEADERS]
             else:
@@ -66,6 +68,18 @@ def describe(handlers: Sequence[ControllerRouterHandler]) -> bytes:
     schemas.update(components)
     return msgspec.json.format(msgspec.json.encode(made), indent=1)
 
+
+_BODIES: Final = {
+    "/v1/venues/import": {
+        "required": True,
+        "content": {
+            "text/csv": {
+                "schema": {"type": "string"},
+                "example": "venue,name,capacity,within\nmall-1,Mal Kota,1200,\nshop-1,Toko Satu,40,mall-1\n",
+            }
+        },
+    }
+}
 
 _HEADERS: Final = (
     {

@@ -121,7 +121,7 @@ class Problem(Exception):
         )
 
 
-def fault_of(error: msgspec.MsgspecError) -> Problem:
+def fault_of(error: msgspec.MsgspecError | UnicodeDecodeError) -> Problem:
     """The problem of a body that msgspec does not take: `malformed`, or `invalid` with the JSON path of the fault."""
     if not isinstance(error, msgspec.ValidationError):
         return Problem("malformed", f"The body is not JSON: {_sentence(str(error))}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
 import uvicorn
 
 from gateway.edge import Edge
+from gateway.limits import Serving
 from gateway.protocol import bounded_protocol
 
 _GRACE_SECONDS: Final = 5
@@ -19,27 +20,6 @@ _BACKLOG: Final = 2048
 
 class ServeError(ValueError):
     """What was asked cannot be served; the message says what to do."""
-
-
-class Serving(msgspec.Struct, frozen=True):
-    """Where the gateway listens. `base_url` is what stands in posters: how phones reach it."""
-
-    host: str = "127.0.0.1"
-    port: int = 8600
-    base_url: str = ""
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    behind_proxy: bool = False
-    connections_max: int = 10_000
-
-    @property
-    def address(self) -> str:
-        """How the gateway is reached: `base_url`, or what follows from the rest."""
-        if self.base_url:
-            return self.base_url.rstrip("/")
-        scheme = "https" if self.tls_certificate else "http"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}"
 
 
 def check_serving(serving: Serving) -> None:
@@ -67,7 +47,41 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(app: Edge, serving: Serving, head_max_bytes: int) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells where it listens, and that it is about to close.
+
+    Streams of counts have no end of their own: `closing` ends them, or the server would wait for them.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        started: Callable[[Sequence[socket.socket]], None],
+        closing: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._told_started, self._told_closing = started, closing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._told_started([each for server in self.servers for each in server.sockets])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what has begun, and end."""
+        self._told_closing()
+        await super().shutdown(sockets)
+
+
+def make_server(
+    app: Edge,
+    serving: Serving,
+    head_max_bytes: int,
+    *,
+    started: Callable[[Sequence[socket.socket]], None] = lambda _: None,
+    closing: Callable[[], None] = lambda: None,
+) -> Server:
     """The server, not yet started. Raises ServeError."""
     check_serving(serving)
     tls: dict[str, Any] = {}
@@ -90,4 +104,4 @@ def make_server(app: Edge, serving: Serving, head_max_bytes: int) -> uvicorn.Ser
         timeout_graceful_shutdown=_GRACE_SECONDS,
         **tls,
     )
-    return uvicorn.Server(config)
+    return Server(config, started, closing)

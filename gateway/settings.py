@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from gateway.limits import Limits, Serving
+
 PREFIX: Final = "LACAK_GATEWAY_"
 
 
@@ -71,6 +73,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     send: SendLimits = SendLimits()
     copies: CopyLimits = CopyLimits()
     door: DoorLimits = DoorLimits()
+    limits: Limits = Limits()
+    http: Serving = Serving()
 
     @property
     def zone_info(self) -> ZoneInfo:

@@ -10,7 +10,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from schemas.messages import Fallback, Venue
+from gateway.copies import Count
+from gateway.problems import Fault
+from schemas.messages import Fallback, ScanKind, Venue
 
 _NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 _LAST_MS: Final = 253_370_764_800_000
@@ -54,37 +56,54 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What callers are sent: fields may be added later."""
 
 
-class ScanRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
-    """A person at a door, alone or with those they bring (`children`: at most 9, decided together).
+class PastScan(Request, frozen=True, omit_defaults=True, kw_only=True):
+    """A scan that happened at `at_ms`: one of many, from a system that lets people in by itself or sends late."""
 
-    `venue`, or `code` as the person's phone scanned it. `at_ms` is when it happened, now if left out: one that
-    happened before is written down and not decided.
+    person: PersonToken
+    venue: VenueId
+    kind: ScanKind
+    at_ms: TimeMs
+    scan_id: ScanId | None = None
+
+
+class BulkReply(Reply, frozen=True, omit_defaults=False, kw_only=True):
+    """What became of many scans: `accepted` are durable; `errors` tells the first of those `rejected`."""
+
+    accepted: int
+    rejected: int = 0
+    errors: tuple[Fault, ...] = ()
+
+
+class ScanRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
+    """A person at a door, alone or with those they bring (`children`: decided together, all come in or none).
+
+    `venue`, or `code` as the person's phone scanned it. `at_ms` is when it happened, now if left out.
     """
 
     kind: Literal["in", "out"] = "in"
     person: PersonToken
     venue: VenueId | None = None
     code: Token | None = None
-    children: Annotated[tuple[PersonToken, ...], msgspec.Meta(max_length=9)] = ()
+    children: Annotated[tuple[PersonToken, ...], msgspec.Meta(max_length=50)] = ()
     at_ms: TimeMs | None = None
     scan_id: ScanId | None = None
 
 
-Outcome = Literal["admit", "check", "refuse", "full", "out", "noted"]
+Outcome = Literal["admit", "check", "refuse", "full", "out"]
 
 
 class GuardAnswer(Reply, frozen=True, omit_defaults=True, kw_only=True):
     """The decision, and what the guard does now.
 
-    `check`: staff look and tell POST /v1/answers, naming `ticket`, before `answer_by_ms`. `out` and `noted` (a scan
-    that happened before) ask nothing of anybody. `full_at` is the full place, where it is not the venue itself.
-    `statuses_age_ms` and `counts_age_ms` say how old what it was decided by is, where it is older than it should be.
+    `todo` is what the guard does, by language. `check`: staff look and tell POST /v1/answers, naming `ticket`, before
+    `answer_by_ms`. `scan_ids` are those of the scans made, one a person. `inside` and `allowed` are of the venue, with
+    those who come in now; the ages are of the copies it was decided by (left out: there is none).
     """
 
-    scan_id: str
+    ticket: str
     outcome: Outcome
     todo: dict[Literal["id", "en"], str] = {}
-    ticket: str | None = None
+    scan_ids: tuple[str, ...] = ()
     answer_by_ms: int | None = None
     inside: int | None = None
     allowed: int | None = None
@@ -167,6 +186,7 @@ class VenueRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     within: VenueId | None = None
     valid_from_ms: Annotated[int, msgspec.Meta(ge=0, lt=_LAST_MS)] = 0
     fallback: Fallback = "check"
+    route: Annotated[str, msgspec.Meta(max_length=100, examples=["ID-LA > ID-BT"])] = ""
 
 
 class VenueList(Reply, frozen=True, omit_defaults=True, kw_only=True):
@@ -200,6 +220,11 @@ class OccupancyReply(Reply, frozen=True, omit_defaults=True, kw_only=True):
     inside: int | None
     allowed: int | None = None
     age_ms: int | None = None
+
+
+def occupancy_reply(count: Count) -> OccupancyReply:
+    """A count as it is sent."""
+    return OccupancyReply(venue=count.venue, inside=count.inside, allowed=count.allowed, age_ms=count.age_ms)
 
 
 class CopyState(Reply, frozen=True, omit_defaults=True, kw_only=True):
