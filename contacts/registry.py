@@ -168,6 +168,14 @@ class Registry:
         """Whether the venue has a record."""
         return venue_id in self._records
 
+    def records(self, venue_id: str) -> tuple[Venue, ...]:
+        """The venue's records, in order of their dates."""
+        return tuple(self._records.get(venue_id, ()))
+
+    def names(self) -> list[str]:
+        """The ids of all venues that have a record, sorted."""
+        return sorted(self._records)
+
     def venues(self) -> Iterator[Venue]:
         """All records, each venue's in order of their dates."""
         for records in self._records.values():

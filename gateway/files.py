@@ -12,13 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast, get_args
 from zoneinfo import ZoneInfo
 
 from gateway.lines import BadLine, FileError, OnBad, Progress, called, read_lines, size_of
 from gateway.times import format_time, parse_day, parse_time
 from schemas.blocks import REASONS
-from schemas.messages import Scan, ScanKind, Venue
+from schemas.messages import Fallback, Scan, ScanKind, Venue
 
 __all__ = [
     "BadLine",
@@ -107,9 +107,12 @@ def read_venues(
         "longest_stay_minutes",
         "within",
         "valid_from",
+        "area_m2",
+        "fallback",
+        "route",
     )
     for number, text, values in read_lines(path, ("venue",), optional, on_bad, progress):
-        venue, name, category, region, capacity, assumed, longest, within, valid_from = values
+        venue, name, category, region, capacity, assumed, longest, within, valid_from, area, fallback, route = values
         try:
             if not venue:
                 raise ValueError("the venue is empty")
@@ -123,6 +126,9 @@ def read_venues(
                 longest_stay_minutes=_number(longest, "longest_stay_minutes"),
                 within=within or None,
                 valid_from_ms=parse_time(valid_from) if valid_from else 0,
+                area_m2=_number(area, "area_m2"),
+                fallback=_fallback(fallback),
+                route=route,
             )
             if check is not None:
                 check(record)
@@ -165,6 +171,13 @@ def read_contacts(path: str, zone: ZoneInfo, on_bad: OnBad, progress: Progress |
             on_bad(BadLine(number, text, str(error)))
         else:
             yield row
+
+
+def _fallback(text: str) -> Fallback:
+    for known in get_args(Fallback):
+        if text in ("", known):
+            return cast("Fallback", text or "check")
+    raise ValueError(f"fallback is {text[:40]!r}: write {', '.join(get_args(Fallback))}")
 
 
 def _number(text: str, name: str) -> float | None:

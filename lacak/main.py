@@ -18,6 +18,10 @@ _COMMANDS = {
         "publish": ("lacak.publish:publish", "Publish a file of scans (CSV, NDJSON, gzip, or - for standard input)."),
         "venues": ("lacak.venues:venues", "Import venues into the registry."),
     },
+    "Run doors": {
+        "gateway": ("lacak.gateway_commands:gateway", "Run a gateway: decisions at doors, over HTTP."),
+        "devices": ("lacak.gateway_commands:devices", "Say who may call the gateway: keys, scopes, revocation."),
+    },
     "Trace": {
         "test-result": (
             "lacak.officer_commands:test_result",

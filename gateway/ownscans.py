@@ -1,0 +1,137 @@
+"""The gateway's own scans that no count has in it yet: what they add to the people inside, and take away.
+
+A scan counts from the moment of the decision. Once the brokers have it, it carries the time A of its record, and stays
+in the sum until the venue's count has come to a log time of A or later; where that count did not change, until any
+count of the same partition is two seconds past A; and at most `longest_ms` after A: a scan that changed nothing (of
+somebody who was inside already) brings no message. So between being sent and being counted a scan is counted once,
+and where in doubt for a moment twice rather than not at all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from contacts.registry import Place
+from schemas.messages import Scan
+
+_PEOPLE_MOST: Final = 200_000
+_TOLD_LATE_MS: Final = 2000
+"""A count is told at most once a second (agents.occupancy), and on the way for less than another."""
+
+Mark = dict[str, int]
+"""What some scans add to each venue."""
+
+
+class _Sum:
+    __slots__ = ("acknowledged", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.acknowledged: deque[tuple[int, int]] = deque()
+
+
+class OwnScans:
+    """Sums by venue. `place` finds a venue and what it lies within; `log_time` how far the counts of its partition are.
+
+    Who is where is remembered of the last people scanned, as long as a stay is assumed to last: somebody who goes from
+    a mall into its shop, or is scanned twice, is one more only once.
+    """
+
+    def __init__(
+        self, place: Callable[[str, int], Place], log_time: Callable[[str], int], longest_ms: int = 30_000
+    ) -> None:
+        self._place, self._log_time, self._longest_ms = place, log_time, longest_ms
+        self._sums: dict[str, _Sum] = {}
+        self._stays: OrderedDict[str, dict[str, tuple[int, tuple[str, ...]]]] = OrderedDict()
+
+    def is_inside(self, person: str, venue: str, now_ms: int) -> bool:
+        """Whether a person, by what this gateway has seen, is at a venue or within it already."""
+        stays = self._stays.get(person)
+        return stays is not None and venue in _present(stays, now_ms)
+
+    def add(self, scans: Sequence[Scan], now_ms: int) -> Mark:
+        """Count scans, in their order. Returns what they add; a scan that is over, or of the future, adds nothing."""
+        mark: Mark = {}
+        for scan in scans:
+            if scan.kind != "refused":
+                self._add(scan, now_ms, mark)
+        for venue, more in mark.items():
+            self._sum(venue).total += more
+        return mark
+
+    def _add(self, scan: Scan, now_ms: int, mark: Mark) -> None:
+        venue, at_ms = scan.venue, scan.at_ms
+        _, assumed_ms, _, ancestors = self._place(venue, at_ms)
+        if at_ms + assumed_ms <= now_ms or at_ms > now_ms + 60_000:
+            return
+        stays = self._stays.get(scan.person)
+        before = _present(stays, now_ms) if stays else set()
+        if scan.kind == "in":
+            kept = {each: stays[each] for each in ancestors if each in stays} if stays else {}
+            kept[venue] = (at_ms + assumed_ms, ancestors)
+            self._stays[scan.person] = kept
+            self._stays.move_to_end(scan.person)
+            if len(self._stays) > _PEOPLE_MOST:
+                self._stays.popitem(last=False)
+            after = _present(kept, now_ms)
+        elif stays is None:  # who came in before this gateway remembers, or by another
+            mark[venue] = mark.get(venue, 0) - 1
+            return
+        else:
+            kept = {each: stay for each, stay in stays.items() if each != venue and venue not in stay[1]}
+            self._stays[scan.person] = kept
+            after = _present(kept, now_ms)
+        for each in after - before:
+            mark[each] = mark.get(each, 0) + 1
+        for each in before - after:
+            mark[each] = mark.get(each, 0) - 1
+
+    def undo(self, mark: Mark) -> None:
+        """These scans were not taken after all."""
+        for venue, more in mark.items():
+            self._sum(venue).total -= more
+
+    def acknowledged(self, mark: Mark, at_ms: int) -> None:
+        """The brokers have these scans since `at_ms`, by the time of their records."""
+        for venue, more in mark.items():
+            if more:
+                self._sum(venue).acknowledged.append((at_ms, more))
+
+    def counted(self, venue: str, log_time_ms: int) -> None:
+        """A count of the venue has come, as of a log time."""
+        if (found := self._sums.get(venue)) is not None:
+            self._drop(found, log_time_ms + 1)
+
+    def more(self, venue: str, now_ms: int) -> int:
+        """What to add to the venue's last count; may be negative."""
+        found = self._sums.get(venue)
+        if found is None:
+            return 0
+        if found.acknowledged:
+            self._drop(found, max(self._log_time(venue) - _TOLD_LATE_MS, now_ms - self._longest_ms))
+            if not found.total and not found.acknowledged:
+                del self._sums[venue]
+        return found.total
+
+    def _drop(self, found: _Sum, before_ms: int) -> None:
+        waiting = found.acknowledged
+        while waiting and waiting[0][0] < before_ms:
+            found.total -= waiting.popleft()[1]
+
+    def _sum(self, venue: str) -> _Sum:
+        found = self._sums.get(venue)
+        if found is None:
+            found = self._sums[venue] = _Sum()
+        return found
+
+
+def _present(stays: Mapping[str, tuple[int, tuple[str, ...]]], now_ms: int) -> set[str]:
+    """Where somebody is: the venues of their stays that are not over, and what those lie within."""
+    found: set[str] = set()
+    for venue, (until_ms, ancestors) in stays.items():
+        if until_ms > now_ms:
+            found.add(venue)
+            found.update(ancestors)
+    return found

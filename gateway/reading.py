@@ -1,0 +1,208 @@
+"""Reading a compacted topic from where a copy stands: keys and values in the order of each partition, and how far it is.
+
+The one module of the gateway that knows aiokafka's own buffers (0.14): a message costs half of what it does through an
+object for each (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
+
+from gateway.kept import Standpoint
+from gateway.settings import GatewaySettings
+
+_LOG: Final = logging.getLogger(__name__)
+_WAIT_MS: Final = 200
+_PARTITION_BYTES: Final = 512 << 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_SILENCE_SECONDS: Final = 5.0
+
+Records = Sequence[tuple[bytes | None, bytes | None]]
+
+
+class _Plain(fetcher.PartitionRecords):  # type: ignore[misc]
+    """What was fetched of a partition, as keys and values. (Topics read here hold no transactions.)"""
+
+    def _unpack_records(self) -> Iterator[Any]:
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if not batch.is_control_batch:
+                for record in batch:
+                    if record.offset >= self.next_fetch_offset:
+                        self.next_fetch_offset = record.offset + 1
+                        yield record.key, record.value
+            self.next_fetch_offset = batch.next_offset
+
+
+_PLAIN: Final = object()
+_STOCK: Final = fetcher.PartitionRecords
+
+
+def _records(tp: Any, records: Any, aborted: Any, offset: int, key_deserializer: Any, *others: Any) -> Any:
+    """aiokafka's own, but for our consumers."""
+    if key_deserializer is _PLAIN:
+        return _Plain(tp, records, aborted, offset, None, *others)
+    return _STOCK(tp, records, aborted, offset, key_deserializer, *others)
+
+
+fetcher.PartitionRecords = _records
+
+
+class Copy(Protocol):
+    """What a reader keeps up to date."""
+
+    def take(self, records: Records, partition: int) -> None:
+        """Take in records of a partition, in their order."""
+
+    def begin_again(self, *, other_log: bool) -> None:
+        """The topic is read from its beginning; with `other_log`, it is another cluster's."""
+
+    def end_again(self) -> None:
+        """The topic has been read to its end, from its beginning: what it no longer has is gone."""
+
+
+class Reader:
+    """Reads one topic into a copy, from where that stands, for as long as `run` runs.
+
+    `offsets`: the next offset of each partition; `level_at_ms`: when the copy last was level with the brokers, by the
+    injected clock; None: never. `whole`: the topic has been read to its end. After a silence of the brokers, and at
+    every start, the cluster is asked for its id: another cluster's topic is read from its beginning.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, topic: str, copy: Copy, now_ms: Callable[[], int], standpoint: Standpoint
+    ) -> None:
+        self._settings, self._topic, self._copy, self._now_ms = settings, settings.topic(topic), copy, now_ms
+        self.cluster, self.offsets = standpoint.cluster, dict(standpoint.offsets)
+        self.level_at_ms, self.whole = standpoint.level_at_ms, standpoint.whole
+        self.partitions = 0
+        self.records = 0
+        self.connected = False
+        self._again = not standpoint.whole
+        self._level_at: dict[Any, int] = {}
+
+    def standpoint(self) -> Standpoint:
+        """Where the copy stands."""
+        return Standpoint(self.cluster, dict(self.offsets), self.level_at_ms, self._now_ms(), self.whole)
+
+    def read_again(self) -> None:
+        """Have the topic read from its beginning at the next connection."""
+        self._again = True
+
+    async def run(self) -> None:
+        """Read until cancelled; whatever the brokers do, try again."""
+        pause = _FIRST_PAUSE
+        said = False
+        while True:
+            try:
+                consumer, places = await self._connect()
+                pause, said = _FIRST_PAUSE, False
+                try:
+                    await self._follow(consumer, places)
+                finally:
+                    self.connected = False
+                    await consumer.stop()
+            except OffsetOutOfRangeError:
+                self._again = True
+            except (KafkaError, OSError, TimeoutError) as error:
+                if not said:
+                    _LOG.warning("%s cannot be read (%s): the last copy holds.", self._topic, type(error).__name__)
+                said = True
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _connect(self) -> tuple[Any, list[TopicPartition]]:
+        """A consumer of all partitions that stands where the copy does."""
+        brokers = self._settings.brokers.split(",")
+        cluster, places = await _survey(brokers, self._topic)
+        other_log = bool(self.cluster) and cluster != self.cluster
+        known = {tp.partition for tp in places}
+        if other_log or self._again or not known.issuperset(self.offsets):
+            if other_log:
+                _LOG.warning("%s is another cluster's than the copy: it is read from its beginning.", self._topic)
+            self._copy.begin_again(other_log=other_log)
+            self.offsets, self.whole = {}, False
+        self.cluster, self.partitions, self._again = cluster, len(places), False
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=brokers,
+            client_id=self._settings.name,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            key_deserializer=_PLAIN,
+            fetch_max_wait_ms=_WAIT_MS,
+            max_partition_fetch_bytes=_PARTITION_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=200,
+        )
+        try:
+            await consumer.start()
+            consumer.assign(places)
+            starts = await consumer.beginning_offsets(places)
+            for tp in places:
+                consumer.seek(tp, self.offsets.get(tp.partition, starts[tp]))
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer, places
+
+    async def _follow(self, consumer: Any, places: Sequence[TopicPartition]) -> None:
+        """Read on until the brokers have been silent for a while."""
+        seen: dict[TopicPartition, int | None] = {}
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        self._level_at = {}
+        self.connected = True
+        most = self._settings.copies.batch_records
+        states = {tp: consumer._subscription.subscription.assignment.state_value(tp) for tp in places}
+        while True:
+            fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=most)
+            for tp, records in fetched.items():
+                self._copy.take(records, tp.partition)
+                self.records += len(records)
+            now_ms = self._now_ms()
+            for tp, state in states.items():
+                if state.has_valid_position:
+                    self.offsets[tp.partition] = state.position
+                if state.timestamp != seen.get(tp):  # the broker has answered since
+                    seen[tp] = state.timestamp
+                    heard = loop.time()
+                    if state.has_valid_position and state.position >= (state.highwater or 0):
+                        self._level_at[tp] = now_ms
+                elif fetched.get(tp) and state.position >= (state.highwater or 0):
+                    self._level_at[tp] = now_ms
+            if len(self._level_at) == len(places):
+                self.level_at_ms = min(self._level_at.values())
+                if not self.whole:
+                    self.whole = True
+                    self._copy.end_again()
+            if loop.time() - heard > _SILENCE_SECONDS:
+                return
+            if fetched:
+                await asyncio.sleep(0)  # others' turn: what has been fetched already is given without a pause
+
+
+async def _survey(brokers: Sequence[str], topic: str) -> tuple[str, list[TopicPartition]]:
+    """The cluster's id, and the topic's partitions. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=10_000)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+        (found,) = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    if found["error_code"] or not found["partitions"]:
+        raise UnknownTopicOrPartitionError(f"there is no topic {topic}")
+    return str(cluster.get("cluster_id") or ""), [
+        TopicPartition(topic, number) for number in sorted(each["partition"] for each in found["partitions"])
+    ]

@@ -1,0 +1,150 @@
+"""The gateway's settings: one frozen tree, with the unit in each name, read once from `LACAK_GATEWAY_...` variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from gateway.limits import Limits, Serving
+
+PREFIX: Final = "LACAK_GATEWAY_"
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used; the message names it and what it takes."""
+
+
+class SpoolLimits(msgspec.Struct, frozen=True):
+    """How much may wait for the broker. At 100 bytes a scan the default holds some 40 million of them."""
+
+    bytes_most: int = 4 << 30
+    free_bytes_least: int = 256 << 20
+    group_scans_most: int = 20_000
+    gather_ms: float = 2.0
+
+
+class SendLimits(msgspec.Struct, frozen=True):
+    """How the spool is emptied: so many scans at once, and how long to wait before a broker is tried again."""
+
+    scans_most: int = 20_000
+    batch_bytes: int = 1 << 20
+    timeout_seconds: float = 10.0
+    retry_seconds: float = 0.1
+    retry_seconds_most: float = 5.0
+
+
+class CopyLimits(msgspec.Struct, frozen=True):
+    """When a copy is too old to decide by, and how often the copies are kept for the next start.
+
+    `keep_hours_most` is below the day that Kafka keeps tombstones: a copy from further back is read anew, as somebody
+    may have been forgotten whose tombstone is gone.
+    """
+
+    statuses_stale_seconds: float = 3600.0
+    counts_stale_seconds: float = 300.0
+    keep_every_seconds: float = 600.0
+    keep_hours_most: float = 20.0
+    batch_records: int = 1000
+    own_scans_seconds: float = 30.0
+
+
+class DoorLimits(msgspec.Struct, frozen=True):
+    """How long a guard has to answer, and how many may come in on one decision."""
+
+    answer_seconds: float = 300.0
+    party_most: int = 10
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """Everything a gateway needs to know. `name` stands in every scan it sends."""
+
+    name: str = "gateway"
+    brokers: str = ""
+    topic_prefix: str = ""
+    data_dir: Path = Path(".lacak/gateway")
+    zone: str = "Asia/Jakarta"
+    rules_folder: Path | None = None
+    spool: SpoolLimits = SpoolLimits()
+    send: SendLimits = SendLimits()
+    copies: CopyLimits = CopyLimits()
+    door: DoorLimits = DoorLimits()
+    limits: Limits = Limits()
+    http: Serving = Serving()
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The zone whose midnights divide days."""
+        return ZoneInfo(self.zone)
+
+    def topic(self, name: str) -> str:
+        """The topic's name on the broker."""
+        return self.topic_prefix + name
+
+
+def variables(
+    kind: type[msgspec.Struct] = GatewaySettings, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every variable that is read: (`LACAK_GATEWAY_DOOR_ANSWER_SECONDS`, ("door", "answer_seconds"), type)."""
+    for field in msgspec.structs.fields(kind):
+        here = (*path, field.name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from variables(field.type, here)
+        else:
+            yield PREFIX + "_".join(here).upper(), here, field.type
+
+
+def read_settings(environment: Mapping[str, str]) -> GatewaySettings:
+    """The settings an environment asks for; brokers, prefix and zone are also those of LACAK_... variables.
+
+    Raises SettingsError.
+    """
+    tree: dict[str, Any] = {}
+    for shared in ("brokers", "topic_prefix", "zone"):
+        if text := environment.get(f"LACAK_{shared.upper()}"):
+            tree[shared] = text
+    for name, path, kind in variables():
+        text = environment.get(name)
+        if not text:
+            continue
+        try:
+            value = msgspec.convert(text, kind, strict=False, dec_hook=_decode)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise SettingsError(f"{name}={text!r} is not usable: {error}.") from error
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = msgspec.to_builtins(value, enc_hook=str)
+    settings = msgspec.convert(tree, GatewaySettings, dec_hook=_decode)
+    try:
+        ZoneInfo(settings.zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(f"{PREFIX}ZONE={settings.zone!r} is not a time zone, such as Asia/Jakarta.") from error
+    return settings
+
+
+def masked(text: str) -> str:
+    """A text without the passwords of the addresses in it."""
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
+
+
+def printed(settings: GatewaySettings) -> list[tuple[str, str]]:
+    """(variable, value with secrets masked) of every setting, for the log at start."""
+    tree = msgspec.to_builtins(settings, enc_hook=str)
+    found = []
+    for name, path, _ in variables():
+        value = tree
+        for part in path:
+            value = value[part]
+        found.append((name, "" if value is None else masked(str(value))))
+    return found
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)

@@ -1,0 +1,370 @@
+"""The spool: what must reach the brokers, on this machine's disk before anybody has an answer.
+
+SQLite with a write-ahead log and `synchronous=FULL`, written by one thread with group commit: all that waits when the
+thread comes round is one transaction, one row a lane and group. Whoever puts something in is answered when that
+transaction is on the disk. Rows leave when the brokers have acknowledged everything in them; a removal that a crash
+undoes is a second sending, which changes nothing (a person's scans are a set).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import shutil
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from gateway.settings import SpoolLimits
+from schemas.messages import Scan
+
+Lane = Literal["scans", "others"]
+LANES: Final[tuple[Lane, ...]] = ("scans", "others")
+"""What is sent apart, so that a topic that is missing holds up no scan. Within a lane the order is kept."""
+
+_IDLE_SECONDS: Final = 0.05
+_FREE_LOOK_SECONDS: Final = 1.0
+_GIVE_BACK_PAGES: Final = 2000
+_CRC_BYTES: Final = 4
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS waiting(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL, items INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS waiting_lane ON waiting(lane, seq);
+CREATE TABLE IF NOT EXISTS tickets(ticket_id TEXT PRIMARY KEY, until_ms INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS damaged(seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, body BLOB NOT NULL);
+"""
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot take anything, and nothing of what was given is kept; the message says why."""
+
+
+class SpoolFull(SpoolError):
+    """There is no room: so much waits for the brokers, or the disk is full."""
+
+
+class Parcel(msgspec.Struct, frozen=True, array_like=True):
+    """One record for another topic than `scans`, its name without prefix. Its partition is that of `placed_by`, or of
+    its key where that is empty."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    placed_by: bytes = b""
+
+
+class TicketRow(NamedTuple):
+    """What is kept of a ticket that waits for an answer; without a body it is taken away."""
+
+    ticket_id: str
+    until_ms: int
+    body: bytes | None
+
+
+class Row(NamedTuple):
+    """A group that waits to be sent."""
+
+    seq: int
+    items: tuple[Scan, ...] | tuple[Parcel, ...]
+
+
+class _Write(NamedTuple):
+    scans: Sequence[Scan]
+    parcels: Sequence[Parcel]
+    tickets: Sequence[TicketRow]
+    done: asyncio.Future[None] | None
+    sent: Sequence[int] = ()
+    flaws: Sequence[int] = ()
+
+
+_SCANS: Final = msgspec.msgpack.Decoder(tuple[Scan, ...])
+_PARCELS: Final = msgspec.msgpack.Decoder(tuple[Parcel, ...])
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+class Spool:
+    """A spool over a folder, for one process and one event loop: `open` it there, `close` it at the end.
+
+    Raises SpoolError when the folder cannot be used, or another process works over it.
+    """
+
+    def __init__(self, folder: Path, limits: SpoolLimits | None = None) -> None:
+        self._folder, self._limits = folder, limits or SpoolLimits()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fresh = {lane: asyncio.Event() for lane in LANES}
+        self._waiting = {lane: [0, 0] for lane in LANES}  # items and bytes
+        self._sizes: dict[int, tuple[Lane, int, int]] = {}
+        self._free_looked = 0.0
+        self._low: str | None = None
+        self.damaged = 0
+        self.groups = 0
+
+    def open(self) -> None:
+        """Take the folder up, what waits in it too. Call it in the event loop."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._folder / "spool.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SpoolError(f"Another gateway works over {self._folder}: give each a folder of its own.") from None
+        except OSError as error:
+            raise SpoolError(f"The spool's folder {self._folder} cannot be used: {error.strerror}.") from error
+        try:
+            self._write = self._connect()
+            self._write.executescript(_TABLES)
+            self._read = self._connect()
+            for seq, lane, items, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
+                self._count(seq, LANES[lane], items, size)
+            (self.damaged,) = self._read.execute("SELECT count(*) FROM damaged").fetchone()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise SpoolError(f"The spool in {self._folder} cannot be read: {error}.") from error
+        self._look_at_disk()
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Make durable what was put in, and let go of the folder."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._read.close()
+        os.close(self._lock)
+
+    def waiting(self, lane: Lane = "scans") -> int:
+        """How many scans, or other messages, wait to be acknowledged by the brokers."""
+        return self._waiting[lane][0]
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much that is on the disk."""
+        return sum(size for _, size in self._waiting.values())
+
+    @property
+    def refuses(self) -> str | None:
+        """Why nothing can be put in just now; None when it can."""
+        if self.waiting_bytes >= self._limits.bytes_most:
+            return f"{self.waiting_bytes} bytes wait for the brokers, and the spool may hold {self._limits.bytes_most}"
+        return self._low
+
+    def put(
+        self, scans: Sequence[Scan] = (), parcels: Sequence[Parcel] = (), tickets: Sequence[TicketRow] = ()
+    ) -> asyncio.Future[None]:
+        """Put all of it in, or nothing: the future is done when it is on the disk. Raises SpoolFull, now or then."""
+        assert self._loop is not None, "the spool is not open"
+        if (why := self.refuses) is not None and (scans or parcels):
+            raise SpoolFull(f"The spool is full: {why}. Nothing was taken.")
+        done = self._loop.create_future()
+        self._queue.put(_Write(scans, parcels, tickets, done))
+        return done
+
+    async def fresh(self, lane: Lane) -> None:
+        """Wait until something waits in the lane."""
+        while not self._waiting[lane][0]:
+            self._fresh[lane].clear()
+            await self._fresh[lane].wait()
+
+    def read(self, lane: Lane, after: int, items_most: int) -> list[Row]:
+        """The groups behind `after`, first come first: at least one if there is one. For a thread other than the loop.
+
+        A group that is damaged is set aside, in the table `damaged`, and counted.
+        """
+        rows: list[Row] = []
+        flaws: list[int] = []
+        count = 0
+        number = LANES.index(lane)
+        for seq, items, body in self._read.execute(
+            "SELECT seq, items, body FROM waiting WHERE lane = ? AND seq > ? ORDER BY seq", (number, after)
+        ):
+            try:
+                rows.append(Row(seq, _unpacked(lane, body)))
+                count += items
+            except ValueError:
+                flaws.append(seq)
+            if count >= items_most:
+                break
+        if flaws:
+            self._queue.put(_Write((), (), (), None, flaws=flaws))
+        return rows
+
+    def sent(self, seqs: Sequence[int]) -> None:
+        """The brokers have these groups: they leave with the next transaction."""
+        self._discount(seqs)
+        self._queue.put(_Write((), (), (), None, sent=seqs))
+
+    def tickets(self) -> list[TicketRow]:
+        """The tickets that wait, as at `open`."""
+        return [TicketRow(*row) for row in self._read.execute("SELECT ticket_id, until_ms, body FROM tickets")]
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._folder / "spool.db", isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=ON")  # macOS: else the disk may still hold it in its cache
+        connection.execute("PRAGMA checkpoint_fullfsync=ON")
+        connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+        return connection
+
+    def _work(self) -> None:
+        """The thread that writes."""
+        going = True
+        last = 0.0
+        while going:
+            try:
+                first = self._queue.get(timeout=_IDLE_SECONDS if self._low is None else _FREE_LOOK_SECONDS)
+            except queue.Empty:
+                self._rest()
+                continue
+            # A commit costs the same for one and for a hundred: while they come quickly, let some gather.
+            if (wait := last + self._limits.gather_ms / 1000 - time.monotonic()) > 0:
+                time.sleep(wait)
+            last = time.monotonic()
+            group: list[_Write] = []
+            count = 0
+            each: _Write | None = first
+            while True:
+                if each is None:
+                    going = False
+                    break
+                group.append(each)
+                count += len(each.scans)
+                if count >= self._limits.group_scans_most:
+                    break
+                try:
+                    each = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if group:
+                self._commit(group)
+        self._write.close()
+
+    def _commit(self, group: list[_Write]) -> None:
+        rows: list[tuple[int, Lane, int, int]] = []
+        problem: SpoolError | None = None
+        try:
+            self._write.execute("BEGIN IMMEDIATE")
+            self._change(group, rows)
+            self._write.execute("COMMIT")
+        except sqlite3.Error as error:
+            rows = []
+            problem = self._failed(error)
+        assert self._loop is not None
+        waiters = [write.done for write in group if write.done is not None]
+        try:
+            flaws = [seq for write in group for seq in write.flaws] if problem is None else []
+            self._loop.call_soon_threadsafe(self._settle, waiters, rows, flaws, problem)
+        except RuntimeError:  # the loop is closed: nobody waits
+            pass
+
+    def _change(self, group: list[_Write], rows: list[tuple[int, Lane, int, int]]) -> None:
+        execute = self._write.execute
+        scans = [scan for write in group for scan in write.scans]
+        parcels = [parcel for write in group for parcel in write.parcels]
+        for lane in LANES:
+            items: Sequence[Scan] | Sequence[Parcel] = scans if lane == "scans" else parcels
+            if items:
+                body = _packed(items)
+                done = execute(
+                    "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
+                )
+                rows.append((done.lastrowid or 0, lane, len(items), len(body)))
+        for write in group:
+            for ticket in write.tickets:
+                if ticket.body is None:
+                    execute("DELETE FROM tickets WHERE ticket_id = ?", (ticket.ticket_id,))
+                else:
+                    execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket)
+            for seq in write.flaws:
+                execute("INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,))
+            for seq in (*write.sent, *write.flaws):
+                execute("DELETE FROM waiting WHERE seq = ?", (seq,))
+
+    def _failed(self, error: sqlite3.Error) -> SpoolError:
+        """Undo, and begin with a new connection: what an earlier one has in its memory is not to be relied on."""
+        try:
+            self._write.close()
+            self._write = self._connect()
+        except sqlite3.Error:
+            pass  # the next transaction fails in its turn and tries again
+        self._look_at_disk()
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            return SpoolFull("The disk of the spool is full. Nothing was taken.")
+        return SpoolError(f"The spool cannot be written: {error}. Nothing was taken.")
+
+    def _settle(
+        self,
+        waiters: list[asyncio.Future[None]],
+        rows: list[tuple[int, Lane, int, int]],
+        flaws: list[int],
+        problem: SpoolError | None,
+    ) -> None:
+        """In the loop: the group is on the disk, or it is not."""
+        for seq, lane, items, size in rows:
+            self._count(seq, lane, items, size)
+            self._fresh[lane].set()
+        self._discount(flaws)
+        self.damaged += len(flaws)
+        self.groups += 1
+        for done in waiters:
+            if not done.done():
+                if problem is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(problem)
+
+    def _count(self, seq: int, lane: Lane, items: int, size: int) -> None:
+        self._sizes[seq] = (lane, items, size)
+        self._waiting[lane][0] += items
+        self._waiting[lane][1] += size
+
+    def _discount(self, seqs: Sequence[int]) -> None:
+        for seq in seqs:
+            lane, items, size = self._sizes.pop(seq)
+            self._waiting[lane][0] -= items
+            self._waiting[lane][1] -= size
+
+    def _rest(self) -> None:
+        """When there is nothing to write: look at the disk, and give back what an outage took of it."""
+        if time.monotonic() - self._free_looked > _FREE_LOOK_SECONDS:
+            self._look_at_disk()
+            try:
+                (free,) = self._write.execute("PRAGMA freelist_count").fetchone()
+                if not self._sizes and free > _GIVE_BACK_PAGES:
+                    self._write.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
+            except sqlite3.Error:
+                pass  # nobody waits for this, and the next transaction says what is wrong
+
+    def _look_at_disk(self) -> None:
+        self._free_looked = time.monotonic()
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            self._low = f"its folder cannot be looked at ({error.strerror})"
+            return
+        least = self._limits.free_bytes_least
+        self._low = None if free >= least else f"{free} bytes are free on its disk, and {least} are to stay free"
+
+
+def _packed(items: Sequence[Scan] | Sequence[Parcel]) -> bytes:
+    body = _ENCODE(items)
+    return zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
+
+
+def _unpacked(lane: Lane, body: bytes) -> tuple[Scan, ...] | tuple[Parcel, ...]:
+    """The items of a group. Raises ValueError when it is damaged."""
+    packed = memoryview(body)[_CRC_BYTES:]
+    if zlib.crc32(packed).to_bytes(_CRC_BYTES, "big") != body[:_CRC_BYTES]:
+        raise ValueError("the checksum does not hold")
+    return _SCANS.decode(packed) if lane == "scans" else _PARCELS.decode(packed)
