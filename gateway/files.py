@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from gateway.lines import BadLine, FileError, OnBad, Progress, called, read_lines, size_of
 from gateway.times import format_time, parse_day, parse_time
 from schemas.blocks import REASONS
-from schemas.messages import Scan, ScanKind, Venue
+from schemas.messages import Fallback, Scan, ScanKind, Venue
 
 __all__ = [
     "BadLine",
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _KINDS: dict[str, ScanKind] = {"in": "in", "out": "out", "refused": "refused"}
+_FALLBACKS: dict[str, Fallback] = {"admit": "admit", "check": "check", "refuse": "refuse"}
 _REASONS = {name: number for number, name in enumerate(REASONS)}
 
 
@@ -107,12 +108,17 @@ def read_venues(
         "longest_stay_minutes",
         "within",
         "valid_from",
+        "area_m2",
+        "fallback",
     )
     for number, text, values in read_lines(path, ("venue",), optional, on_bad, progress):
-        venue, name, category, region, capacity, assumed, longest, within, valid_from = values
+        venue, name, category, region, capacity, assumed, longest, within, valid_from, area, fallback = values
         try:
             if not venue:
                 raise ValueError("the venue is empty")
+            known = _FALLBACKS.get(fallback or "check")
+            if known is None:
+                raise ValueError(f"the fallback {fallback[:40]!r} is none of {', '.join(_FALLBACKS)}")
             record = Venue(
                 venue=venue,
                 name=name,
@@ -123,6 +129,8 @@ def read_venues(
                 longest_stay_minutes=_number(longest, "longest_stay_minutes"),
                 within=within or None,
                 valid_from_ms=parse_time(valid_from) if valid_from else 0,
+                area_m2=_number(area, "area_m2"),
+                fallback=known,
             )
             if check is not None:
                 check(record)
