@@ -128,7 +128,7 @@ def _has(file: Path, letters: frozenset[str]) -> bool:
 @cache
 def _letters_of(file: Path) -> frozenset[int]:
     try:
-        with TTFont(file, lazy=True, fontNumber=0) as font:
+        with file.open("rb") as stream, TTFont(stream, lazy=True, fontNumber=0) as font:
             return frozenset(font.getBestCmap() or ())
     except (OSError, TTLibError, AssertionError, KeyError, ValueError):
         return frozenset()  # no font, or one that is damaged
