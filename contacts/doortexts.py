@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, Literal, NamedTuple, get_args
 
-from contacts.admission import Decision, Reason
+from contacts.admission import Decision, Outcome, Reason
 
 Language = Literal["id", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
@@ -33,6 +33,11 @@ def for_guard(decision: Decision, language: Language) -> Said:
         key = decision.reason
     texts = _texts()
     return Said(texts["outcome"][decision.outcome][language], texts["guard"][key][language])
+
+
+def outcome_word(outcome: Outcome, language: Language) -> str:
+    """The one word for an outcome."""
+    return _texts()["outcome"][outcome][language]
 
 
 def guard_sentence(key: str, language: Language) -> str:

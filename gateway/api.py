@@ -101,7 +101,7 @@ async def cards(request: Asked, data: CardRequest) -> GuardAnswer:
 
 def _card_holder(parts: Parts, token: str) -> str:
     card = parts.signing.card(token, "$.token", parts.clock.monotonic(), parts.clock.now_ms())
-    if parts.card_revoked(card.serial):
+    if parts.bindings.revoked(card.serial):
         raise Problem("bad-code", "This card was withdrawn.", errors=(Fault("$.token", "This card was withdrawn."),))
     return card.person
 

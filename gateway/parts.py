@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,10 +12,12 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from contacts.registry import Registry
+from gateway.bindings import Bindings
 from gateway.copies import Copies
 from gateway.devices import Devices, Scope
 from gateway.door import Door
 from gateway.edge import Caller, Clock, lacking
+from gateway.identity import Identity
 from gateway.limits import Buckets, Limits
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
@@ -46,7 +47,8 @@ class Listing:
 class Parts:
     """The parts of one gateway: `parts_of(request)` in a route.
 
-    `card_revoked` says whether a card with this serial number was withdrawn (the identity service knows).
+    `identity` is the programme's service, asked only where a one-time code is typed; None: this gateway has none.
+    `ticket_secret` signs the tickets that browsers keep.
     """
 
     settings: GatewaySettings
@@ -56,7 +58,9 @@ class Parts:
     copies: Copies
     door: Door
     signing: Signing
-    card_revoked: Callable[[str], bool] = lambda _: False
+    bindings: Bindings
+    identity: Identity | None
+    ticket_secret: bytes
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams_open: int = 0

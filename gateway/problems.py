@@ -44,6 +44,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "other-venue": Kind(403, "The device is for other venues", "Use a device of this venue."),
     "forbidden": Kind(403, "This is not allowed", "The detail says why."),
+    "other-site": Kind(403, "This form came from another site", "Open the page itself and send its form."),
     "not-found": Kind(404, "There is nothing here", "GET /openapi.json lists what there is."),
     "unknown-venue": Kind(404, "No such venue is registered", "Register it: POST /v1/venues or `lacak venues import`."),
     "unknown-ticket": Kind(404, "No such ticket waits for an answer", "It was answered, or is too old: ask anew."),

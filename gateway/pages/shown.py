@@ -46,8 +46,10 @@ def _environment() -> Environment:
 
 def page(template: str, language: Language, back: str, status: int = 200, **given: Any) -> Response[str]:
     """A page in a language; `back` is the path that a change of language returns to."""
-    body = _environment().get_template(template).render(
-        lang=language, other_lang=other(language), text=texts(language), back=back, **given
+    body = (
+        _environment()
+        .get_template(template)
+        .render(lang=language, other_lang=other(language), text=texts(language), back=back, **given)
     )
     return Response(body, status_code=status, media_type=MediaType.HTML, headers=_HEADERS)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import zxingcpp
 from litestar import Response, get, post
 from PIL import Image, UnidentifiedImageError
 
-from contacts.doortexts import Language, for_guard
+from contacts.doortexts import Language, guard_sentence, outcome_word
 from contacts.registry import is_name
 from gateway.devices import Device, Scope
 from gateway.door import Ask, Ticket
@@ -31,6 +31,8 @@ from schemas.messages import Venue
 
 _PIXELS_MOST: Final = 2_000_000
 _COUNTED_MOST: Final = 10_000_000
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -145,7 +147,7 @@ async def card(request: Asked, venue: str) -> Shown:
     parts, device = parts_of(request), _device(request, "staff", venue)
     body = _body(await request.body(), CardBody)
     found = parts.signing.card(body.code, "$.code", parts.clock.monotonic(), parts.clock.now_ms())
-    if parts.card_revoked(found.serial):
+    if parts.bindings.revoked(found.serial):
         raise Problem("bad-code", "This card was withdrawn.")
     return await _ask(request, parts, venue, device, found.person, body.kind, typed=False)
 
@@ -208,7 +210,7 @@ def _device(request: Asked, scope: Scope, venue: str) -> Device:
     return device
 
 
-def _body[T: msgspec.Struct](body: bytes, kind: type[T]) -> T:
+def _body(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -238,8 +240,8 @@ def _shown(ticket: Ticket, language: Language) -> Shown:
     outcome = ticket.outcome
     if ticket.admitted is not None:
         outcome = "admit" if ticket.admitted else "refuse"
-    said = for_guard(ticket.guard, language) if isinstance(ticket.guard, str) else ticket.guard
-    return Shown(outcome, said.title, said.sentence, ticket.ticket_id if outcome == "check" else None)
+    todo = guard_sentence(ticket.guard if outcome == ticket.outcome else outcome, language)
+    return Shown(outcome, outcome_word(outcome, language), todo, ticket.ticket_id if outcome == "check" else None)
 
 
 HANDLERS: Final = (sign_in_page, sign_in, staff_page, waiting, frame, card, typed, answer, recount)

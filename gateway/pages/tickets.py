@@ -10,8 +10,8 @@ from typing import Any, Final
 import jwt
 import msgspec
 
-from contacts.doortexts import Language, for_person
 from contacts.admission import Decision
+from contacts.doortexts import Language, for_person
 from gateway.door import Ticket
 from gateway.pages.views import SIGNS, short_number
 from schemas.health import Colour

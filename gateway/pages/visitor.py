@@ -5,14 +5,15 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
+import msgspec
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
 from contacts.admission import Decision
 from contacts.doortexts import for_person
-from gateway.door import Ask
 from gateway.codes import BadCode
+from gateway.door import Ask
 from gateway.identity import BadBinding
 from gateway.pages.browsers import BROWSER, LANGUAGE, TICKET, Browser, browser_of, check_origin, cookie, language_asked
 from gateway.pages.forms import form_of, read_travel
@@ -26,6 +27,7 @@ from gateway.spool import Parcel
 from schemas.messages import Venue
 
 _CHILDREN_MOST: Final = 5
+_ENCODE: Final = msgspec.json.encode
 
 
 @get("/v/{token:str}", include_in_schema=False, sync_to_thread=False)
@@ -117,7 +119,7 @@ async def check_out(request: Asked) -> Response[Any]:
             verified=browser.bound,
         )
     )
-    left = Held(**{name: getattr(held, name) for name in held.__struct_fields__} | {"out": True})
+    left = msgspec.structs.replace(held, out=True)
     return _kept(request, go_to("/ticket"), browser, left, parts)
 
 
@@ -137,8 +139,8 @@ async def bind(request: Asked) -> Response[Any]:
     to, source = own_path(form.get("back", "/me")), request.client.host if request.client else ""
     now_ms = parts.clock.now_ms()
     try:
-        if browser.is_new:
-            raise BadBinding("wrong")  # it lost its cookie: it must have its token before a code is used up
+        if browser.is_new or parts.identity is None:
+            raise BadBinding("wrong")  # a browser must have its token before a code is used up
         person = parts.bindings.redeem(parts.identity, form.get("code", ""), browser.token, source, now_ms)
     except BadBinding as refused:
         fault = refused.sentence(language)
@@ -196,7 +198,9 @@ def _me(request: Asked, said: str = "", fault: str = "") -> Response[str]:
         standing = parts.copies.standing(browser.person)
         colour = standing.colour if standing is not None else "unknown"
         admitted = colour in ("green", "yellow")
-        decision = Decision("admit" if admitted else "refuse", "colour" if colour != "unknown" else "unknown", 0, colour)
+        decision = Decision(
+            "admit" if admitted else "refuse", "colour" if colour != "unknown" else "unknown", 0, colour
+        )
         shown = {
             "colour": colour,
             "word": text[colour],
