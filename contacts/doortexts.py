@@ -35,11 +35,6 @@ def for_guard(decision: Decision, language: Language) -> Said:
     return Said(texts["outcome"][decision.outcome][language], texts["guard"][key][language])
 
 
-def guard_sentence(key: str, language: Language) -> str:
-    """What the guard reads, by the key that a gateway's ticket carries: an outcome, or a reason open to guards."""
-    return _texts()["guard"][key][language]
-
-
 def for_person(decision: Decision, language: Language, who: int = 0) -> Said:
     """What a person reads on their own screen; `who` they are in the question. Others of a group learn no reason."""
     texts = _texts()

@@ -8,7 +8,7 @@ import msgspec
 from litestar import MediaType, Response, post
 
 from contacts.registry import is_name
-from gateway.door import Ask
+from gateway.tickets import Ask
 from gateway.edge import Hot, too_many
 from gateway.parts import Asked, Parts, caller_of, needs, parts_of
 from gateway.problems import Fault, Problem

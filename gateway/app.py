@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ControllerRouterHandler
 
 from gateway import api, pages, public_routes, venue_routes
-from gateway.door import DoorError
+from gateway.tickets import DoorError
 from gateway.edge import Edge, refusal
 from gateway.openapi import describe
 from gateway.parts import Asked, Parts
