@@ -168,6 +168,10 @@ class Registry:
         """Whether the venue has a record."""
         return venue_id in self._records
 
+    def records(self, venue_id: str) -> tuple[Venue, ...]:
+        """A venue's records, in order of their dates."""
+        return tuple(self._records.get(venue_id, ()))
+
     def venues(self) -> Iterator[Venue]:
         """All records, each venue's in order of their dates."""
         for records in self._records.values():
