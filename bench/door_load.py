@@ -1,4 +1,4 @@
-"""Callers of a gateway: `python -m bench.door_load`, a process of its own beside `bench.door`, orders on standard input.
+"""Callers of a gateway: `python -m bench.door_load`, a process beside `bench.door`, orders on standard input.
 
 Raw sockets with keep-alive and without pipelining: what a request costs here is small beside what it costs there. A
 rate is kept by a schedule, and a request's time counts from when it was due, sent or not: a gateway that stalls is not

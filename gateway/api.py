@@ -8,12 +8,12 @@ import msgspec
 from litestar import MediaType, Response, post
 
 from contacts.registry import is_name
-from gateway.tickets import Ask
 from gateway.edge import Hot, too_many
 from gateway.parts import Asked, Parts, caller_of, needs, parts_of
 from gateway.problems import Fault, Problem
 from gateway.scans import guard_answer, made_id, scans_answer
 from gateway.spool import Parcel
+from gateway.tickets import Ask
 from gateway.wire import (
     AnswerReply,
     AnswerRequest,

@@ -57,8 +57,7 @@ class OwnScans:
         for scan in scans:
             if scan.kind != "refused":
                 self._add(scan, now_ms, mark)
-        for venue, more in mark.items():
-            self._sum(venue).total += more
+        self.adjust(mark)
         return mark
 
     def _add(self, scan: Scan, now_ms: int, mark: Mark) -> None:
@@ -87,6 +86,11 @@ class OwnScans:
             mark[each] = mark.get(each, 0) + 1
         for each in before - after:
             mark[each] = mark.get(each, 0) - 1
+
+    def adjust(self, mark: Mark) -> None:
+        """Count these too."""
+        for venue, more in mark.items():
+            self._sum(venue).total += more
 
     def undo(self, mark: Mark) -> None:
         """These scans were not taken after all."""

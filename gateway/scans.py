@@ -11,12 +11,12 @@ import msgspec
 from contacts.admission import Decision, Outcome, Reason
 from contacts.doortexts import LANGUAGES, Language, for_guard
 from contacts.registry import is_name
-from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.edge import Caller, Hot
 from gateway.metrics import DECISIONS
 from gateway.parts import Parts
 from gateway.problems import Fault, Problem, fault_of
 from gateway.spool import SpoolError
+from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.wire import BulkReply, GuardAnswer, PastScan, ScanRequest
 from schemas.messages import Scan
 

@@ -31,9 +31,10 @@ Place = tuple[str, int]
 
 
 class Sent(NamedTuple):
-    """Groups that the brokers have: the scans in them, and the time of the latest of their records."""
+    """Groups that the brokers have: their marks, and the time of the latest of their records."""
 
-    rows: Sequence[Row]
+    lane: Lane
+    marks: list[Any]
     at_ms: int
 
 
@@ -83,7 +84,7 @@ class Sender:
         pause = self._limits.retry_seconds
         batches: dict[Place, list[Record]] = {}
         rows: list[Row] = []
-        latest = 0
+        latest = began_ms = 0
         while True:
             try:
                 if not batches:
@@ -94,6 +95,7 @@ class Sender:
                         continue
                     latest = 0
                     batches = await self._placed(lane, rows)
+                    began_ms = self._now_ms()  # for brokers that do not say which time they gave a record
                 while batches:
                     latest = max(latest, await self._send(batches))
             except (KafkaError, OSError) as error:
@@ -103,9 +105,9 @@ class Sender:
             pause = self._limits.retry_seconds
             self.away_since_ms = None
             self.sent += sum(len(row.items) for row in rows)
-            self._spool.sent([row.seq for row in rows])
-            if lane == "scans":
-                self._on_sent(Sent(rows, latest or self._now_ms()))
+            marks = self._spool.sent([row.seq for row in rows])
+            if marks:
+                self._on_sent(Sent(lane, marks, latest or began_ms))
 
     async def _placed(self, lane: Lane, rows: Sequence[Row]) -> dict[Place, list[Record]]:
         """What goes to which partition, in order."""

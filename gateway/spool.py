@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -77,11 +77,22 @@ class Row(NamedTuple):
     items: tuple[Scan, ...] | tuple[Parcel, ...]
 
 
+class _Kept(NamedTuple):
+    """A group on the disk: its row, its lane, how much it is, and the marks put in with it."""
+
+    seq: int
+    lane: Lane
+    items: int
+    size: int
+    marks: list[Any]
+
+
 class _Write(NamedTuple):
     scans: Sequence[Scan]
     parcels: Sequence[Parcel]
     tickets: Sequence[TicketRow]
     done: asyncio.Future[None] | None
+    mark: Any = None
     sent: Sequence[int] = ()
     flaws: Sequence[int] = ()
 
@@ -104,7 +115,7 @@ class Spool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fresh = {lane: asyncio.Event() for lane in LANES}
         self._waiting = {lane: [0, 0] for lane in LANES}  # items and bytes
-        self._sizes: dict[int, tuple[Lane, int, int]] = {}
+        self._kept: dict[int, _Kept] = {}
         self._free_looked = 0.0
         self._low: str | None = None
         self.damaged = 0
@@ -127,7 +138,7 @@ class Spool:
             self._write.executescript(_TABLES)
             self._read = self._connect()
             for seq, lane, items, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
-                self._count(seq, LANES[lane], items, size)
+                self._count(_Kept(seq, LANES[lane], items, size, []))
             (self.damaged,) = self._read.execute("SELECT count(*) FROM damaged").fetchone()
         except sqlite3.Error as error:
             os.close(self._lock)
@@ -159,15 +170,27 @@ class Spool:
         return self._low
 
     def put(
-        self, scans: Sequence[Scan] = (), parcels: Sequence[Parcel] = (), tickets: Sequence[TicketRow] = ()
+        self,
+        scans: Sequence[Scan] = (),
+        parcels: Sequence[Parcel] = (),
+        tickets: Sequence[TicketRow] = (),
+        mark: Any = None,
     ) -> asyncio.Future[None]:
-        """Put all of it in, or nothing: the future is done when it is on the disk. Raises SpoolFull, now or then."""
+        """Put all of it in, or nothing: the future is done when it is on the disk. Raises SpoolFull, now or then.
+
+        `mark` is given back by `sent`, unless this process ends before.
+        """
         assert self._loop is not None, "the spool is not open"
         if (why := self.refuses) is not None and (scans or parcels):
             raise SpoolFull(f"The spool is full: {why}. Nothing was taken.")
         done = self._loop.create_future()
-        self._queue.put(_Write(scans, parcels, tickets, done))
+        self._queue.put(_Write(scans, parcels, tickets, done, mark))
         return done
+
+    def mark(self, seq: int, mark: Any) -> None:
+        """Put a mark to a group that waits."""
+        if (kept := self._kept.get(seq)) is not None:
+            kept.marks.append(mark)
 
     async def fresh(self, lane: Lane) -> None:
         """Wait until something waits in the lane."""
@@ -198,10 +221,11 @@ class Spool:
             self._queue.put(_Write((), (), (), None, flaws=flaws))
         return rows
 
-    def sent(self, seqs: Sequence[int]) -> None:
-        """The brokers have these groups: they leave with the next transaction."""
-        self._discount(seqs)
+    def sent(self, seqs: Sequence[int]) -> list[Any]:
+        """The brokers have these groups: they leave with the next transaction. Returns their marks."""
+        marks = self._discount(seqs)
         self._queue.put(_Write((), (), (), None, sent=seqs))
+        return marks
 
     def tickets(self) -> list[TicketRow]:
         """The tickets that wait, as at `open`."""
@@ -251,7 +275,7 @@ class Spool:
         self._write.close()
 
     def _commit(self, group: list[_Write]) -> None:
-        rows: list[tuple[int, Lane, int, int]] = []
+        rows: list[_Kept] = []
         problem: SpoolError | None = None
         try:
             self._write.execute("BEGIN IMMEDIATE")
@@ -268,7 +292,7 @@ class Spool:
         except RuntimeError:  # the loop is closed: nobody waits
             pass
 
-    def _change(self, group: list[_Write], rows: list[tuple[int, Lane, int, int]]) -> None:
+    def _change(self, group: list[_Write], rows: list[_Kept]) -> None:
         execute = self._write.execute
         scans = [scan for write in group for scan in write.scans]
         parcels = [parcel for write in group for parcel in write.parcels]
@@ -279,7 +303,12 @@ class Spool:
                 done = execute(
                     "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
                 )
-                rows.append((done.lastrowid or 0, lane, len(items), len(body)))
+                marks = [
+                    write.mark
+                    for write in group
+                    if write.mark is not None and lane == ("scans" if write.scans else "others")
+                ]
+                rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks))
         for write in group:
             for ticket in write.tickets:
                 if ticket.body is None:
@@ -306,14 +335,14 @@ class Spool:
     def _settle(
         self,
         waiters: list[asyncio.Future[None]],
-        rows: list[tuple[int, Lane, int, int]],
+        rows: list[_Kept],
         flaws: list[int],
         problem: SpoolError | None,
     ) -> None:
         """In the loop: the group is on the disk, or it is not."""
-        for seq, lane, items, size in rows:
-            self._count(seq, lane, items, size)
-            self._fresh[lane].set()
+        for kept in rows:
+            self._count(kept)
+            self._fresh[kept.lane].set()
         self._discount(flaws)
         self.damaged += len(flaws)
         self.groups += 1
@@ -324,16 +353,19 @@ class Spool:
                 else:
                     done.set_exception(problem)
 
-    def _count(self, seq: int, lane: Lane, items: int, size: int) -> None:
-        self._sizes[seq] = (lane, items, size)
-        self._waiting[lane][0] += items
-        self._waiting[lane][1] += size
+    def _count(self, kept: _Kept) -> None:
+        self._kept[kept.seq] = kept
+        self._waiting[kept.lane][0] += kept.items
+        self._waiting[kept.lane][1] += kept.size
 
-    def _discount(self, seqs: Sequence[int]) -> None:
+    def _discount(self, seqs: Sequence[int]) -> list[Any]:
+        marks: list[Any] = []
         for seq in seqs:
-            lane, items, size = self._sizes.pop(seq)
-            self._waiting[lane][0] -= items
-            self._waiting[lane][1] -= size
+            kept = self._kept.pop(seq)
+            self._waiting[kept.lane][0] -= kept.items
+            self._waiting[kept.lane][1] -= kept.size
+            marks += kept.marks
+        return marks
 
     def _rest(self) -> None:
         """When there is nothing to write: look at the disk, and give back what an outage took of it."""
@@ -341,7 +373,7 @@ class Spool:
             self._look_at_disk()
             try:
                 (free,) = self._write.execute("PRAGMA freelist_count").fetchone()
-                if not self._sizes and free > _GIVE_BACK_PAGES:
+                if not self._kept and free > _GIVE_BACK_PAGES:
                     self._write.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
             except sqlite3.Error:
                 pass  # nobody waits for this, and the next transaction says what is wrong

@@ -116,24 +116,20 @@ def running_gateway(
             for venue in venues:
                 parts.copies.registry.add(venue)
             sockets: list[Sequence[socket.socket]] = []
+
+            def started(found: Sequence[socket.socket]) -> None:
+                sockets.append(found)
+                ready.set()
+
             server = make_server(
                 make_app(parts, hot=hot),
                 msgspec.structs.replace(settings.http, port=0),
                 settings.limits.head_max_bytes,
-                started=sockets.append,
+                started=started,
                 closing=parts.closing.set,
             )
-            server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             box.extend((parts, asyncio.get_running_loop(), server, sockets))
-
-            async def tell() -> None:
-                while not sockets:
-                    await asyncio.sleep(0.01)
-                ready.set()
-
-            told = asyncio.create_task(tell())
             await server._serve()
-            await told
 
     failed: list[BaseException] = []
 
