@@ -344,7 +344,7 @@ def _named(scan: Scan, gateway: str) -> Scan:
 async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> AsyncIterator[Door]:
     """A door with all behind it, in the running loop: copies that follow the brokers, the spool, and its sender.
 
-    Raises SpoolError when the data folder cannot be used.
+    Without brokers in the settings the copies stay as they were kept, and what is put in waits in the spool. Raises SpoolError when the data folder cannot be used.
     """
     spool = Spool(settings.data_dir / "spool", settings.spool)
     spool.open()
@@ -353,8 +353,9 @@ async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> Asy
         await copies.open()
         door = Door(settings, copies, spool, now_ms)
         await door.open()
-        copies.start()
-        door.sender.start()
+        if settings.brokers:
+            copies.start()
+            door.sender.start()
         try:
             yield door
         finally:

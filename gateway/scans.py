@@ -40,7 +40,7 @@ def guard_answer(ticket: Ticket) -> GuardAnswer:
         ticket=ticket.ticket_id,
         outcome="out" if decision is None else decision.outcome,
         todo={} if decision is None else _todo(decision.outcome, decision.reason),
-        scan_ids=ticket.scan_ids,
+        scan_ids=ticket.scan_ids if ticket.until_ms is None else (),
         answer_by_ms=ticket.until_ms,
         inside=ticket.inside,
         allowed=ticket.allowed,

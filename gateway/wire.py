@@ -105,7 +105,8 @@ class GuardAnswer(Reply, frozen=True, omit_defaults=True, kw_only=True):
     """The decision, and what the guard does now.
 
     `todo` is what the guard does, by language. `check`: staff look and tell POST /v1/answers, naming `ticket`, before
-    `answer_by_ms`. `scan_ids` are those of the scans made, one a person. `inside` and `allowed` are of the venue, with
+    `answer_by_ms`. `scan_ids` are those of the scans made, one a person
+    (none yet at a `check`). `inside` and `allowed` are of the venue, with
     those who come in now; the ages are of the copies it was decided by (left out: there is none).
     """
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+import uvloop
 
 from gateway.app import make_app
 from gateway.devices import Scope
@@ -129,13 +130,13 @@ def running_gateway(
                 closing=parts.closing.set,
             )
             box.extend((parts, asyncio.get_running_loop(), server, sockets))
-            await server._serve()
+            await server.serve()
 
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            asyncio.run(life())
+            uvloop.run(life())
         except BaseException as error:
             failed.append(error)
             ready.set()
