@@ -51,7 +51,7 @@ class Spot(NamedTuple):
     """What holds of a venue in `[from_ms, until_ms)`; `allowed`: how many may be inside, None where no rule says it."""
 
     venue: Venue | None
-    ancestors: tuple[str, ...]
+    place: Place
     facts: PlaceFacts
     requirements: Requirements
     allowed: int | None
@@ -191,10 +191,12 @@ class Copies:
             except OSError as error:
                 _LOG.warning("The copies cannot be kept for the next start: %s.", error.strerror)
 
-    def age_ms(self, name: str) -> int | None:
+    def age_ms(self, name: str, now_ms: int | None = None) -> int | None:
         """How long ago the copy of a topic was level with the brokers; None: never."""
         level_at = self.readers[name].level_at_ms if name in self.readers else None
-        return None if level_at is None else max(self._now_ms() - level_at, 0)
+        if level_at is None:
+            return None
+        return max((self._now_ms() if now_ms is None else now_ms) - level_at, 0)
 
     @property
     def level(self) -> bool:
@@ -211,7 +213,8 @@ class Copies:
 
     def place(self, venue_id: str, at_ms: int) -> Place:
         """The venue as a check-in finds it."""
-        return self.registry.place(venue_id, at_ms)
+        spot = self.spot(venue_id, self._now_ms())
+        return spot.place if spot.from_ms <= at_ms < spot.until_ms else self.registry.place(venue_id, at_ms)
 
     def spot(self, venue_id: str, at_ms: int) -> Spot:
         """What holds of a venue at a time."""
@@ -233,11 +236,11 @@ class Copies:
         borders = [each.valid_from_ms for each in registry.records(venue_id)]
         from_ms = max([requirements.from_ms, *(border for border in borders if border <= at_ms)])
         until_ms = min([requirements.until_ms, *(border for border in borders if border > at_ms)])
-        return Spot(venue, registry.ancestors(venue_id), facts, requirements, most, from_ms, until_ms)
+        return Spot(venue, registry.place(venue_id, at_ms), facts, requirements, most, from_ms, until_ms)
 
-    def count(self, venue_id: str) -> Count:
+    def count(self, venue_id: str, now_ms: int | None = None) -> Count:
         """How full a venue is now."""
-        now_ms = self._now_ms()
+        now_ms = self._now_ms() if now_ms is None else now_ms
         told = self._counts.by_venue.get(venue_id)
         inside = max((told.inside if told else 0) + self.own.more(venue_id, now_ms), 0)
         most = self.spot(venue_id, now_ms).allowed
@@ -247,7 +250,7 @@ class Copies:
             told.allowed if most is None and told else most,
             told.inside if told else None,
             told.log_time_ms if told else None,
-            self.age_ms("occupancy"),
+            self.age_ms("occupancy", now_ms),
         )
 
     def on_count(self, told: Callable[[str], None]) -> Callable[[], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,7 +18,7 @@ from gateway.ownscans import Mark
 from gateway.sender import Sender, Sent
 from gateway.settings import GatewaySettings
 from gateway.spool import Parcel, Spool, SpoolError, TicketRow
-from gateway.tickets import Ask, Bulk, DoorError, Ticket
+from gateway.tickets import Ask, Bulk, DoorError, Ticket, new_id
 from schemas.door import Deed, DoorEvent, Recount
 from schemas.health import AgeBand, Colour
 from schemas.messages import Fallback, Scan, ScanKind
@@ -27,6 +27,7 @@ _TIME_LIMIT_MS: Final = 2**53
 _SWEEP_MS: Final = 60_000
 _MANY: Final = 20_000
 _LATER_MS: Final = 2000
+_SWITCH_SECONDS: Final = 0.0005
 _JSON: Final = msgspec.json.Encoder().encode
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _UNPACK: Final = msgspec.msgpack.Decoder(Ticket).decode
@@ -73,7 +74,7 @@ class Door:
         """
         now_ms = self._now_ms()
         at_ms = now_ms if ask.at_ms is None else ask.at_ms
-        ticket_id = os.urandom(12).hex()
+        ticket_id = new_id()
         persons = self._checked(ask, at_ms)
         scan_ids = _scan_ids(ask.scan_id or ticket_id, len(persons))
         parcels = [self._event("typed_id", ask.venue, ask.device, now_ms, ask.person)] if ask.typed else []
@@ -81,7 +82,7 @@ class Door:
         if ask.kind == "out":
             ticket = Ticket(
                 ticket_id=ticket_id, venue=ask.venue, person=ask.person, kind="out", at_ms=at_ms, scan_ids=scan_ids,
-                party=party, counts_age_ms=self.copies.age_ms("occupancy"),
+                party=party, counts_age_ms=self.copies.age_ms("occupancy", now_ms),
             )  # fmt: skip
             await self._put(self._scans(ticket, "out", at_ms), now_ms, parcels)
             return ticket
@@ -100,8 +101,8 @@ class Door:
             until_ms=now_ms + self._answer_ms if waits else None,
             inside=inside,
             allowed=most,
-            statuses_age_ms=self.copies.age_ms("statuses"),
-            counts_age_ms=self.copies.age_ms("occupancy"),
+            statuses_age_ms=self.copies.age_ms("statuses", now_ms),
+            counts_age_ms=self.copies.age_ms("occupancy", now_ms),
         )
         if waits:
             self._sweep(now_ms)
@@ -134,14 +135,14 @@ class Door:
         """The decision, the colours behind it, and how full the venue is with those who come in."""
         copies, own = self.copies, self.copies.own
         spot = copies.spot(ask.venue, now_ms)
-        age_ms = copies.age_ms("statuses")
+        age_ms = copies.age_ms("statuses", now_ms)
         visitors = [self._visitor(ask.person, ask.verified, ask.age_band, age_ms, now_ms)]
         for each in ask.party:
             visitors.append(self._visitor(each.person, each.verified, each.age_band, age_ms, now_ms))  # noqa: PERF401
         loads = []
-        for venue in (ask.venue, *spot.ancestors):
-            count = copies.count(venue)
-            already = sum(own.is_inside(person, venue, now_ms) for person in persons)
+        for venue in (ask.venue, *spot.place.ancestors):
+            count = copies.count(venue, now_ms)
+            already = own.inside_already(persons, venue, now_ms)
             loads.append(Load(venue, count.inside, count.allowed, count.age_ms, already))
         decision = decide(visitors, spot.requirements, loads, _fallback(spot), now_ms, self._limits)
         colours = tuple(each.colour if each.known else None for each in visitors)
@@ -224,7 +225,7 @@ class Door:
         if not are_names((venue,)) or not 0 <= inside <= 1_000_000:
             raise DoorError("bad_count", "A count is a number of people from 0 to 1 000 000, at a venue.")
         now_ms = self._now_ms()
-        recount_id = os.urandom(12).hex()
+        recount_id = new_id()
         message = Recount(
             venue=venue,
             inside=inside,
@@ -250,7 +251,7 @@ class Door:
 
     def _event(self, deed: Deed, venue: str, device: str, at_ms: int, person: str = "", detail: str = "") -> Parcel:
         message = DoorEvent(
-            event_id=os.urandom(12).hex(),
+            event_id=new_id(),
             venue=venue,
             gateway=self._settings.name,
             device=device,
@@ -280,7 +281,7 @@ class Door:
         if mark is None:
             mark = self.copies.own.add(scans, now_ms)
         try:
-            await asyncio.shield(self.spool.put(scans, parcels, tickets, mark or None))
+            await self.spool.put(scans, parcels, tickets, mark or None)
         except SpoolError:
             self.copies.own.undo(mark)
             raise
@@ -346,6 +347,8 @@ async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> Asy
 
     Without brokers in the settings the copies stay as they were kept, and what is put in waits in the spool. Raises SpoolError when the data folder cannot be used.
     """
+    # The spool's thread lets go of the interpreter in every call of SQLite's, and waits so long to have it again.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     spool = Spool(settings.data_dir / "spool", settings.spool)
     spool.open()
     try:

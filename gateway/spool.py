@@ -78,13 +78,15 @@ class Row(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """A group on the disk: its row, its lane, how much it is, and the marks put in with it."""
+    """A group on the disk: its row, its lane, how much it is, the marks put in with it, and, of the latest, what it
+    holds: what is sent soon need not be read."""
 
     seq: int
     lane: Lane
-    items: int
+    many: int
     size: int
     marks: list[Any]
+    items: tuple[Scan, ...] | tuple[Parcel, ...] | None = None
 
 
 class _Write(NamedTuple):
@@ -93,7 +95,7 @@ class _Write(NamedTuple):
     tickets: Sequence[TicketRow]
     done: asyncio.Future[None] | None
     mark: Any = None
-    sent: Sequence[int] = ()
+    sent: tuple[Lane, int] | None = None  # up to this row
     flaws: Sequence[int] = ()
 
 
@@ -115,9 +117,11 @@ class Spool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fresh = {lane: asyncio.Event() for lane in LANES}
         self._waiting = {lane: [0, 0] for lane in LANES}  # items and bytes
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[Lane, dict[int, _Kept]] = {lane: {} for lane in LANES}
+        self._held = 0
         self._free_looked = 0.0
         self._low: str | None = None
+        self._settled = 0
         self.damaged = 0
         self.groups = 0
 
@@ -137,8 +141,8 @@ class Spool:
             self._write = self._connect()
             self._write.executescript(_TABLES)
             self._read = self._connect()
-            for seq, lane, items, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
-                self._count(_Kept(seq, LANES[lane], items, size, []))
+            for seq, lane, count, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
+                self._count(_Kept(seq, LANES[lane], count, size, []))
             (self.damaged,) = self._read.execute("SELECT count(*) FROM damaged").fetchone()
         except sqlite3.Error as error:
             os.close(self._lock)
@@ -188,8 +192,8 @@ class Spool:
         return done
 
     def mark(self, seq: int, mark: Any) -> None:
-        """Put a mark to a group that waits."""
-        if (kept := self._kept.get(seq)) is not None:
+        """Put a mark to a group of scans that waits."""
+        if (kept := self._kept["scans"].get(seq)) is not None:
             kept.marks.append(mark)
 
     async def fresh(self, lane: Lane) -> None:
@@ -197,6 +201,19 @@ class Spool:
         while not self._waiting[lane][0]:
             self._fresh[lane].clear()
             await self._fresh[lane].wait()
+
+    def next(self, lane: Lane, items_most: int) -> list[Row] | None:
+        """The groups that came first, as far as they are in the memory; None where they must be read."""
+        rows: list[Row] = []
+        count = 0
+        for kept in self._kept[lane].values():
+            if kept.items is None:
+                break
+            rows.append(Row(kept.seq, kept.items))
+            count += kept.many
+            if count >= items_most:
+                break
+        return rows or None
 
     def read(self, lane: Lane, after: int, items_most: int) -> list[Row]:
         """The groups behind `after`, first come first: at least one if there is one. For a thread other than the loop.
@@ -208,7 +225,8 @@ class Spool:
         count = 0
         number = LANES.index(lane)
         for seq, items, body in self._read.execute(
-            "SELECT seq, items, body FROM waiting WHERE lane = ? AND seq > ? ORDER BY seq", (number, after)
+            "SELECT seq, items, body FROM waiting WHERE lane = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            (number, after, self._settled),  # what the loop does not know of yet is for the next time
         ):
             try:
                 rows.append(Row(seq, _unpacked(lane, body)))
@@ -221,10 +239,12 @@ class Spool:
             self._queue.put(_Write((), (), (), None, flaws=flaws))
         return rows
 
-    def sent(self, seqs: Sequence[int]) -> list[Any]:
-        """The brokers have these groups: they leave with the next transaction. Returns their marks."""
-        marks = self._discount(seqs)
-        self._queue.put(_Write((), (), (), None, sent=seqs))
+    def sent(self, lane: Lane, seqs: Sequence[int]) -> list[Any]:
+        """The brokers have these groups, the first of the lane: they leave with the next transaction. Returns their
+        marks."""
+        marks = self._discount(lane, seqs)
+        if seqs:
+            self._queue.put(_Write((), (), (), None, sent=(lane, seqs[-1])))
         return marks
 
     def tickets(self) -> list[TicketRow]:
@@ -294,10 +314,10 @@ class Spool:
 
     def _change(self, group: list[_Write], rows: list[_Kept]) -> None:
         execute = self._write.execute
-        scans = [scan for write in group for scan in write.scans]
-        parcels = [parcel for write in group for parcel in write.parcels]
+        scans = tuple(scan for write in group for scan in write.scans)
+        parcels = tuple(parcel for write in group for parcel in write.parcels)
         for lane in LANES:
-            items: Sequence[Scan] | Sequence[Parcel] = scans if lane == "scans" else parcels
+            items = scans if lane == "scans" else parcels
             if items:
                 body = _packed(items)
                 done = execute(
@@ -308,7 +328,7 @@ class Spool:
                     for write in group
                     if write.mark is not None and lane == ("scans" if write.scans else "others")
                 ]
-                rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks))
+                rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks, items))
         for write in group:
             for ticket in write.tickets:
                 if ticket.body is None:
@@ -317,8 +337,9 @@ class Spool:
                     execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket)
             for seq in write.flaws:
                 execute("INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,))
-            for seq in (*write.sent, *write.flaws):
                 execute("DELETE FROM waiting WHERE seq = ?", (seq,))
+        for lane, upto in {write.sent[0]: write.sent[1] for write in group if write.sent is not None}.items():
+            execute("DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto))
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         """Undo, and begin with a new connection: what an earlier one has in its memory is not to be relied on."""
@@ -343,7 +364,8 @@ class Spool:
         for kept in rows:
             self._count(kept)
             self._fresh[kept.lane].set()
-        self._discount(flaws)
+        for lane in LANES:
+            self._discount(lane, flaws)
         self.damaged += len(flaws)
         self.groups += 1
         for done in waiters:
@@ -354,17 +376,24 @@ class Spool:
                     done.set_exception(problem)
 
     def _count(self, kept: _Kept) -> None:
-        self._kept[kept.seq] = kept
-        self._waiting[kept.lane][0] += kept.items
+        if kept.items is not None:
+            if self._held + kept.many > self._limits.held_most:
+                kept = kept._replace(items=None)
+            else:
+                self._held += kept.many
+        self._kept[kept.lane][kept.seq] = kept
+        self._settled = max(self._settled, kept.seq)
+        self._waiting[kept.lane][0] += kept.many
         self._waiting[kept.lane][1] += kept.size
 
-    def _discount(self, seqs: Sequence[int]) -> list[Any]:
+    def _discount(self, lane: Lane, seqs: Sequence[int]) -> list[Any]:
         marks: list[Any] = []
         for seq in seqs:
-            kept = self._kept.pop(seq)
-            self._waiting[kept.lane][0] -= kept.items
-            self._waiting[kept.lane][1] -= kept.size
-            marks += kept.marks
+            if (kept := self._kept[lane].pop(seq, None)) is not None:
+                self._waiting[lane][0] -= kept.many
+                self._waiting[lane][1] -= kept.size
+                self._held -= kept.many if kept.items is not None else 0
+                marks += kept.marks
         return marks
 
     def _rest(self) -> None:
@@ -373,7 +402,7 @@ class Spool:
             self._look_at_disk()
             try:
                 (free,) = self._write.execute("PRAGMA freelist_count").fetchone()
-                if not self._kept and free > _GIVE_BACK_PAGES:
+                if not any(self._kept.values()) and free > _GIVE_BACK_PAGES:
                     self._write.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
             except sqlite3.Error:
                 pass  # nobody waits for this, and the next transaction says what is wrong
