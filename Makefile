@@ -51,6 +51,9 @@ bench-trace: .venv/ready ## Measure the time from a positive test to the report
 bench-index: .venv/ready ## Measure the visit index at 112 million visits: build, memory, open, one hop and two
 	@$(BIN)/python -m bench.index
 
+bench-door: .venv/ready ## Measure what a gateway on one core decides and publishes a second, over HTTP
+	@$(BIN)/python -m bench.door
+
 bench-reach: .venv/ready ## Measure reach over a dated contact list
 	@$(BIN)/python -m bench.reach
 
@@ -73,4 +76,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, Literal, NamedTuple, get_args
 
-from contacts.admission import Decision, Outcome, Reason
+from contacts.admission import Decision, Reason
 
 Language = Literal["id", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
@@ -33,16 +33,6 @@ def for_guard(decision: Decision, language: Language) -> Said:
         key = decision.reason
     texts = _texts()
     return Said(texts["outcome"][decision.outcome][language], texts["guard"][key][language])
-
-
-def outcome_word(outcome: Outcome, language: Language) -> str:
-    """The one word for an outcome."""
-    return _texts()["outcome"][outcome][language]
-
-
-def guard_sentence(key: str, language: Language) -> str:
-    """What the guard reads, by the key that a gateway's ticket carries: an outcome, or a reason open to guards."""
-    return _texts()["guard"][key][language]
 
 
 def for_person(decision: Decision, language: Language, who: int = 0) -> Said:

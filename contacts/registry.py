@@ -169,7 +169,7 @@ class Registry:
         return venue_id in self._records
 
     def records(self, venue_id: str) -> tuple[Venue, ...]:
-        """The venue's records, in order of their dates."""
+        """A venue's records, in order of their dates."""
         return tuple(self._records.get(venue_id, ()))
 
     def names(self) -> list[str]:

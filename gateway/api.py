@@ -6,14 +6,15 @@ from typing import Any, Final
 
 import msgspec
 from litestar import MediaType, Response, post
+from litestar.params import JSONBody
 
 from contacts.registry import is_name
-from gateway.door import Ask
 from gateway.edge import Hot, too_many
 from gateway.parts import Asked, Parts, caller_of, needs, parts_of
 from gateway.problems import Fault, Problem
 from gateway.scans import guard_answer, made_id, scans_answer
 from gateway.spool import Parcel
+from gateway.tickets import Ask
 from gateway.wire import (
     AnswerReply,
     AnswerRequest,
@@ -41,7 +42,7 @@ _OUTSIDE: Final = "Give one of `{}` and `{}`."
 )
 async def scans(
     request: Asked,
-    data: ScanRequest | tuple[PastScan, ...],  # noqa: ARG001 # described here, decoded below
+    data: JSONBody[ScanRequest | tuple[PastScan, ...]],  # noqa: ARG001 # described here, decoded below
 ) -> Response[GuardAnswer | BulkReply]:
     """An object is a person at a door, alone or with children: it is decided, and what comes of it is written down
     before the answer is given. An `in` is published only of those who go in.
@@ -54,7 +55,7 @@ async def scans(
 
 
 @post("/v1/answers", status_code=200, guards=[needs("staff")], tags=["door"], summary="Answer a check")
-async def answers(request: Asked, data: AnswerRequest) -> AnswerReply:
+async def answers(request: Asked, data: JSONBody[AnswerRequest]) -> AnswerReply:
     """Staff looked at somebody whose ticket says `check`, and let them in or not. The same answer again is the same."""
     parts, device = parts_of(request), caller_of(request).device
     ticket = await parts.door.answer(data.ticket, data.admitted, device.device)
@@ -62,7 +63,7 @@ async def answers(request: Asked, data: AnswerRequest) -> AnswerReply:
 
 
 @post("/v1/recounts", status_code=200, guards=[needs("staff")], tags=["door"], summary="Tell how many are inside")
-async def recounts(request: Asked, data: RecountRequest) -> RecountReply:
+async def recounts(request: Asked, data: JSONBody[RecountRequest]) -> RecountReply:
     """A guard has counted, or everyone is out. It changes the count from now on, and no visit; it is audited."""
     if (data.inside is None) != data.everyone_out:
         raise Problem("invalid", errors=(Fault("$", _OUTSIDE.format("inside", "everyone_out")),))
@@ -75,7 +76,7 @@ async def recounts(request: Asked, data: RecountRequest) -> RecountReply:
 
 
 @post("/v1/cards", status_code=200, guards=[needs("staff")], tags=["door"], summary="Check in somebody without a phone")
-async def cards(request: Asked, data: CardRequest) -> GuardAnswer:
+async def cards(request: Asked, data: JSONBody[CardRequest]) -> GuardAnswer:
     """A card's code, or an id typed by staff. Typed ids are few a minute, and each is audited."""
     parts, caller = parts_of(request), caller_of(request)
     if (data.token is None) == (data.typed_id is None):
@@ -121,7 +122,7 @@ def _check_typed(parts: Parts, device: str, person: str) -> None:
     tags=["door"],
     summary="Tell where a person says that they were",
 )
-async def declarations(request: Asked, data: DeclarationRequest) -> DeclarationReply:
+async def declarations(request: Asked, data: JSONBody[DeclarationRequest]) -> DeclarationReply:
     """At a registered venue it becomes a visit with the reason `self_reported`; elsewhere it is kept for the officer,
     and counts in the rules (arrived from abroad). The same `declaration_id` again takes its place."""
     parts, caller = parts_of(request), caller_of(request)

@@ -12,13 +12,13 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ControllerRouterHandler
 
 from gateway import api, pages, public_routes, venue_routes
-from gateway.door import DoorError
 from gateway.edge import Edge, refusal
 from gateway.openapi import describe
 from gateway.parts import Asked, Parts
 from gateway.problems import Fault, Problem, fault_of, kind_of, split_path
 from gateway.scans import core_problem, scans_answer
 from gateway.spool import SpoolError
+from gateway.tickets import DoorError
 
 _LOG: Final = logging.getLogger("lacak.gateway")
 _LARGE: Final = frozenset({"/v1/scans", "/v1/venues/import"})

@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, Self, get_args
@@ -23,6 +24,7 @@ SCOPES: Final[dict[Scope, str]] = {
 }
 """What a key may allow, for people."""
 
+LOOK_SECONDS: Final = 0.02
 _PREFIX: Final = "lk_"
 _KEY: Final = re.compile(rb"lk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -70,8 +72,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 class Devices:
     """The register, a SQLite file of the gateway. Several processes may hold it: what one writes, the others follow.
 
-    `find` answers from memory and asks SQLite on each call only whether the file has changed (some 4 us), so that a
-    revocation by `lacak devices revoke` holds from the next request on.
+    `find` answers from memory, and asks SQLite whether the file has changed when it last did so more than 20 ms ago: a
+    revocation by another process holds from then on. Asking on each call would cost more than the rest of a decision,
+    as SQLite lets go of the interpreter while others want it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +88,7 @@ class Devices:
         except (OSError, sqlite3.Error) as error:
             raise DeviceError(f"The register of devices {path} cannot be used: {error}.") from error
         self._look = self._file.cursor()
-        self._version = -1
+        self._version, self._looked = -1, 0.0
         self._known: dict[bytes, tuple[bytes, Device]] = {}
 
     def __enter__(self) -> Self:
@@ -170,6 +173,10 @@ class Devices:
 
     def _read(self) -> dict[bytes, tuple[bytes, Device]]:
         """The register by key id, as it is in the file now."""
+        now = time.monotonic()
+        if self._version >= 0 and now - self._looked < LOOK_SECONDS:
+            return self._known
+        self._looked = now
         version: int = self._look.execute("pragma data_version").fetchone()[0]
         if version != self._version:
             rows = self._file.execute(

@@ -1,4 +1,4 @@
-"""Copies kept on disk for the next start: frames of `length (8) | CRC-32 (4) | bytes`, put in place whole or not at all.
+"""Copies kept on disk for the next start: frames of `length (8) | CRC-32 (4) | bytes`, in place whole or not at all.
 
 The statuses of millions are written while messages go on coming in. Rows are copied piece by piece, and the offsets
 kept are those from before the first piece: whoever takes the file up reads on from there, meets the messages again that
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -133,8 +133,8 @@ def _take_up(copy: StatusCopy, keys: np.ndarray[Any, Any], piece: bytes) -> None
     copy.columns.grow(count, **{**values, "tests": rows})
 
 
-def keep_plain(path: Path, messages: list[Message], standpoint: Standpoint) -> None:
-    """Write a copy of few messages."""
+def keep_plain(path: Path, messages: Sequence[tuple[bytes, Message]], standpoint: Standpoint) -> None:
+    """Write a copy of few messages, each with its key."""
     plain = Plain(standpoint, [msgspec.Raw(msgspec.msgpack.encode(message)) for message in messages])
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:

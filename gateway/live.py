@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 from litestar.response import ServerSentEventMessage
 
-from gateway.copies import Count
 from gateway.metrics import STREAMS
 from gateway.parts import Parts
 from gateway.problems import Problem
@@ -34,8 +33,8 @@ def counts(
 async def _counts(parts: Parts, venue: str, stands: Callable[[], bool]) -> AsyncIterator[ServerSentEventMessage]:
     changed = asyncio.Event()
 
-    def told(count: Count) -> None:
-        if count.venue == venue:
+    def told(changed_venue: str) -> None:
+        if changed_venue == venue:
             changed.set()
 
     parts.streams_open += 1

@@ -46,10 +46,13 @@ class OwnScans:
         self._sums: dict[str, _Sum] = {}
         self._stays: OrderedDict[str, dict[str, tuple[int, tuple[str, ...]]]] = OrderedDict()
 
-    def is_inside(self, person: str, venue: str, now_ms: int) -> bool:
-        """Whether a person, by what this gateway has seen, is at a venue or within it already."""
-        stays = self._stays.get(person)
-        return stays is not None and venue in _present(stays, now_ms)
+    def inside_already(self, persons: Sequence[str], venue: str, now_ms: int) -> int:
+        """How many of these persons, by what this gateway has seen, are at a venue or within it."""
+        count = 0
+        for person in persons:
+            if (stays := self._stays.get(person)) is not None:
+                count += venue in _present(stays, now_ms)
+        return count
 
     def add(self, scans: Sequence[Scan], now_ms: int) -> Mark:
         """Count scans, in their order. Returns what they add; a scan that is over, or of the future, adds nothing."""
@@ -57,8 +60,7 @@ class OwnScans:
         for scan in scans:
             if scan.kind != "refused":
                 self._add(scan, now_ms, mark)
-        for venue, more in mark.items():
-            self._sum(venue).total += more
+        self.adjust(mark)
         return mark
 
     def _add(self, scan: Scan, now_ms: int, mark: Mark) -> None:
@@ -87,6 +89,11 @@ class OwnScans:
             mark[each] = mark.get(each, 0) + 1
         for each in before - after:
             mark[each] = mark.get(each, 0) - 1
+
+    def adjust(self, mark: Mark) -> None:
+        """Count these too."""
+        for venue, more in mark.items():
+            self._sum(venue).total += more
 
     def undo(self, mark: Mark) -> None:
         """These scans were not taken after all."""

@@ -54,8 +54,6 @@ class Parts:
     settings: GatewaySettings
     clock: Clock
     devices: Devices
-    spool: Spool
-    copies: Copies
     door: Door
     signing: Signing
     bindings: Bindings
@@ -71,6 +69,16 @@ class Parts:
         limits = self.settings.limits
         self.typed = Buckets(limits.typed_ids_per_minute / 60.0, limits.typed_ids_burst)
         self.listing = Listing(self.copies.registry)
+
+    @property
+    def copies(self) -> Copies:
+        """What the door decides by."""
+        return self.door.copies
+
+    @property
+    def spool(self) -> Spool:
+        """What waits for the brokers."""
+        return self.door.spool
 
     @property
     def limits(self) -> Limits:

@@ -23,11 +23,13 @@ def bounded_protocol(head_max_bytes: int) -> type[asyncio.Protocol]:
         _measured = 0
         _received = 0
         _in_head = True
+        _ended_one = False
         _too_long = False
 
         def data_received(self, data: bytes) -> None:
+            self._ended_one = False
             super().data_received(data)
-            if self._in_head:
+            if self._in_head and not self._ended_one:  # all of it belongs to a head that goes on
                 self._received += len(data)
                 if self._received > 2 * head_max_bytes and not self.transport.is_closing():
                     self._too_long = True
@@ -46,12 +48,12 @@ def bounded_protocol(head_max_bytes: int) -> type[asyncio.Protocol]:
             super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
-            self._in_head, self._received = False, 0
+            self._in_head, self._received, self._ended_one = False, 0, True
             super().on_headers_complete()
 
         def on_message_complete(self) -> None:
             super().on_message_complete()
-            self._in_head = True
+            self._in_head, self._ended_one = True, True
 
         def send_400_response(self, msg: str) -> None:
             problem = (

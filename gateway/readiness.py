@@ -14,8 +14,8 @@ def readiness(parts: Parts) -> Readiness:
     copies: list[CopyState] = []
     stale = parts.settings.copies
     for name, age_ms, most in (
-        ("statuses", parts.copies.statuses_age_ms(), stale.statuses_stale_seconds),
-        ("counts", parts.copies.counts_age_ms(), stale.counts_stale_seconds),
+        ("statuses", parts.copies.age_ms("statuses"), stale.statuses_stale_seconds),
+        ("counts", parts.copies.age_ms("occupancy"), stale.counts_stale_seconds),
     ):
         copies.append(CopyState(copy=name, loaded=age_ms is not None, age_ms=age_ms))
         if age_ms is None:
@@ -40,5 +40,5 @@ def readiness(parts: Parts) -> Readiness:
 def measure(parts: Parts) -> None:
     """Set the gauges that are looked up only when somebody asks."""
     SPOOL.set(sum(parts.spool.waiting(lane) for lane in LANES))
-    for name, age_ms in (("statuses", parts.copies.statuses_age_ms()), ("counts", parts.copies.counts_age_ms())):
+    for name, age_ms in (("statuses", parts.copies.age_ms("statuses")), ("counts", parts.copies.age_ms("occupancy"))):
         COPY_AGE.labels(name).set(-1 if age_ms is None else age_ms / 1000)

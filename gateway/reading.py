@@ -1,4 +1,4 @@
-"""Reading a compacted topic from where a copy stands: keys and values in the order of each partition, and how far it is.
+"""Reading a compacted topic from where a copy stands, and knowing when the copy is level with the brokers.
 
 The one module of the gateway that knows aiokafka's own buffers (0.14): a message costs half of what it does through an
 object for each (docs/performance.md).
@@ -31,6 +31,8 @@ Records = Sequence[tuple[bytes | None, bytes | None]]
 
 class _Plain(fetcher.PartitionRecords):  # type: ignore[misc]
     """What was fetched of a partition, as keys and values. (Topics read here hold no transactions.)"""
+
+    next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[Any]:
         while self._records.has_next():

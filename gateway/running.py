@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.app import make_app
-from gateway.copies import Copies
 from gateway.devices import Devices
-from gateway.door import Door
+from gateway.door import open_door
 from gateway.edge import Clock
 from gateway.parts import Parts
-from gateway.sender import Sender
 from gateway.serve import check_serving, make_server
 from gateway.settings import GatewaySettings
 from gateway.signing import Signing
-from gateway.spool import Spool
 
-_LOG: Final = logging.getLogger("lacak.gateway")
 DEVICES_FILE: Final = "devices.sqlite"
 KEYS_FOLDER: Final = "keys"
 
 
 @asynccontextmanager
 async def running_parts(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Parts]:
-    """The parts of a gateway, at work. Raises SpoolError or DeviceError where a file cannot be used.
-
-    The spool is closed last: what the others put in is durable before the process ends. Without brokers named in the
-    settings nothing is sent, and the copies stay as they were kept.
-    """
+    """The parts of a gateway, at work. Raises SpoolError or DeviceError where a file cannot be used."""
     folder = settings.data_dir
     with Devices(folder / DEVICES_FILE) as devices:
-        spool = Spool(folder / "spool", settings.spool)
-        spool.open()
-        try:
-            copies = Copies(settings, clock.now_ms)
-            await copies.open()
-            door = Door(settings, copies, spool)
-            sender = Sender(settings, spool, clock.now_ms)
-            parts = Parts(settings, clock, devices, spool, copies, door, Signing(folder / KEYS_FOLDER))
-            if settings.brokers:
-                copies.start()
-                sender.start()
+        async with open_door(settings, clock.now_ms) as door:
+            parts = Parts(settings, clock, devices, door, Signing(folder / KEYS_FOLDER))
             try:
                 yield parts
             finally:
                 parts.closing.set()
-                if settings.brokers:
-                    await sender.stop()
-                await copies.stop()
-        finally:
-            await spool.close()
 
 
 async def run_gateway(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
-from contacts.doortexts import LANGUAGES, Language, guard_sentence
+from contacts.admission import Decision, Outcome, Reason
+from contacts.doortexts import LANGUAGES, Language, for_guard
 from contacts.registry import is_name
-from gateway.door import Ask, DoorError, Ticket
 from gateway.edge import Caller, Hot
 from gateway.metrics import DECISIONS
 from gateway.parts import Parts
 from gateway.problems import Fault, Problem, fault_of
 from gateway.spool import SpoolError
+from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.wire import BulkReply, GuardAnswer, PastScan, ScanRequest
 from schemas.messages import Scan
 
@@ -24,31 +26,22 @@ _ID_BYTES: Final = 12
 _FAULTS_MOST: Final = 100
 
 
-class Todo:
-    """What the guard is told, by the door's key, in all languages; read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, dict[Language, str]] = {}
-
-    def __call__(self, key: str) -> dict[Language, str]:
-        """The sentences of a key."""
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = {language: guard_sentence(key, language) for language in LANGUAGES}
-        return found
-
-
-TODO: Final = Todo()
+@cache
+def _todo(outcome: Outcome, reason: Reason) -> dict[Language, str]:
+    """What the guard does about a decision, by language: of the reason only what anybody may know of anybody."""
+    decision = Decision(outcome, reason)
+    return {language: for_guard(decision, language).sentence for language in LANGUAGES}
 
 
 def guard_answer(ticket: Ticket) -> GuardAnswer:
     """What a device is shown of a ticket: no colour, no health reason, no rule."""
+    decision = ticket.decision
     return GuardAnswer(
         ticket=ticket.ticket_id,
-        outcome=ticket.outcome,
-        todo=TODO(ticket.guard) if ticket.kind == "in" else {},
-        scan_ids=ticket.scan_ids,
-        answer_by_ms=ticket.until_ms if ticket.outcome == "check" else None,
+        outcome="out" if decision is None else decision.outcome,
+        todo={} if decision is None else _todo(decision.outcome, decision.reason),
+        scan_ids=ticket.scan_ids if ticket.until_ms is None else (),
+        answer_by_ms=ticket.until_ms,
         inside=ticket.inside,
         allowed=ticket.allowed,
         statuses_age_ms=ticket.statuses_age_ms,
@@ -70,8 +63,6 @@ def core_problem(error: DoorError | SpoolError) -> Problem:
             return Problem("unknown-ticket", str(error))
         case "answered" | "expired":
             return Problem("conflict", str(error))
-        case "too_many":
-            return Problem("unavailable", str(error), headers={"Retry-After": "5"})
     return Problem("invalid", str(error), errors=(Fault("$", str(error)),))
 
 
@@ -111,14 +102,16 @@ async def ask(parts: Parts, caller: Caller, asked: ScanRequest) -> GuardAnswer:
             venue=venue,
             person=asked.person,
             kind=asked.kind,
-            party=asked.children,
+            party=tuple(Companion(child.person, child.age_band) for child in asked.children),
+            age_band=asked.age_band,
             at_ms=asked.at_ms,
             scan_id=asked.scan_id or made_id(caller),
             device=caller.device.device,
         )
     )
-    DECISIONS.labels(ticket.outcome).inc()
-    return guard_answer(ticket)
+    answer = guard_answer(ticket)
+    DECISIONS.labels(answer.outcome).inc()
+    return answer
 
 
 def venue_asked(parts: Parts, venue: str | None, code: str | None) -> str:

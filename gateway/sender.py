@@ -31,9 +31,10 @@ Place = tuple[str, int]
 
 
 class Sent(NamedTuple):
-    """Groups that the brokers have: the scans in them, and the time of the latest of their records."""
+    """Groups that the brokers have: their marks, and the time of the latest of their records."""
 
-    rows: Sequence[Row]
+    lane: Lane
+    marks: list[Any]
     at_ms: int
 
 
@@ -83,29 +84,34 @@ class Sender:
         pause = self._limits.retry_seconds
         batches: dict[Place, list[Record]] = {}
         rows: list[Row] = []
-        latest = 0
+        latest = began_ms = 0
         while True:
             try:
                 if not batches:
                     await self._spool.fresh(lane)
-                    rows = await asyncio.to_thread(self._spool.read, lane, after, self._limits.scans_most)
+                    most = self._limits.scans_most
+                    at_hand = self._spool.next(lane, most)
+                    rows = at_hand or await asyncio.to_thread(self._spool.read, lane, after, most)
                     if not rows:  # a damaged group that is being set aside
                         await asyncio.sleep(_A_MOMENT)
                         continue
                     latest = 0
                     batches = await self._placed(lane, rows)
+                    began_ms = self._now_ms()  # for brokers that do not say which time they gave a record
                 while batches:
                     latest = max(latest, await self._send(batches))
-            except (KafkaError, OSError) as error:
+            except Exception as error:
+                if not isinstance(error, KafkaError | OSError):
+                    _LOG.exception("Sending %s failed; it is tried again, and nothing is lost.", lane)
                 pause = await self._wait(lane, error, pause)
                 continue
             after = rows[-1].seq
             pause = self._limits.retry_seconds
             self.away_since_ms = None
             self.sent += sum(len(row.items) for row in rows)
-            self._spool.sent([row.seq for row in rows])
-            if lane == "scans":
-                self._on_sent(Sent(rows, latest or self._now_ms()))
+            marks = self._spool.sent(lane, [row.seq for row in rows])
+            if marks:
+                self._on_sent(Sent(lane, marks, latest or began_ms))
 
     async def _placed(self, lane: Lane, rows: Sequence[Row]) -> dict[Place, list[Record]]:
         """What goes to which partition, in order."""

@@ -26,6 +26,7 @@ class SpoolLimits(msgspec.Struct, frozen=True):
     free_bytes_least: int = 256 << 20
     group_scans_most: int = 20_000
     gather_ms: float = 2.0
+    held_most: int = 100_000
 
 
 class SendLimits(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -77,12 +77,25 @@ class Row(NamedTuple):
     items: tuple[Scan, ...] | tuple[Parcel, ...]
 
 
+class _Kept(NamedTuple):
+    """A group on the disk: its row, its lane, how much it is, the marks put in with it, and, of the latest, what it
+    holds: what is sent soon need not be read."""
+
+    seq: int
+    lane: Lane
+    many: int
+    size: int
+    marks: list[Any]
+    items: tuple[Scan, ...] | tuple[Parcel, ...] | None = None
+
+
 class _Write(NamedTuple):
     scans: Sequence[Scan]
     parcels: Sequence[Parcel]
     tickets: Sequence[TicketRow]
     done: asyncio.Future[None] | None
-    sent: Sequence[int] = ()
+    mark: Any = None
+    sent: tuple[Lane, int] | None = None  # up to this row
     flaws: Sequence[int] = ()
 
 
@@ -104,9 +117,11 @@ class Spool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fresh = {lane: asyncio.Event() for lane in LANES}
         self._waiting = {lane: [0, 0] for lane in LANES}  # items and bytes
-        self._sizes: dict[int, tuple[Lane, int, int]] = {}
+        self._kept: dict[Lane, dict[int, _Kept]] = {lane: {} for lane in LANES}
+        self._held = 0
         self._free_looked = 0.0
         self._low: str | None = None
+        self._settled = 0
         self.damaged = 0
         self.groups = 0
 
@@ -126,8 +141,8 @@ class Spool:
             self._write = self._connect()
             self._write.executescript(_TABLES)
             self._read = self._connect()
-            for seq, lane, items, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
-                self._count(seq, LANES[lane], items, size)
+            for seq, lane, count, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
+                self._count(_Kept(seq, LANES[lane], count, size, []))
             (self.damaged,) = self._read.execute("SELECT count(*) FROM damaged").fetchone()
         except sqlite3.Error as error:
             os.close(self._lock)
@@ -159,21 +174,46 @@ class Spool:
         return self._low
 
     def put(
-        self, scans: Sequence[Scan] = (), parcels: Sequence[Parcel] = (), tickets: Sequence[TicketRow] = ()
+        self,
+        scans: Sequence[Scan] = (),
+        parcels: Sequence[Parcel] = (),
+        tickets: Sequence[TicketRow] = (),
+        mark: Any = None,
     ) -> asyncio.Future[None]:
-        """Put all of it in, or nothing: the future is done when it is on the disk. Raises SpoolFull, now or then."""
+        """Put all of it in, or nothing: the future is done when it is on the disk. Raises SpoolFull, now or then.
+
+        `mark` is given back by `sent`, unless this process ends before.
+        """
         assert self._loop is not None, "the spool is not open"
         if (why := self.refuses) is not None and (scans or parcels):
             raise SpoolFull(f"The spool is full: {why}. Nothing was taken.")
         done = self._loop.create_future()
-        self._queue.put(_Write(scans, parcels, tickets, done))
+        self._queue.put(_Write(scans, parcels, tickets, done, mark))
         return done
+
+    def mark(self, seq: int, mark: Any) -> None:
+        """Put a mark to a group of scans that waits."""
+        if (kept := self._kept["scans"].get(seq)) is not None:
+            kept.marks.append(mark)
 
     async def fresh(self, lane: Lane) -> None:
         """Wait until something waits in the lane."""
         while not self._waiting[lane][0]:
             self._fresh[lane].clear()
             await self._fresh[lane].wait()
+
+    def next(self, lane: Lane, items_most: int) -> list[Row] | None:
+        """The groups that came first, as far as they are in the memory; None where they must be read."""
+        rows: list[Row] = []
+        count = 0
+        for kept in self._kept[lane].values():
+            if kept.items is None:
+                break
+            rows.append(Row(kept.seq, kept.items))
+            count += kept.many
+            if count >= items_most:
+                break
+        return rows or None
 
     def read(self, lane: Lane, after: int, items_most: int) -> list[Row]:
         """The groups behind `after`, first come first: at least one if there is one. For a thread other than the loop.
@@ -185,7 +225,8 @@ class Spool:
         count = 0
         number = LANES.index(lane)
         for seq, items, body in self._read.execute(
-            "SELECT seq, items, body FROM waiting WHERE lane = ? AND seq > ? ORDER BY seq", (number, after)
+            "SELECT seq, items, body FROM waiting WHERE lane = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            (number, after, self._settled),  # what the loop does not know of yet is for the next time
         ):
             try:
                 rows.append(Row(seq, _unpacked(lane, body)))
@@ -198,10 +239,13 @@ class Spool:
             self._queue.put(_Write((), (), (), None, flaws=flaws))
         return rows
 
-    def sent(self, seqs: Sequence[int]) -> None:
-        """The brokers have these groups: they leave with the next transaction."""
-        self._discount(seqs)
-        self._queue.put(_Write((), (), (), None, sent=seqs))
+    def sent(self, lane: Lane, seqs: Sequence[int]) -> list[Any]:
+        """The brokers have these groups, the first of the lane: they leave with the next transaction. Returns their
+        marks."""
+        marks = self._discount(lane, seqs)
+        if seqs:
+            self._queue.put(_Write((), (), (), None, sent=(lane, seqs[-1])))
+        return marks
 
     def tickets(self) -> list[TicketRow]:
         """The tickets that wait, as at `open`."""
@@ -251,7 +295,7 @@ class Spool:
         self._write.close()
 
     def _commit(self, group: list[_Write]) -> None:
-        rows: list[tuple[int, Lane, int, int]] = []
+        rows: list[_Kept] = []
         problem: SpoolError | None = None
         try:
             self._write.execute("BEGIN IMMEDIATE")
@@ -268,18 +312,23 @@ class Spool:
         except RuntimeError:  # the loop is closed: nobody waits
             pass
 
-    def _change(self, group: list[_Write], rows: list[tuple[int, Lane, int, int]]) -> None:
+    def _change(self, group: list[_Write], rows: list[_Kept]) -> None:
         execute = self._write.execute
-        scans = [scan for write in group for scan in write.scans]
-        parcels = [parcel for write in group for parcel in write.parcels]
+        scans = tuple(scan for write in group for scan in write.scans)
+        parcels = tuple(parcel for write in group for parcel in write.parcels)
         for lane in LANES:
-            items: Sequence[Scan] | Sequence[Parcel] = scans if lane == "scans" else parcels
+            items = scans if lane == "scans" else parcels
             if items:
                 body = _packed(items)
                 done = execute(
                     "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
                 )
-                rows.append((done.lastrowid or 0, lane, len(items), len(body)))
+                marks = [
+                    write.mark
+                    for write in group
+                    if write.mark is not None and lane == ("scans" if write.scans else "others")
+                ]
+                rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks, items))
         for write in group:
             for ticket in write.tickets:
                 if ticket.body is None:
@@ -288,8 +337,9 @@ class Spool:
                     execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket)
             for seq in write.flaws:
                 execute("INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,))
-            for seq in (*write.sent, *write.flaws):
                 execute("DELETE FROM waiting WHERE seq = ?", (seq,))
+        for lane, upto in {write.sent[0]: write.sent[1] for write in group if write.sent is not None}.items():
+            execute("DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto))
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         """Undo, and begin with a new connection: what an earlier one has in its memory is not to be relied on."""
@@ -306,15 +356,16 @@ class Spool:
     def _settle(
         self,
         waiters: list[asyncio.Future[None]],
-        rows: list[tuple[int, Lane, int, int]],
+        rows: list[_Kept],
         flaws: list[int],
         problem: SpoolError | None,
     ) -> None:
         """In the loop: the group is on the disk, or it is not."""
-        for seq, lane, items, size in rows:
-            self._count(seq, lane, items, size)
-            self._fresh[lane].set()
-        self._discount(flaws)
+        for kept in rows:
+            self._count(kept)
+            self._fresh[kept.lane].set()
+        for lane in LANES:
+            self._discount(lane, flaws)
         self.damaged += len(flaws)
         self.groups += 1
         for done in waiters:
@@ -324,16 +375,26 @@ class Spool:
                 else:
                     done.set_exception(problem)
 
-    def _count(self, seq: int, lane: Lane, items: int, size: int) -> None:
-        self._sizes[seq] = (lane, items, size)
-        self._waiting[lane][0] += items
-        self._waiting[lane][1] += size
+    def _count(self, kept: _Kept) -> None:
+        if kept.items is not None:
+            if self._held + kept.many > self._limits.held_most:
+                kept = kept._replace(items=None)
+            else:
+                self._held += kept.many
+        self._kept[kept.lane][kept.seq] = kept
+        self._settled = max(self._settled, kept.seq)
+        self._waiting[kept.lane][0] += kept.many
+        self._waiting[kept.lane][1] += kept.size
 
-    def _discount(self, seqs: Sequence[int]) -> None:
+    def _discount(self, lane: Lane, seqs: Sequence[int]) -> list[Any]:
+        marks: list[Any] = []
         for seq in seqs:
-            lane, items, size = self._sizes.pop(seq)
-            self._waiting[lane][0] -= items
-            self._waiting[lane][1] -= size
+            if (kept := self._kept[lane].pop(seq, None)) is not None:
+                self._waiting[lane][0] -= kept.many
+                self._waiting[lane][1] -= kept.size
+                self._held -= kept.many if kept.items is not None else 0
+                marks += kept.marks
+        return marks
 
     def _rest(self) -> None:
         """When there is nothing to write: look at the disk, and give back what an outage took of it."""
@@ -341,7 +402,7 @@ class Spool:
             self._look_at_disk()
             try:
                 (free,) = self._write.execute("PRAGMA freelist_count").fetchone()
-                if not self._sizes and free > _GIVE_BACK_PAGES:
+                if not any(self._kept.values()) and free > _GIVE_BACK_PAGES:
                     self._write.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
             except sqlite3.Error:
                 pass  # nobody waits for this, and the next transaction says what is wrong

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from litestar.response import ServerSentEvent
 
 from contacts.registry import RegistryError, is_name
@@ -48,7 +48,7 @@ def show_venue(request: Asked, venue: _VenueId) -> Venue:
 
 
 @post("/v1/venues", status_code=200, guards=[needs("venue")], tags=["venues"], summary="Register a venue")
-async def register(request: Asked, data: VenueRequest) -> Venue:
+async def register(request: Asked, data: JSONBody[VenueRequest]) -> Venue:
     """A record of a venue from `valid_from_ms` on. It is in force when it has been through the brokers."""
     parts, device = parts_of(request), caller_of(request).device
     record = Venue(**msgspec.structs.asdict(data))

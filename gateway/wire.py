@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.copies import Count
 from gateway.problems import Fault
+from schemas.health import AgeBand
 from schemas.messages import Fallback, ScanKind, Venue
 
 _NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
@@ -74,6 +75,13 @@ class BulkReply(Reply, frozen=True, omit_defaults=False, kw_only=True):
     errors: tuple[Fault, ...] = ()
 
 
+class Child(Request, frozen=True, omit_defaults=True, kw_only=True):
+    """A child that comes with the one who scans. `age_band` counts where the child's status says none."""
+
+    person: PersonToken
+    age_band: AgeBand | None = None
+
+
 class ScanRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     """A person at a door, alone or with those they bring (`children`: decided together, all come in or none).
 
@@ -84,7 +92,8 @@ class ScanRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     person: PersonToken
     venue: VenueId | None = None
     code: Token | None = None
-    children: Annotated[tuple[PersonToken, ...], msgspec.Meta(max_length=50)] = ()
+    age_band: AgeBand | None = None
+    children: Annotated[tuple[Child, ...], msgspec.Meta(max_length=50)] = ()
     at_ms: TimeMs | None = None
     scan_id: ScanId | None = None
 
@@ -96,7 +105,8 @@ class GuardAnswer(Reply, frozen=True, omit_defaults=True, kw_only=True):
     """The decision, and what the guard does now.
 
     `todo` is what the guard does, by language. `check`: staff look and tell POST /v1/answers, naming `ticket`, before
-    `answer_by_ms`. `scan_ids` are those of the scans made, one a person. `inside` and `allowed` are of the venue, with
+    `answer_by_ms`. `scan_ids` are those of the scans made, one a person
+    (none yet at a `check`). `inside` and `allowed` are of the venue, with
     those who come in now; the ages are of the copies it was decided by (left out: there is none).
     """
 
@@ -217,7 +227,7 @@ class OccupancyReply(Reply, frozen=True, omit_defaults=True, kw_only=True):
     known; `age_ms` is how old the count is."""
 
     venue: str
-    inside: int | None
+    inside: int
     allowed: int | None = None
     age_ms: int | None = None
 
