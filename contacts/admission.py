@@ -27,6 +27,7 @@ Reason = Literal[
     "full",
     "stale",  # the door knows too little: its copies are too old
     "no_rule",  # no rule is in force here
+    "staff",  # the staff have looked, and said no
 ]
 _SEVERITY: Final[dict[Outcome, int]] = {"admit": 0, "check": 1, "full": 2, "refuse": 3}
 _HOUR_MS: Final = 3_600_000

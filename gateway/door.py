@@ -171,6 +171,20 @@ class Door:
             age_ms,
         )
 
+    def ticket(self, ticket_id: str) -> Ticket | None:
+        """A ticket that waits or waited for the guard, as it now is; None when it is none or was swept."""
+        return self._tickets.get(ticket_id)
+
+    def waiting(self, venue: str) -> list[Ticket]:
+        """Who waits for a guard of this venue, the longest first."""
+        now_ms = self._now_ms()
+        found = [
+            each
+            for each in self._tickets.values()
+            if each.venue == venue and each.admitted is None and (each.until_ms or 0) > now_ms
+        ]
+        return sorted(found, key=lambda ticket: ticket.at_ms)
+
     async def answer(self, ticket_id: str, admitted: bool, device: str) -> Ticket:
         """The guard's answer to a `check`, once: the same answer again gives the same ticket. Raises DoorError."""
         if (earlier := self._answering.get(ticket_id)) is not None:

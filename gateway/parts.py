@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
-from contacts.registry import Registry
+from contacts.registry import Registry, is_name
 from gateway.bindings import Bindings
 from gateway.copies import Copies
 from gateway.devices import Devices, Scope
@@ -20,12 +21,14 @@ from gateway.edge import Caller, Clock, lacking
 from gateway.identity import Identity
 from gateway.limits import Buckets, Limits
 from gateway.metrics import Metrics
+from gateway.pseudonyms import Key
 from gateway.settings import GatewaySettings
 from gateway.signing import Signing
 from gateway.spool import Spool
 
 Asked = Request[Any, Any, Any]
 _LISTING_SECONDS: Final = 10.0
+_PSEUDONYM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,15}:[0-9a-f]{32}")
 
 
 class Listing:
@@ -48,7 +51,8 @@ class Parts:
     """The parts of one gateway: `parts_of(request)` in a route.
 
     `identity` is the programme's service, asked only where a one-time code is typed; None: this gateway has none.
-    `ticket_secret` signs the tickets that browsers keep.
+    `key` makes pseudonyms of ids that staff type; None: they type pseudonyms. `ticket_secret` signs the tickets that
+    browsers keep.
     """
 
     settings: GatewaySettings
@@ -58,6 +62,7 @@ class Parts:
     signing: Signing
     bindings: Bindings
     identity: Identity | None
+    key: Key | None
     ticket_secret: bytes
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +74,19 @@ class Parts:
         limits = self.settings.limits
         self.typed = Buckets(limits.typed_ids_per_minute / 60.0, limits.typed_ids_burst)
         self.listing = Listing(self.copies.registry)
+
+    @property
+    def address(self) -> str:
+        """How phones reach this gateway."""
+        return self.settings.http.address
+
+    def person_typed(self, text: str) -> str:
+        """The person of an id that staff typed. Raises ValueError."""
+        if self.key is not None and _PSEUDONYM.fullmatch(text) is None:
+            return self.key.pseudonym(text)
+        if not is_name(text):
+            raise ValueError("an id is 1 to 200 characters, none of them a control character")
+        return text
 
     @property
     def copies(self) -> Copies:

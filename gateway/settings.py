@@ -62,7 +62,11 @@ class DoorLimits(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
-    """Everything a gateway needs to know. `name` stands in every scan it sends."""
+    """Everything a gateway needs to know. `name` stands in every scan it sends.
+
+    `identity_folder` has the identity register, where it is on this machine; `key_file` the key that makes pseudonyms
+    of the ids that staff type (docs/identity.md).
+    """
 
     name: str = "gateway"
     brokers: str = ""
@@ -70,6 +74,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     data_dir: Path = Path(".lacak/gateway")
     zone: str = "Asia/Jakarta"
     rules_folder: Path | None = None
+    identity_folder: Path | None = None
+    key_file: Path | None = None
     spool: SpoolLimits = SpoolLimits()
     send: SendLimits = SendLimits()
     copies: CopyLimits = CopyLimits()

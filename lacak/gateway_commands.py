@@ -42,6 +42,7 @@ def gateway_settings(data_dir: Path | None = None) -> GatewaySettings:
         "LACAK_ZONE": shared.zone,
         "LACAK_GATEWAY_DATA_DIR": str(shared.data_dir / "gateway"),
         "LACAK_GATEWAY_RULES_FOLDER": str(shared.rules_folder or ""),
+        "LACAK_GATEWAY_IDENTITY_FOLDER": os.environ.get("LACAK_IDENTITY", str(shared.data_dir / "identity")),
         **os.environ,
     }
     try:

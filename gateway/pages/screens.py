@@ -27,7 +27,7 @@ def code_svg(parts: Parts, venue: str) -> str:
     """The rotating code of a venue, as SVG."""
     ring = parts.signing.ring(parts.clock.monotonic())
     token = sign_rotating(ring, venue, parts.clock.now_ms())
-    made = segno.make(venue_text(parts.settings.serving.address, token), error="m", micro=False)
+    made = segno.make(venue_text(parts.address, token), error="m", micro=False)
     return made.svg_inline(border=_QUIET_MODULES, omitsize=True)
 
 

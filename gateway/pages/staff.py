@@ -15,10 +15,9 @@ import zxingcpp
 from litestar import Response, get, post
 from PIL import Image, UnidentifiedImageError
 
-from contacts.doortexts import Language, guard_sentence, outcome_word
-from contacts.registry import is_name
+from contacts.admission import Decision
+from contacts.doortexts import Language, for_guard
 from gateway.devices import Device, Scope
-from gateway.door import Ask, Ticket
 from gateway.edge import too_many
 from gateway.pages.browsers import DEVICE, check_origin, cookie, device_of, language_asked
 from gateway.pages.forms import form_of
@@ -27,9 +26,11 @@ from gateway.pages.texts import texts
 from gateway.pages.views import load_view, short_number
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Fault, Problem
+from gateway.tickets import Ask, Ticket
 from schemas.messages import Venue
 
 _PIXELS_MOST: Final = 2_000_000
+_FORMATS: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 _COUNTED_MOST: Final = 10_000_000
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -159,12 +160,14 @@ async def typed(request: Asked, venue: str) -> Shown:
     parts, device = parts_of(request), _device(request, "staff", venue)
     body = _body(await request.body(), TypedBody)
     identity = body.identity.strip()
-    if not is_name(identity):
-        raise Problem("invalid", errors=(Fault("$.identity", "This is no id."),))
+    try:
+        person = parts.person_typed(identity)
+    except ValueError as error:
+        raise Problem("invalid", str(error), errors=(Fault("$.identity", str(error)),)) from error
     wait = parts.typed.take(device.device, 1, parts.clock.monotonic())
     if wait > 0.0:
         raise too_many(wait)
-    return await _ask(request, parts, venue, device, identity, body.kind, typed=True)
+    return await _ask(request, parts, venue, device, person, body.kind, typed=True)
 
 
 @post("/staff/{venue:str}/answer", include_in_schema=False, status_code=200)
@@ -197,7 +200,9 @@ def read_code(picture: bytes) -> str | None:
         with Image.open(BytesIO(picture), formats=("JPEG", "PNG")) as opened:
             if opened.width * opened.height > _PIXELS_MOST:
                 return None
-            found = zxingcpp.read_barcode(opened.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)
+            found = zxingcpp.read_barcode(
+                opened.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+            )
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
         return None
     return found.text if found is not None else None
@@ -234,14 +239,14 @@ async def _ask(
 
 
 def _shown(ticket: Ticket, language: Language) -> Shown:
-    text = texts(language)
-    if ticket.outcome == "out":
-        return Shown("admit", text["checked_out"], "")
-    outcome = ticket.outcome
+    decision = ticket.decision
+    if decision is None:
+        return Shown("admit", texts(language)["checked_out"], "")
     if ticket.admitted is not None:
-        outcome = "admit" if ticket.admitted else "refuse"
-    todo = guard_sentence(ticket.guard if outcome == ticket.outcome else outcome, language)
-    return Shown(outcome, outcome_word(outcome, language), todo, ticket.ticket_id if outcome == "check" else None)
+        decision = Decision("admit", "welcome") if ticket.admitted else Decision("refuse", "staff")
+    said = for_guard(decision, language)
+    waits = decision.outcome == "check"
+    return Shown(decision.outcome, said.title, said.sentence, ticket.ticket_id if waits else None)
 
 
 HANDLERS: Final = (sign_in_page, sign_in, staff_page, waiting, frame, card, typed, answer, recount)

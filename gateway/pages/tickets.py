@@ -5,19 +5,22 @@ What it says is the person's own: the decision, its reason and, for a bound brow
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jwt
 import msgspec
 
 from contacts.admission import Decision
-from contacts.doortexts import Language, for_person
-from gateway.door import Ticket
+from contacts.doortexts import Language, Said, for_person
 from gateway.pages.views import SIGNS, short_number
+from gateway.tickets import Ticket
 from schemas.health import Colour
 
 _ALGORITHM: Final = "HS256"
 _HOURS_MS: Final = 3_600_000
+_WELCOME: Final = Decision("admit", "welcome")
+_TURNED_AWAY: Final = Decision("refuse", "staff")
+Shown = Literal["admit", "check", "refuse", "full", "out"]
 KEPT_MS: Final = 24 * _HOURS_MS
 """How long a ticket is shown: no stay is longer (docs/visits.md)."""
 
@@ -28,11 +31,9 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     venue: str
     person: str
-    outcome: str
-    reason: str
+    decision: Decision
     at_ms: int
     colour: Colour | None = None
-    until_ms: int | None = None
     party: tuple[str, ...] = ()
     admitted: bool | None = None
     out: bool = False
@@ -40,34 +41,33 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def waiting(self) -> bool:
         """Whether the staff have still to answer."""
-        return self.outcome == "check" and self.admitted is None
+        return self.shown == "check"
 
     @property
     def inside(self) -> bool:
         """Whether its holder went in and has not left."""
-        return not self.out and (self.outcome == "admit" or self.admitted is True)
+        return self.shown == "admit"
 
     @property
-    def shown(self) -> str:
+    def shown(self) -> Shown:
         """The outcome as it now is."""
         if self.out:
             return "out"
-        if self.outcome == "check" and self.admitted is not None:
+        if self.admitted is not None:
             return "admit" if self.admitted else "refuse"
-        return self.outcome
+        return self.decision.outcome
 
 
 def held_of(ticket: Ticket, bound: bool) -> Held:
-    """What a browser keeps of the door's answer. An unbound one is told no colour."""
+    """What a browser keeps of the door's answer to a check-in. An unbound one is told no colour."""
+    assert ticket.decision is not None
     return Held(
         id=ticket.ticket_id,
         venue=ticket.venue,
         person=ticket.person,
-        outcome=ticket.outcome,
-        reason=ticket.reason,
+        decision=ticket.decision,
         at_ms=ticket.at_ms,
-        colour=ticket.colour if bound else None,
-        until_ms=ticket.until_ms,
+        colour=ticket.colours[0] if bound and ticket.colours else None,
         party=ticket.party,
         admitted=ticket.admitted,
     )
@@ -90,20 +90,16 @@ def unseal(text: str, secret: bytes, person: str, now_ms: int) -> Held | None:
 
 def ticket_view(held: Held, text: dict[str, str], language: Language, time: str) -> dict[str, Any]:
     """What the ticket's page shows."""
-    shown = held.shown
-    decision = Decision("admit" if shown == "out" else shown, held.reason, 0, held.colour or "unknown")  # type: ignore[arg-type]
-    said = for_person(decision, language)
-    if shown == "out":
-        word, reason = text["checked_out"], ""
-    elif held.admitted is not None:
-        word, reason = said.title, ""
-    else:
-        word, reason = said
+    said = for_person(held.decision, language)
+    if held.out:
+        said = Said(text["checked_out"], "")
+    elif held.admitted is not None:  # the staff have answered: what stood in the way before is of no matter
+        said = for_person(_WELCOME if held.admitted else _TURNED_AWAY, language)
     return {
         "id": held.id,
-        "sign": SIGNS[shown],
-        "word": word,
-        "reason": reason,
+        "sign": SIGNS[held.shown],
+        "word": said.title,
+        "reason": said.sentence,
         "colour": held.colour or "unknown",
         "colour_word": text[held.colour] if held.colour else "",
         "number": short_number(held.id),

@@ -15,7 +15,8 @@ _MINUTE_MS: Final = 60_000
 
 def load_view(count: Count, text: dict[str, str], stale_ms: float) -> dict[str, Any]:
     """How full a place is: `state` is room, near, full or old, `word` says it."""
-    inside, allowed, age = count.inside, count.allowed, count.age_ms
+    allowed, age = count.allowed, count.age_ms
+    inside = None if age is None and count.inside == 0 else count.inside
     old = inside is not None and (age is None or age > stale_ms)
     state = "room"
     if inside is not None and allowed is not None:
