@@ -97,6 +97,11 @@ const look = async () => {
     return line;
   }));
   $("load").firstElementChild.textContent = load.line;
+  const gauge = $("load").querySelector("progress");
+  if (gauge) {
+    gauge.value = load.percent;
+    gauge.className = "gauge " + load.state;
+  }
 };
 setInterval(() => look().catch(() => {}), 2000);
 look().catch(() => {});
