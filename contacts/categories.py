@@ -34,6 +34,11 @@ def best_match(patterns: Iterable[str], category: str) -> str | None:
     return best[1] if best else None
 
 
+def best_rank(patterns: Iterable[str], category: str) -> tuple[int, ...] | None:
+    """How specific the most specific of the patterns that match is: the greater, the more; None: none matches."""
+    return max((rank for pattern in patterns if (rank := _rank(pattern, category)) is not None), default=None)
+
+
 @lru_cache(maxsize=65_536)
 def any_matches(patterns: tuple[str, ...], category: str) -> bool:
     """Whether any of the patterns matches."""

@@ -1,4 +1,8 @@
-"""What is wrong in a profile's file, told with its line and what to do."""
+"""What is wrong in a TOML file of numbers or rules, told with its line and what to do.
+
+A path names a key by the tables around it; in a list of tables (`[[entry]]`) the number of the table, from 0, is one
+of its parts: `("entry", "2", "doses")`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 import tomllib
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -20,6 +24,7 @@ _WRITE = {
     "int": "write a whole number, such as 2",
     "bool": "write true or false",
     "date": "write a date without quotes, such as 2021-07-01",
+    "time": "write a time without quotes, such as 21:30:00",
     "str": "write a text in quotes",
     "array": "write a list, such as [1, 2]",
     "object": "write a table of its own",
@@ -59,14 +64,19 @@ def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: s
     what = found["what"]
     field = _FIELD.search(what)
     if field is None:
-        return Fault(text, path, f"{'.'.join(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what)}.")
+        return Fault(text, path, f"{_told(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what)}.")
     known = [each.name for each in msgspec.structs.fields(_kind_at(kind, path)) if each.name != "id"]
     if field["missing"]:
-        here = f"the table [{'.'.join(path)}]" if path else "the file"
+        here = f"the table [{_told(path)}]" if path else "the file"
         return Fault(text, path, f"{here} lacks {field['missing']}: add it.")
     close = get_close_matches(field["unknown"], known, 1)
     advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."
     return Fault(text, (*path, field["unknown"]), f"{field['unknown']} is not known here; {advice}")
+
+
+def _told(path: Path) -> str:
+    """A path in words: `entry number 3: doses`."""
+    return re.sub(r"\.(\d+)(?=\.|$)", lambda found: f" number {int(found[1]) + 1}", ".".join(path))
 
 
 def _advice(kind: type[msgspec.Struct], path: Path, what: str) -> str:
@@ -75,12 +85,19 @@ def _advice(kind: type[msgspec.Struct], path: Path, what: str) -> str:
         if what.startswith(f"Expected `{name}"):
             return advice
     types = {each.name: each.type for each in msgspec.structs.fields(_kind_at(kind, path[:-1]))}
-    choices = getattr(types.get(path[-1]) if path else None, "__args__", ())
+    choices = _choices(types.get(path[-1]) if path else None)
     return f"write one of {', '.join(map(str, choices))}" if choices else "see docs/profiles.md"
 
 
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The words that a type allows, be it in a list or as keys."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return next((found for each in get_args(kind) if (found := _choices(each))), ())
+
+
 def _path(table: dict[str, Any], kind: type[msgspec.Struct], said: str, text: str) -> Path:
-    """The keys of a path as msgspec writes it, down to a list; of a table of any keys the one that is wrong."""
+    """The keys of a path as msgspec writes it, down to a list of values; of a table of any keys the wrong one."""
     path: list[str] = []
     for part in _PART.finditer(text):
         if part["key"] is not None:
@@ -88,15 +105,18 @@ def _path(table: dict[str, Any], kind: type[msgspec.Struct], said: str, text: st
         elif part["other"] == "...":
             keys = list(_at(table, path))
             path.append(next((key for key in keys if _says(table, path, key, kind, said)), keys[0]))
+        elif isinstance(_at(table, [*path, part["other"]]), dict):
+            path.append(part["other"])
         else:
             break
     return tuple(path)
 
 
-def _at(table: dict[str, Any], path: list[str]) -> dict[str, Any]:
+def _at(table: dict[str, Any], path: list[str]) -> Any:
+    node: Any = table
     for key in path:
-        table = table[key]
-    return table
+        node = node[int(key) if isinstance(node, list) else key]
+    return node
 
 
 def _says(table: dict[str, Any], path: list[str], key: str, kind: type[msgspec.Struct], said: str) -> bool:
@@ -114,6 +134,8 @@ def _says(table: dict[str, Any], path: list[str], key: str, kind: type[msgspec.S
 
 def _kind_at(kind: type[msgspec.Struct], path: Path) -> type[msgspec.Struct]:
     for key in path:
+        if key.isdigit():
+            continue  # a table of a list: the list's type has said what it is
         types = {each.name: each.type for each in msgspec.structs.fields(kind)}
         inner = types.get(key)
         options = [inner, *getattr(inner, "__args__", ())]
@@ -127,10 +149,14 @@ def _kind_at(kind: type[msgspec.Struct], path: Path) -> type[msgspec.Struct]:
 def line_of(text: str, path: Path) -> int:
     """The line (from 1) on which the key of a path stands, or the nearest table around it that is written out."""
     best, line, table = 0, 1, ()  # type: tuple[int, int, Path]
+    number_of: dict[Path, int] = {}
     for number, written in enumerate(text.splitlines(), 1):
         stripped = written.strip()
         if stripped.startswith("["):
-            here = table = _keys(stripped) or table
+            keys = _keys(stripped)
+            if keys and stripped.startswith("[["):
+                number_of[keys] = number_of.get(keys, -1) + 1
+            here = table = _numbered(keys, number_of) or table
         elif "=" in stripped and (keys := _keys(stripped.split("=", 1)[0] + "= 0")):
             here = (*table, *keys)
         else:
@@ -138,6 +164,16 @@ def line_of(text: str, path: Path) -> int:
         if len(here) > best and here == path[: len(here)]:
             best, line = len(here), number
     return line
+
+
+def _numbered(keys: Path, number_of: dict[Path, int]) -> Path:
+    """The keys of a table's head, with the number of the list's table that it is, or lies in."""
+    found: list[str] = []
+    for place, key in enumerate(keys, 1):
+        found.append(key)
+        if (number := number_of.get(keys[:place])) is not None:
+            found.append(str(number))
+    return tuple(found)
 
 
 def _keys(fragment: str) -> Path:

@@ -45,7 +45,8 @@ class Scan(Message, frozen=True, omit_defaults=True, kw_only=True):
 class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `venues` (compacted), keyed by venue and `valid_from_ms`: what holds of a place from a date on.
 
-    `fallback` is what its doors do when they know too little: statuses or counts too old, or none.
+    `fallback` is what its doors do when they know too little: statuses or counts too old, or none. `route`, of places
+    from which one travels: the regions between, `ID-LA > ID-BT`.
     """
 
     venue: str
@@ -59,6 +60,7 @@ class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
     valid_from_ms: int = 0
     area_m2: float | None = None
     fallback: Fallback = "check"
+    route: str = ""
 
 
 class Erasure(Message, frozen=True, omit_defaults=True, kw_only=True):

@@ -96,6 +96,7 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             valid_from_ms=_T,
             area_m2=85.5,
             fallback="refuse",
+            route="ID-LA > ID-BT",
         ),
     ],
     "erasures": [m.Erasure(person=_P, before_ms=_T, **_OFFICER)],
