@@ -84,7 +84,7 @@ def test_a_file_of_venues_has_areas_and_fallbacks(tmp_path: Path) -> None:
     """`area_m2` and `fallback` are read where they stand; what is no area or no fallback is a line with its reason."""
     path = tmp_path / "venues.csv"
     path.write_text(
-        "venue,area_m2,fallback,route\na,120.5,refuse,A > B\nb,,\nc,wide,\nd,,maybe\ne,-1,\nf,2e9,admit\n", "utf-8"
+        "venue,area_m2,fallback,route\na,120.5,refuse,A > B\nb,,,\nc,wide,,\nd,,maybe,\ne,-1,,\nf,2e9,admit,\n", "utf-8"
     )
     registry, bad = Registry(), list[BadLine]()
     good = list(read_venues(str(path), bad.append, None, registry.add))
