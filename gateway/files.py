@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast, get_args
 from zoneinfo import ZoneInfo
 
 from gateway.lines import BadLine, FileError, OnBad, Progress, called, read_lines, size_of
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 _KINDS: dict[str, ScanKind] = {"in": "in", "out": "out", "refused": "refused"}
-_FALLBACKS: dict[str, Fallback] = {"admit": "admit", "check": "check", "refuse": "refuse"}
 _REASONS = {name: number for number, name in enumerate(REASONS)}
 
 
@@ -117,9 +116,6 @@ def read_venues(
         try:
             if not venue:
                 raise ValueError("the venue is empty")
-            known = _FALLBACKS.get(fallback or "check")
-            if known is None:
-                raise ValueError(f"the fallback {fallback[:40]!r} is none of {', '.join(_FALLBACKS)}")
             record = Venue(
                 venue=venue,
                 name=name,
@@ -131,7 +127,7 @@ def read_venues(
                 within=within or None,
                 valid_from_ms=parse_time(valid_from) if valid_from else 0,
                 area_m2=_number(area, "area_m2"),
-                fallback=known,
+                fallback=_fallback(fallback),
                 route=route,
             )
             if check is not None:
@@ -175,6 +171,13 @@ def read_contacts(path: str, zone: ZoneInfo, on_bad: OnBad, progress: Progress |
             on_bad(BadLine(number, text, str(error)))
         else:
             yield row
+
+
+def _fallback(text: str) -> Fallback:
+    for known in get_args(Fallback):
+        if text in ("", known):
+            return cast("Fallback", text or "check")
+    raise ValueError(f"fallback is {text[:40]!r}: write {', '.join(get_args(Fallback))}")
 
 
 def _number(text: str, name: str) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -108,6 +109,7 @@ def code_version(content: str) -> int:
     return int(_code(content).version)
 
 
+@lru_cache(maxsize=64)
 def _code(content: str) -> segno.QRCode:
     """Level M, or better where that makes it no larger."""
     return segno.make_qr(content, error="m")

@@ -40,8 +40,8 @@ def import_venues(file: str) -> None:
     """Import a FILE of venues (CSV or NDJSON, gzip or not, - for standard input), and wait until it is in force.
 
     Only `venue` is required. Others: name, category, region, capacity, area_m2, assumed_stay_minutes,
-    longest_stay_minutes, within (the venue it lies in), fallback (admit, check or refuse), valid_from. Import a venue
-    before those within it. What it lies within can never change; everything else may, from a valid_from on.
+    longest_stay_minutes, within (the venue it lies in), route, fallback (admit, check or refuse), valid_from. Import a
+    venue before those within it. What it lies within can never change; everything else may, from a valid_from on.
     """
     settings = load_settings()
     rejected = Rejected(file)
@@ -92,6 +92,7 @@ def list_venues() -> None:
 @click.option("--longest-stay", "longest_stay_minutes", type=click.FloatRange(min=0), metavar="MINUTES",
               help="A later check-out is not believed. Default: its category's.")  # fmt: skip
 @click.option("--within", help="The venue it lies in, for good.")
+@click.option("--route", help="Of a place from which one travels: the regions between, `ID-LA > ID-BT`.")
 @click.option("--fallback", type=click.Choice(["admit", "check", "refuse"]),
               help="What its doors do when they know too little. Default: check.")  # fmt: skip
 @click.option(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, sync_playwright
 
+from bench.pictures import example_poster
 from gateway import lettering
 from gateway.codes import Verifier, sign_static, token_in
 from gateway.keyring import Keyring
@@ -167,6 +168,11 @@ def test_names_in_other_letters(ring: Keyring, tmp_path: Path, monkeypatch: pyte
     if dejavu.exists():
         assert found.pdf(dejavu)
     lettering._on_this_machine.cache_clear()
+
+
+def test_the_picture_in_the_documentation() -> None:
+    """It is the poster as it is made now (`make pictures`)."""
+    assert (Path(__file__).parents[1] / "docs" / "pictures" / "poster.svg").read_text("utf-8") == example_poster()
 
 
 def test_letters() -> None:
