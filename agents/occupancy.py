@@ -12,6 +12,7 @@ from agents.clusters import tell_clusters
 from agents.contacts import Contacts
 from contacts.clusterrules import ClusterRules
 from contacts.deriver import NEVER_MS
+from contacts.doorrules import DoorRulesError
 from contacts.occupancy import Count
 from contacts.places import Places, unused_people
 from contacts.thresholds import crosses
@@ -23,7 +24,9 @@ from schemas.blocks import (
     Barrier,
     BlockError,
     ErasureOrder,
+    RecountOrder,
     RegistryChange,
+    RulesChange,
     WatchOrder,
     WindowBlock,
     frame,
@@ -167,6 +170,13 @@ class OccupancyKeeper:
                     places.watch(placed.control)
                 elif isinstance(placed.control, RegistryChange):
                     places.add_venue(placed.control.venue)
+                elif isinstance(placed.control, RecountOrder):
+                    places.recount(placed.control)
+                elif isinstance(placed.control, RulesChange):
+                    try:
+                        places.rule(placed.control)
+                    except DoorRulesError as error:  # the registry agent's Lacak reads more than this one
+                        self._letters.letter(batch, index, 0, "refused_rules", str(error), self._clock.now_ms())
         self._letters.judge(len(batch), bad)
         self._contacts.answer_ready(batch.partition, places)
 

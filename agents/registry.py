@@ -1,4 +1,4 @@
-"""The registry agent: puts each record of `venues` and `erasures` into the order of every scans partition.
+"""The registry agent: puts records of the compacted topics, and recounts, into the order of every scans partition.
 
 Erasures also go to every coordinator of traces.
 """
@@ -6,11 +6,14 @@ Erasures also go to every coordinator of traces.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
-from contacts.registry import Registry, RegistryError
-from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RegistryChange, frame
+from contacts.doorrules import DoorRulesError, read_door_rules
+from contacts.registry import Registry, RegistryError, is_name
+from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RecountOrder, RegistryChange, RulesChange, frame
+from schemas.door import Recount, RuleSet
 from schemas.messages import Erasure, TraceAnswer, Venue
 from streams.batches import Batch
 from streams.clock import Clock
@@ -19,8 +22,21 @@ from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch
 from streams.settings import Settings
 
+TOPICS: Final = ("venues", "erasures", "rules", "recounts")
+"""What is passed on."""
+
 _VENUES = msgspec.json.Decoder(Venue)
 _ERASURES = msgspec.json.Decoder(Erasure)
+_RULES = msgspec.json.Decoder(RuleSet)
+_RECOUNTS = msgspec.json.Decoder(Recount)
+
+
+class _Refused(ValueError):
+    """A record that is well written and cannot be: its reason as a dead letter, and what is wrong."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)
 
 
 class Controls:
@@ -46,22 +62,48 @@ class Controls:
         for index, value in enumerate(batch.values):
             if value is None:
                 continue  # a tombstone: the broker's business
-            origin = (batch.partition, batch.offsets[index])
             try:
-                if batch.topic == "venues":
-                    venue = _VENUES.decode(value)
-                    Registry().check(venue)
-                    control: RegistryChange | ErasureOrder = RegistryChange(origin, venue, batch.timestamps_ms[index])
-                else:
-                    erasure = _ERASURES.decode(value)
-                    control = ErasureOrder(origin, erasure.person, erasure.before_ms)
-                    self._tell_coordinators(erasure)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError) as error:
+                control = self._control(batch, index, value)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError, DoorRulesError) as error:
                 self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
                 continue
-            record = frame(CONTROL_MAGIC, control)
-            for partition in range(self._settings.partitions.scans):
-                self._outbox.send("scans", partition, record)
+            except _Refused as error:
+                self._letters.letter(batch, index, 0, error.reason, str(error), self._clock.now_ms())
+                continue
+            if control is not None:
+                record = frame(CONTROL_MAGIC, control)
+                for partition in range(self._settings.partitions.scans):
+                    self._outbox.send("scans", partition, record)
+
+    def _control(
+        self, batch: Batch, index: int, value: bytes
+    ) -> RegistryChange | ErasureOrder | RulesChange | RecountOrder | None:
+        """What a record says, in the order of scans; None: nothing."""
+        origin = (batch.partition, batch.offsets[index])
+        if batch.topic == "venues":
+            venue = _VENUES.decode(value)
+            Registry().check(venue)
+            return RegistryChange(origin, venue, batch.timestamps_ms[index])
+        if batch.topic == "erasures":
+            erasure = _ERASURES.decode(value)
+            self._tell_coordinators(erasure)
+            return ErasureOrder(origin, erasure.person, erasure.before_ms)
+        if batch.topic == "rules":
+            rules = _RULES.decode(value)
+            if rules.kind != "door":
+                return None  # the status agent's
+            read_door_rules(rules.rules_id, rules.text, rules.rules_id)
+            return RulesChange(origin, rules.rules_id, rules.text)
+        return self._recount(origin, _RECOUNTS.decode(value), batch.timestamps_ms[index])
+
+    def _recount(self, origin: tuple[int, int], recount: Recount, arrived_ms: int) -> RecountOrder:
+        if not is_name(recount.venue):
+            raise _Refused("bad_venue", "a venue is 1 to 200 characters, none of them a control")
+        if not 0 <= recount.inside < 1_000_000_000:
+            raise _Refused("bad_count", f"{recount.inside} people cannot be inside")
+        if recount.at_ms > arrived_ms + self._settings.times.clock_tolerance_seconds * 1000:
+            raise _Refused("in_the_future", "its time is further ahead of its arrival than clocks may differ")
+        return RecountOrder(origin, recount.venue, recount.inside, recount.at_ms)
 
     def _tell_coordinators(self, erasure: Erasure) -> None:
         """The person may be in anybody's reports, so every coordinator is told."""

@@ -29,7 +29,9 @@ from schemas.blocks import (
     Control,
     ErasureOrder,
     PlacedControl,
+    RecountOrder,
     RegistryChange,
+    RulesChange,
     StayReport,
     Tick,
     VisitBlock,
@@ -39,7 +41,7 @@ from schemas.messages import Venue
 NEVER_MS = -(1 << 62)
 """The log time of a partition that has seen nothing."""
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _ROWS_KEPT: Final = 1 << 16  # room for rows that stays when a batch needed more
 _IN, _REFUSED = KINDS.index("in"), KINDS.index("refused")
 
@@ -92,7 +94,7 @@ class Deriver:
         self._route = route
         self._erased: dict[int, int] = {}
         self._erased_people: Ints = np.empty(0, np.int64)
-        self._origins: dict[int, int] = {}
+        self._origins: dict[str, int] = {}
         self._pruned_ms = NEVER_MS
         self._ticked = False
         self._controls: list[list[PlacedControl]] = [[] for _ in range(targets)]
@@ -206,13 +208,13 @@ class Deriver:
         if isinstance(control, StayReport):
             return
         targets = self._controls
+        if isinstance(control, RegistryChange | RecountOrder | RulesChange) and not self._is_new(control):
+            return
         if isinstance(control, RegistryChange):
-            partition, origin = control.origin
-            if origin <= self._origins.get(partition, -1):
-                return
-            self._origins[partition] = origin
             self._spots.register(control.venue)
             targets = [self._controls[self._route(self._spots.registry.outermost(control.venue.venue))]]
+        elif isinstance(control, RecountOrder):
+            targets = [self._controls[self._route(self._spots.registry.outermost(control.venue))]]
         elif isinstance(control, ErasureOrder):
             person = int(self.people.take([control.person])[0])
             self._erased[person] = max(control.before_ms, self._erased.get(person, NEVER_MS))
@@ -220,6 +222,15 @@ class Deriver:
         placed = PlacedControl(offset, self.log_time_ms, control)
         for target in targets:
             target.append(placed)
+
+    def _is_new(self, control: RegistryChange | RecountOrder | RulesChange) -> bool:
+        """Whether a record of another topic comes for the first time; it does not again."""
+        partition, origin = control.origin
+        channel = f"{control.__struct_config__.tag}/{partition}"
+        if origin <= self._origins.get(channel, -1):
+            return False
+        self._origins[channel] = origin
+        return True
 
     def packed(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[Packed]:
         """What the records `[first_offset, next_offset)` made, a block for each `visits` partition; then forgotten.
@@ -301,6 +312,6 @@ class Deriver:
             Place(venue, assumed, longest, tuple(above)) for venue, assumed, longest, above in state["spots"]
         )
         self._erased = {int(person): before for person, before in state["erased"].items()}
-        self._origins = {int(partition): origin for partition, origin in state["origins"].items()}
+        self._origins = dict(state["origins"])
         self.counts.update(state["counts"])
         self.histories = Histories.load(parts)

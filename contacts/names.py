@@ -73,6 +73,13 @@ class Lineages:
         nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
         return row, self._flat["venue"][self._lineages["first"][lineage[row]] + nth]
 
+    def counting_at(self, venue: int) -> Bools:
+        """By lineage: whether its visits count at a venue."""
+        counts = np.zeros(self.count, np.bool_)
+        at = np.flatnonzero(self._flat["venue"] == venue)
+        counts[np.searchsorted(self._lineages["first"], at, "right") - 1] = True
+        return counts
+
     @property
     def all_own(self) -> Ints:
         """The venues that all lineages are of, by number."""

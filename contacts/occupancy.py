@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from contacts.columns import Columns, Ints
 from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
 
-_NEVER = -(1 << 62)
+UNKNOWN: Final = -1
+"""Stands for how many are allowed where that is not known."""
+
+_NEVER: Final = -(1 << 62)
 
 
 class Count(NamedTuple):
@@ -88,3 +91,28 @@ class Inside:
         self.at_ms = at_ms
         self._counts.load("inside.", parts)
         self._future.load("future.", parts)
+
+
+class Told:
+    """What was told last of each venue, by its number."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(inside="i8", assumed="i8", allowed="i8")
+
+    def make_room(self, venues: int, inside: int) -> None:
+        """See that there is room for so many venues; `inside` stands for new ones, and with -1 they will be told of."""
+        more = venues - self._columns.length
+        self._columns.grow(more, inside=inside, allowed=UNKNOWN)
+
+    def news(self, venues: list[str], inside: Ints, assumed: Ints, allowed: Ints) -> list[Count]:
+        """The venues (their names by number) whose numbers differ from those told; they are now told."""
+        now = inside, assumed, allowed
+        before = [self._columns[name] for name in ("inside", "assumed", "allowed")]
+        changed = np.flatnonzero(np.any([new != old for new, old in zip(now, before, strict=True)], axis=0))
+        for new, old in zip(now, before, strict=True):
+            old[changed] = new[changed]
+        columns = (column[changed].tolist() for column in now)
+        return [
+            Count(venues[venue], people, unsure, None if most == UNKNOWN else most)
+            for venue, people, unsure, most in zip(changed.tolist(), *columns, strict=True)
+        ]

@@ -15,17 +15,19 @@ import msgspec
 import numpy as np
 
 from contacts.air import Air, air_of
+from contacts.allowances import Allowances
 from contacts.archive import Shelf
 from contacts.clustering import Clustering, VenueNow
 from contacts.clusterrules import ClusterRules
-from contacts.columns import Columns, Ints
+from contacts.columns import Ints
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import VisitIndex
-from contacts.occupancy import Count, Inside
+from contacts.occupancy import Count, Inside, Told
 from contacts.people import Directory
 from contacts.presence import Change, steps_of_change
+from contacts.recounts import Recounts
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
@@ -35,7 +37,7 @@ from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
 from contacts.windows import WindowRows, Windows, default_window_ms
-from schemas.blocks import WINDOW_COLUMNS, PlacedControl, VisitBlock, WatchOrder
+from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
@@ -79,11 +81,10 @@ class Places:
         self._incoming = Incoming(sources, self._index.lineages)
         self._words, self._inside, self._windows = words, Inside(words), Windows(words)
         self._registry = Registry()
+        self._allowances = Allowances(self._registry, zone)
+        self._recounts = Recounts(self._index, self._registry)
         self._watches, self._clusters = WatchList(), Clustering(cluster_rules)
-        self._told = Columns(inside="i8", assumed="i8", allowed="i8")
-        self._allowed = Columns(allowed="i8")
-        self._changed_venues: set[str] = set()
-        self._dated_venues: set[str] = set()
+        self._told = Told()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
 
@@ -138,15 +139,24 @@ class Places:
         self._windows.add(steps)
         if self._watches:
             self._watches.changed(self._index, change)
+        if self._recounts:
+            self._recounts.touched(lineage)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""
         self._registry.add(venue)
         self._index.lineages.venue(venue.venue)
-        self._changed_venues.add(venue.venue)
-        if self._registry.dated(venue.venue):
-            self._dated_venues.add(venue.venue)
+        self._allowances.registered(venue.venue)
+        self._recounts.registered()
         self._clusters.rename(self._index, venue.venue)
+
+    def rule(self, change: RulesChange) -> None:
+        """Take in published door rules. Raises DoorRulesError when they cannot be used."""
+        self._allowances.take(change)
+
+    def recount(self, order: RecountOrder) -> None:
+        """Take in a count made by hand."""
+        self._recounts.take(order)
 
     def category(self, venue: str, at_ms: int) -> str:
         """The venue's category at a time, as the registry has it."""
@@ -209,21 +219,11 @@ class Places:
             return []
         self._inside.advance(self.log_time_ms)
         self._grow_told(0 if self._replayed is None else -1)
-        for name in self._changed_venues | self._dated_venues:
-            capacity = self._registry.capacity(name, self.log_time_ms)
-            self._allowed["allowed"][self._index.lineages.numbers[name]] = -1 if capacity is None else capacity
-        self._changed_venues.clear()
-        now = (self._inside.inside, self._inside.assumed, self._allowed["allowed"])
-        before = (self._told["inside"], self._told["assumed"], self._told["allowed"])
-        changed = np.flatnonzero(np.any([new != old for new, old in zip(now, before, strict=True)], axis=0))
-        for new, old in zip(now, before, strict=True):
-            old[changed] = new[changed]
-        venues = self._index.lineages.venues
-        inside, assumed, allowed = (column[changed].tolist() for column in now)
-        return [
-            Count(venues[venue], people, unsure, None if most < 0 else most)
-            for venue, people, unsure, most in zip(changed.tolist(), inside, assumed, allowed, strict=True)
-        ]
+        allowed = self._allowances.at(self.log_time_ms, self._index.lineages.numbers)
+        inside, assumed = self._inside.inside, self._inside.assumed
+        if self._recounts:
+            inside, assumed = self._recounts.counted(self.log_time_ms, inside, assumed)
+        return self._told.news(self._index.lineages.venues, inside, assumed, allowed)
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
@@ -241,10 +241,9 @@ class Places:
 
     def _grow_told(self, inside: int) -> None:
         """Make room for new venues; with -1 it is not known what was told of them, so they will be told of."""
-        more = len(self._index.lineages.venues) - self._told.length
-        self._inside.make_room(self._told.length + more)
-        self._told.grow(more, inside=inside, allowed=-1)
-        self._allowed.grow(more, allowed=-1)
+        venues = len(self._index.lineages.venues)
+        self._inside.make_room(venues)
+        self._told.make_room(venues, inside)
 
     def windows(self) -> WindowRows | None:
         """The windows that the log time has closed since the last call, and those closed before that have changed."""
@@ -285,7 +284,7 @@ class Places:
     def meetings(self, question: Question) -> Named:
         """All meetings of many persons, each within a window of their own."""
         self._settle()
-        return answered(self._index, question, self.category, self._dated_venues)
+        return answered(self._index, question, self.category, self._allowances.dated)
 
     def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.
@@ -323,7 +322,8 @@ class Places:
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
         parts = self._index.dump() | self._inside.dump() | self._windows.dump()
-        parts |= self._watches.dump() | self._clusters.dump()
+        parts |= self._watches.dump() | self._clusters.dump() | self._recounts.dump()
+        parts |= self._allowances.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         if self._shares_people:
@@ -365,6 +365,8 @@ class Places:
         places._replayed.load(parts)
         for venue in state.venues:
             places.add_venue(venue)
+        places._allowances.load(parts)
+        places._recounts.load(parts)
         places._clusters.load(parts, places._index)
         places._grow_told(-1)
         for number in places._index.nameless().tolist():

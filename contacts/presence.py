@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, distinct
+from contacts.columns import Bools, Ints, among, distinct, ints
 from contacts.index import HIDDEN, MEETS, VisitIndex, end_assumed
+from contacts.reads import Found
+from contacts.runs import Asked
 from contacts.steps import ASSUMED_END, END, Raw, doubts, of_presences
+
+_FAR: Final = 1 << 62
 
 
 class Union(NamedTuple):
@@ -151,3 +155,39 @@ def _settle(index: VisitIndex, change: Change, rows: Ints, rehidden: Ints, perso
         touched = changed[part]
         np.minimum.at(earliest, np.searchsorted(persons, person[part[touched]]), union.start[union.part_of[touched]])
     return steps, earliest
+
+
+def ends_of_presences(index: VisitIndex, venue: int, at_ms: int) -> Ints:
+    """When the presences at a venue end that have begun by a time and not ended, in order."""
+    counts = index.lineages.counting_at(venue)
+    persons = distinct(_inside(index, counts, at_ms))
+    if not len(persons):
+        return persons
+    found = Found()
+    since = np.full(len(persons), at_ms - index.longest_ms)
+    rows = index.of_persons(persons, since)
+    rows = rows[index.live(rows) & counts[index.column("lineage")[rows]]]
+    who = np.searchsorted(persons, index.column("person")[rows].astype(np.int64))
+    start, end, none = index.column("start")[rows], index.column("end")[rows], np.zeros(len(rows), np.int64)
+    found.add(who, persons[who], none + 1, start, end, none, none)
+    for segment in index.archive.between(at_ms - index.longest_ms, _FAR):
+        found.of_persons(segment, persons, counts.astype(np.int64))
+    who, _, counted, start, end, _, _ = found.columns()
+    kept = np.flatnonzero((counted != 0) & (end > at_ms))
+    kept = kept[np.lexsort((start[kept], who[kept]))]
+    union = unite(who[kept], start[kept], end[kept], np.zeros(len(kept), np.bool_))
+    return np.sort(union.end[union.start <= at_ms])
+
+
+def _inside(index: VisitIndex, counts: Bools, at_ms: int) -> Ints:
+    """The persons who have a visit of these lineages that has begun by a time and not ended, some several times."""
+    lineages = np.flatnonzero(counts)
+    venues = distinct(index.lineages.own(lineages))
+    times = np.full(len(venues), at_ms), np.full(len(venues), at_ms + 1)
+    _, rows = index.at_venues(Asked(np.arange(len(venues)), venues, *times))
+    rows = rows[counts[index.column("lineage")[rows]]]
+    found = Found()
+    asked = lineages, lineages, np.full(len(lineages), at_ms), np.full(len(lineages), at_ms + 1)
+    for segment in index.archive.between(at_ms - index.longest_ms, at_ms + 1):
+        found.at_lineages(segment, *asked, np.full(len(lineages), -1), lineages)
+    return ints(np.concatenate((index.column("person")[rows].astype(np.int64), found.columns()[1])))

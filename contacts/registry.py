@@ -57,6 +57,11 @@ def _stays() -> _Stays:
     )
 
 
+def stay_limit_ms() -> int:
+    """No stay is longer than this."""
+    return _stays().limit_ms
+
+
 def category_key(category: str) -> str:
     """A category's name as the data files write it: `Ferry terminal` is `ferry_terminal`."""
     return category.strip().lower().replace(" ", "_").replace("-", "_")

@@ -13,6 +13,7 @@ from agents.contacts import Contacts
 from agents.occupancy import OccupancyKeeper
 from agents.recorder import TOPICS as RECORDED
 from agents.recorder import Recorder
+from agents.registry import TOPICS as REGISTERED
 from agents.registry import Controls
 from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
@@ -46,7 +47,7 @@ def worker(role: str) -> None:
     """Run one worker process of one ROLE, until Ctrl-C or SIGTERM.
 
     \b
-    registry  puts venues and erasures into the order of scans
+    registry  puts venues, erasures, door rules and recounts into the order of scans
     visits    derives visits from scans
     places    keeps the visit index: occupancy, windows, answers to traces
     tracing   opens cases, asks for traces, publishes reports
@@ -132,7 +133,7 @@ class _Parts:
 
 def _registry(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "registry")
-    owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in ("venues", "erasures")}
+    owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in REGISTERED}
     controls = Controls(settings, parts.clock, parts.outbox, parts.letters)
     parts.build(owners)
     for topic, owner in owners.items():

@@ -16,7 +16,7 @@ from contacts.profiles import load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
 from contacts.windows import WindowRows
-from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
+from schemas.blocks import REASONS, ErasureOrder, RecountOrder, RegistryChange, RulesChange, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of
 from tests import oracle, profile_oracle
@@ -135,6 +135,10 @@ class Chain:
                 places.erase(placed.control.person, placed.control.before_ms)
             elif isinstance(placed.control, RegistryChange):
                 places.add_venue(placed.control.venue)
+            elif isinstance(placed.control, RecountOrder):
+                places.recount(placed.control)
+            elif isinstance(placed.control, RulesChange):
+                places.rule(placed.control)
 
     def _reload(self, number: int) -> None:
         state = self.derivers[number].dump()
