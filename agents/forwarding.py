@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.status import record_key
 from contacts.colours import ColourRulesError
 from contacts.coloursinforce import ColoursInForce
 from contacts.facts import Facts
@@ -22,6 +21,7 @@ from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RulesChange, frame
 from schemas.door import RuleSet
 from schemas.health import Declaration, HealthRecord
+from schemas.keys import health_key
 from schemas.messages import Erasure, TestResult
 from schemas.partitions import partition_of
 from streams.batches import Batch
@@ -119,7 +119,7 @@ class Forwarder:
         else:
             self._sent = {key: record for key, record in self._sent.items() if key[0] != body.person}
             order = frame(CONTROL_MAGIC, ErasureOrder(origin, body.person, body.before_ms))
-            self._outbox.send("health-records", self._home(body.person), order, key=record_key(body.person, ""))
+            self._outbox.send("health-records", self._home(body.person), order, key=health_key(body.person, ""))
 
     def _result(self, result: TestResult, stamp_ms: int) -> None:
         """A result, told when it arrived: under the clock `file` when the laboratory gave it, else of the specimen."""
@@ -155,7 +155,7 @@ class Forwarder:
             self._outbox.send("health-records", partition, change, key=f"rules/{rules.rules_id}".encode())
 
     def _send(self, record: HealthRecord) -> None:
-        key = record_key(record.person, record.record_id)
+        key = health_key(record.person, record.record_id)
         self._outbox.send("health-records", self._home(record.person), msgspec.json.encode(record), key=key)
 
     def _home(self, person: str) -> int:

@@ -12,6 +12,7 @@ from contacts.healthstate import NEVER_MS, HealthState, RulesOf
 from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, CONTROLS, BlockError, Control, ErasureOrder, RulesChange, Tick, frame, unframe
 from schemas.health import HealthRecord
+from schemas.keys import health_key
 from schemas.partitions import partitions_of
 from streams import metrics
 from streams.batches import Batch
@@ -28,11 +29,6 @@ _AGAIN_SECONDS = 2.0
 """After this time a tick that was not read back is sent again."""
 
 _RECORDS = msgspec.json.Decoder(HealthRecord)
-
-
-def record_key(person: str, record_id: str) -> bytes:
-    """The key of a health record. A person has no bar, and no control record's key has one, but for an erasure's."""
-    return f"{person}|{record_id}".encode()
 
 
 class _Said(NamedTuple):
@@ -112,7 +108,7 @@ class Statuses:
         if not batch.behind:
             for person, record_id, record in state.repairs():
                 value = None if record is None else msgspec.json.encode(record)
-                self._outbox.send("health-records", batch.partition, value, key=record_key(person, record_id))
+                self._outbox.send("health-records", batch.partition, value, key=health_key(person, record_id))
         metrics.log_time("health-records", batch.partition, state.log_time_ms)
 
     def tick(self, owner: Owner[HealthState]) -> None:
@@ -160,7 +156,7 @@ class Statuses:
             return "bad_person", "a person is 1 to 200 characters, none of them a control or a bar"
         if not is_name(record_id):
             return "bad_record", "a record's id is 1 to 200 characters, none of them a control"
-        if key != record_key(person, record_id):
+        if key != health_key(person, record_id):
             return "bad_key", "the record's key is not its person, a bar and its id"
         if self._ahead(record.told_at_ms, stamp_ms):
             return "arrival_ahead", "it was told later than its record came"

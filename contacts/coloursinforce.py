@@ -5,12 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import xxhash
 
 from contacts.colourrules import DEFAULT_RULES, ColourRules, colour_rules_text, read_colour_rules
 from contacts.colours import ColourRulesError
 from contacts.vaccines import VaccinesError, load_vaccines
+
+
+def possible_from_risk(rules: ColourRules, at_ms: int, zone: ZoneInfo) -> float | None:
+    """From which risk the rules in force at a time count a possible contact; None: they count none."""
+    in_force = rules.in_force(at_ms, zone)
+    contact = None if in_force is None else in_force.table.contact
+    return None if contact is None else contact.possible_from_risk
 
 
 class ColoursInForce:
@@ -25,11 +33,14 @@ class ColoursInForce:
             self._vaccines = load_vaccines(folder)
         except VaccinesError as error:
             raise ColourRulesError(str(error)) from error
-        self({})
+        self._of_files = self._read(self._text)
 
     def __call__(self, published: Mapping[str, str]) -> tuple[ColourRules, str]:
         """The rules where these texts were published, by name, and a version that no other rules have."""
-        text = published.get(self.rules_id, self._text)
+        text = published.get(self.rules_id)
+        return self._of_files if text is None else self._read(text)
+
+    def _read(self, text: str) -> tuple[ColourRules, str]:
         rules = read_colour_rules(self.rules_id, text, self._where, self._vaccines)
         return rules, xxhash.xxh3_128_hexdigest(self._salt + b"\x1f" + text.encode())
 

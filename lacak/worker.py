@@ -22,7 +22,7 @@ from agents.tracing import Tracing
 from agents.visits import Visits
 from contacts.clusterrules import ClusterRulesError, load_cluster_rules
 from contacts.colours import ColourRulesError
-from contacts.coloursinforce import ColoursInForce
+from contacts.coloursinforce import ColoursInForce, possible_from_risk
 from contacts.profiles import ProfileError, find_profile, load_profiles
 from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
@@ -205,12 +205,17 @@ def _tracing(settings: Settings) -> WorkerApp:
     profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     if settings.profile:
         find_profile(profiles, settings.profile)  # rather now than at the first positive test
+    colours, zone = ColoursInForce(settings.colour_rules, settings.rules_folder), settings.zone_info
     app = parts.build({})
     people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
         app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
         for name in TABLES["tracing"]
     )
-    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports)
+
+    def least_risk(at_ms: int) -> float | None:
+        return possible_from_risk(colours({})[0], at_ms, zone)
+
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports, least_risk)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 

@@ -133,7 +133,7 @@ def dose(product: str, at_ms: int) -> VaccinationFact:
     return VaccinationFact(product=product, at_ms=at_ms)
 
 
-def test_of(outcome: str, specimen_ms: int, result_ms: int | None = None, kind: str = "pcr") -> TestFact:
+def laboratory(outcome: str, specimen_ms: int, result_ms: int | None = None, kind: str = "pcr") -> TestFact:
     """A test."""
     return TestFact(
         test=kind,
@@ -142,8 +142,6 @@ def test_of(outcome: str, specimen_ms: int, result_ms: int | None = None, kind: 
         result_ms=specimen_ms if result_ms is None else result_ms,  # type: ignore[arg-type]
     )
 
-
-test_of.__test__ = False  # type: ignore[attr-defined]
 
 FEBRUARY = 1_645_030_800_000
 """17 February 2022, midnight in Jakarta: a case clears on day 10, a negative test of ... see definitions."""
@@ -162,7 +160,7 @@ def test_a_case_clears_on_day_10_although_nothing_happens() -> None:
     full = [record("a", dose("CoronaVac", FEBRUARY - days * DAY), name=f"d{days}") for days in (100, 60)]
     log = [Entry(FEBRUARY, each) for each in full]
     log.append(
-        Entry(FEBRUARY + HOUR, record("a", test_of("positive", FEBRUARY - DAY, FEBRUARY + HOUR), FEBRUARY + HOUR))
+        Entry(FEBRUARY + HOUR, record("a", laboratory("positive", FEBRUARY - DAY, FEBRUARY + HOUR), FEBRUARY + HOUR))
     )
     told = feed(state, log)
     assert colours(told)[-1] == ("black", FEBRUARY + HOUR)
@@ -181,7 +179,7 @@ def test_a_negative_test_expires(kind: str, hours: int) -> None:
     state, end = new(), AUGUST + hours * HOUR + 1
     log = [
         Entry(AUGUST, record("a", PersonFact(age_band="18-59"), name="age")),
-        Entry(AUGUST + 2 * HOUR, record("a", test_of("negative", AUGUST, AUGUST + 2 * HOUR, kind), AUGUST)),
+        Entry(AUGUST + 2 * HOUR, record("a", laboratory("negative", AUGUST, AUGUST + 2 * HOUR, kind), AUGUST)),
         Entry(end - 1, end - 1),
         Entry(end, end),
     ]
@@ -189,15 +187,15 @@ def test_a_negative_test_expires(kind: str, hours: int) -> None:
 
 
 def test_a_status_does_not_stick_on_black_after_a_negative_test() -> None:
-    """The complaint of 2021 and 2022: results came a day late. Two negative PCRs clear a case when the last is there."""
+    """The complaint of 2021 and 2022: results came a day late. Two negative PCRs clear, once they are there."""
     state = new()
     log = [
-        Entry(FEBRUARY, record("a", test_of("positive", FEBRUARY - DAY, FEBRUARY), FEBRUARY, "p")),
+        Entry(FEBRUARY, record("a", laboratory("positive", FEBRUARY - DAY, FEBRUARY), FEBRUARY, "p")),
         Entry(
-            FEBRUARY + 6 * DAY, record("a", test_of("negative", FEBRUARY + 5 * DAY, FEBRUARY + 6 * DAY), START, "n1")
+            FEBRUARY + 6 * DAY, record("a", laboratory("negative", FEBRUARY + 5 * DAY, FEBRUARY + 6 * DAY), START, "n1")
         ),
         Entry(
-            FEBRUARY + 7 * DAY, record("a", test_of("negative", FEBRUARY + 6 * DAY, FEBRUARY + 7 * DAY), START, "n2")
+            FEBRUARY + 7 * DAY, record("a", laboratory("negative", FEBRUARY + 6 * DAY, FEBRUARY + 7 * DAY), START, "n2")
         ),
     ]
     told = colours(feed(state, log))
@@ -211,8 +209,8 @@ def test_a_withdrawn_test_recomputes() -> None:
     state = new()
     log = [
         Entry(FEBRUARY, record("a", PersonFact(age_band="18-59"), name="age")),
-        Entry(FEBRUARY + 1, record("a", test_of("positive", FEBRUARY), FEBRUARY + 1)),
-        Entry(FEBRUARY + 2, record("a", test_of("withdrawn", FEBRUARY), FEBRUARY + 2, withdrawn=True)),
+        Entry(FEBRUARY + 1, record("a", laboratory("positive", FEBRUARY), FEBRUARY + 1)),
+        Entry(FEBRUARY + 2, record("a", laboratory("withdrawn", FEBRUARY), FEBRUARY + 2, withdrawn=True)),
     ]
     assert [colour for colour, _ in colours(feed(state, log))] == ["red", "black", "red"]
 
@@ -234,7 +232,7 @@ def test_a_possible_contact_is_not_black_unless_the_rules_say_so() -> None:
 
 
 def test_rules_for_everybody_are_taken_up_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new set of rules concerns all: a tick judges so many and leaves the rest to the next; a stop changes nothing."""
+    """A new set of rules concerns all: a tick judges so many, the rest is the next tick's; a stop changes nothing."""
     monkeypatch.setattr(healthstate, "TICK_SLICE", 10)
     july = 1_657_990_800_000  # 17 July 2022, midnight
     state, dice = new(), random.Random(3)
