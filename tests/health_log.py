@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from hypothesis import strategies as st
 
+from contacts.colours import Facts, colour_of, load_colour_rules, summary
 from contacts.coloursinforce import ColoursInForce
 from contacts.healthrepair import Repair
 from contacts.healthstate import HealthState, Told
@@ -141,6 +142,33 @@ def quiet(state: HealthState, log: list[Entry | None]) -> tuple[list[Entry | Non
         log = [*log, Entry(state.log_time_ms, state.log_time_ms)]
         told += feed(state, log, len(log) - 1)
     return log, told
+
+
+def expected(log: Sequence[Entry | None], at_ms: int) -> dict[str, Status]:
+    """By hand: of each record the latest told that no erasure took, and what the rules make of them."""
+    entries = [entry.what for entry in log if entry is not None]
+    erased: dict[str, int] = {}
+    for each in entries:
+        if isinstance(each, Erased):
+            erased[each.person] = max(each.before_ms, erased.get(each.person, each.before_ms))
+    latest: dict[tuple[str, str], HealthRecord] = {}
+    for each in entries:
+        if isinstance(each, HealthRecord) and each.told_at_ms >= erased.get(each.person, each.told_at_ms):
+            held = latest.get((each.person, each.record_id))
+            if held is None or each.told_at_ms > held.told_at_ms:
+                latest[each.person, each.record_id] = each
+    found: dict[str, Status] = {}
+    rules = load_colour_rules()
+    for person in {name for name, _ in latest}:
+        facts = Facts()
+        for (name, _), record in latest.items():
+            facts = (facts.take(record) or facts) if name == person else facts
+        judged, more = colour_of(facts, at_ms, rules, ZONE), summary(facts, at_ms, rules)
+        found[person] = Status(
+            person=person, colour=judged.colour, since_ms=judged.since_ms, until_ms=judged.until_ms, rule=judged.rule,
+            reason=judged.reason, log_time_ms=0, position=(0, 0), **more._asdict(),
+        )  # fmt: skip
+    return found
 
 
 PEOPLE = ("p1:" + "a" * 32, "p1:" + "b" * 32, "someone else")
