@@ -47,7 +47,11 @@ class Oracle:
         self.zone = zone
         self.records = standing(records)
         facts = [record.fact for record in self.records.values()]
-        self.doses = sorted((f.at_ms, f.dose or 0, f.product) for f in facts if isinstance(f, VaccinationFact))
+        shots = [f for f in facts if isinstance(f, VaccinationFact)]
+        numbered = {(f.at_ms, f.product) for f in shots if f.dose}
+        self.doses = sorted(
+            (f.at_ms, f.dose or 0, f.product) for f in shots if f.dose or (f.at_ms, f.product) not in numbered
+        )
         tests = [f for f in facts if isinstance(f, TestFact)]
         self.positives = [f for f in tests if f.outcome == "positive"]
         self.negatives = [f for f in tests if f.outcome == "negative"]
@@ -202,8 +206,7 @@ class Oracle:
     @staticmethod
     def _count(had: list[tuple[int, int, str]]) -> int:
         numbers = {number for _, number, _ in had if number}
-        numbered = {(at, product) for at, number, product in had if number}
-        others = {(at, product) for at, number, product in had if not number} - numbered
+        others = {(at, product) for at, number, product in had if not number}
         return max(len(numbers) + len(others), max(numbers, default=0))
 
     def quarantine_hours(self, arrival_ms: int, country: str) -> int:
