@@ -64,11 +64,14 @@ def had_at(history: Sequence[Had], at_ms: int) -> Had:
 
 def _end(start_ms: int, until_day: int, exits: Sequence[Exit], negatives: Sequence[Negative], days: Days) -> int:
     end_ms = days.begin(start_ms, until_day)
-    if negatives:
-        for way in exits:
-            opens_ms = _opens(start_ms, way, negatives, days)
-            if opens_ms is not None:
-                end_ms = min(end_ms, opens_ms)
+    if exits and negatives:
+        day_ms = days.begin(start_ms)
+        later = [each for each in negatives if each[0] >= day_ms]
+        if later:
+            for way in exits:
+                opens_ms = _opens(start_ms, way, later, days)
+                if opens_ms is not None and opens_ms < end_ms:
+                    end_ms = opens_ms
     return end_ms
 
 

@@ -47,6 +47,14 @@ class Row(NamedTuple):
     recovered: bool
     negative: bool
     of_age: bool
+    counts_doses: bool
+
+
+class Ruling(NamedTuple):
+    """A verdict, and the row that gave it where one did."""
+
+    verdict: Verdict
+    row: Row | None
 
 
 class SetInForce:
@@ -57,19 +65,35 @@ class SetInForce:
     ) -> None:
         self.table, self.days, self.since_ms, self.until_ms = each, days, since_ms, until_ms
         self.version = f"{rules_id}@{each.since.isoformat()}"
-        self.black = tuple(self._verdict("black", reason) for reason in BLACK_REASONS)
-        self.no_record = self._verdict("unknown", "no_record")
-        self.no_row = self._verdict("unknown", "no_row")
+        self.black = tuple(Ruling(self._verdict("black", reason), None) for reason in BLACK_REASONS)
+        self.no_record = Ruling(self._verdict("unknown", "no_record"), None)
+        self._rulings: dict[tuple[AgeBand, int, bool, bool, bool, bool], Ruling] = {}
         self.known_by = frozenset(table.known_by)
         self.home, self.assumed_age = table.home, table.assumed_age
         self.asks_recovered = any(row.recovered for row in each.rows)
         self.asks_negative = any(row.negative for row in each.rows)
         bands: tuple[AgeBand, ...] = get_args(AgeBand)
-        self._rows = {band: tuple(self._rows_of(band)) for band in bands}
+        self.rows = {band: tuple(self._rows_of(band)) for band in bands}
 
-    def rows(self, age: AgeBand | None) -> tuple[Row, ...]:
-        """The rows about people of an age, or of that which is assumed, in the order in which they are tried."""
-        return self._rows[age or self.assumed_age]
+    def ruling(self, age: AgeBand, had: Had, recovered: bool, negative: bool) -> Ruling:
+        """The ruling on who is not black, by the first row that holds; worked out once for each case that differs."""
+        asked = age, had.doses, had.full, had.booster, recovered, negative
+        found = self._rulings.get(asked)
+        if found is None:
+            found = self._rulings[asked] = self._first(*asked)
+        return found
+
+    def _first(self, age: AgeBand, doses: int, full: bool, booster: bool, recovered: bool, negative: bool) -> Ruling:
+        for row in self.rows[age]:
+            if (
+                doses >= row.doses
+                and full >= row.full
+                and booster >= row.booster
+                and recovered >= row.recovered
+                and negative >= row.negative
+            ):
+                return Ruling(row.verdict, row)
+        return Ruling(self._verdict("unknown", "no_row"), None)
 
     def recovered_until(self, recovered_ms: int) -> int:
         """When who recovered then no longer counts as recovered."""
@@ -87,7 +111,7 @@ class SetInForce:
             if not row.ages or band in row.ages:
                 verdict = self._verdict(row.colour, row.reason)
                 asks = row.doses, row.full, row.booster, row.recovered, row.negative
-                yield Row(verdict, *asks, bool(row.ages))
+                yield Row(verdict, *asks, bool(row.ages), bool(row.doses or row.full or row.booster))
 
 
 class _InZone(NamedTuple):

@@ -6,15 +6,16 @@ reads a clock or depends on the order in which records came. docs/colours.md say
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from contacts.black import CASE, Span, black_spans, had_at
 from contacts.colourfile import ColourRulesError, Reason
-from contacts.colourrules import HOUR_MS, ColourRules, Row, SetInForce, Verdict, load_colour_rules, read_colour_rules
+from contacts.colourrules import HOUR_MS, ColourRules, Ruling, SetInForce, Verdict, load_colour_rules, read_colour_rules
 from contacts.facts import Facts, Sorted
-from contacts.vaccines import Had
+from contacts.vaccines import NOTHING, Had
 from schemas.health import AgeBand, Colour, NegativeTest
 from schemas.messages import TestKind
 
@@ -72,7 +73,7 @@ class _Case(NamedTuple):
     """A person before the rules of one set: all that a verdict depends on besides the time."""
 
     in_force: SetInForce
-    rows: tuple[Row, ...]
+    age: AgeBand
     known_ms: int
     history: Sequence[Had]
     black: Sequence[Span]
@@ -87,13 +88,11 @@ def colour_of(facts: Facts, at_ms: int, rules: ColourRules, zone: ZoneInfo) -> J
         return Judgement("unknown", min(at_ms, 0), rules.first_ms(zone), rules.no_rules.rule, "no_rules", ())
     known = facts.by_kind()
     case = _case(facts, known, rules, in_force, zone)
-    verdict, row = _verdict(case, at_ms)
-    since_ms, until_ms = _holds(case, verdict, at_ms)
-    for at in _to_come(known, at_ms):
-        if until_ms is None or at < until_ms:
-            until_ms = at
+    ruling = _verdict(case, at_ms)
+    colour, reason, rule = ruling[0]
+    since_ms, until_ms = _holds(case, ruling[0], at_ms)
     return Judgement(
-        verdict.colour, since_ms, until_ms, verdict.rule, verdict.reason, _used(case, known, verdict, row, at_ms)
+        colour, since_ms, _told_until(known, at_ms, until_ms), rule, reason, _used(case, known, ruling, at_ms)
     )
 
 
@@ -113,9 +112,9 @@ def summary(facts: Facts, at_ms: int, rules: ColourRules) -> Summary:
 
 def _case(facts: Facts, known: Sorted, rules: ColourRules, in_force: SetInForce, zone: ZoneInfo) -> _Case:
     history = facts.history(rules.vaccines)
-    black: list[Span] = []
-    recovered: list[_Good] = []
-    negative: list[_Good] = []
+    black: Sequence[Span] = ()
+    recovered: Sequence[_Good] = ()
+    negative: Sequence[_Good] = ()
     if known.positives or known.contacts or known.travels:
         black = black_spans(known, history, rules, in_force, zone)
     if in_force.asks_recovered:
@@ -127,8 +126,8 @@ def _case(facts: Facts, known: Sorted, rules: ColourRules, in_force: SetInForce,
             for specimen_ms, result_ms, kind, record_id in known.negatives
             if kind in hours
         ]
-    rows = in_force.rows(None if known.age is None else known.age[1])
-    return _Case(in_force, rows, _known_ms(known, in_force), history, black, recovered, negative)
+    age = in_force.assumed_age if known.age is None else known.age[1]
+    return _Case(in_force, age, _known_ms(known, in_force), history, black, recovered, negative)
 
 
 def _recovered(known: Sorted, black: Sequence[Span], in_force: SetInForce) -> list[_Good]:
@@ -156,81 +155,87 @@ def _known_ms(known: Sorted, in_force: SetInForce) -> int:
     return since_ms
 
 
-def _verdict(case: _Case, at_ms: int) -> tuple[Verdict, Row | None]:
-    """The verdict at a time while the set is in force, and its row."""
-    if case.black:
-        first = min((span.reason for span in case.black if span.start_ms <= at_ms < span.end_ms), default=None)
-        if first is not None:
-            return case.in_force.black[first], None
-    if at_ms < case.known_ms:
-        return case.in_force.no_record, None
-    _, doses, full, booster = had_at(case.history, at_ms)
-    recovered = negative = False
-    for each in case.recovered:
-        recovered = recovered or each.start_ms <= at_ms < each.end_ms
-    for each in case.negative:
-        negative = negative or each.start_ms <= at_ms < each.end_ms
-    for row in case.rows:
-        if (
-            doses >= row.doses
-            and full >= row.full
-            and booster >= row.booster
-            and recovered >= row.recovered
-            and negative >= row.negative
-        ):
-            return row.verdict, row
-    return case.in_force.no_row, None
+def _verdict(case: _Case, at_ms: int) -> Ruling:
+    """The ruling at a time while the set is in force."""
+    in_force, age, known_ms, history, black, recovered, negative = case
+    first = _NEVER
+    for start_ms, end_ms, reason, _ in black:
+        if start_ms <= at_ms < end_ms and reason < first:
+            first = reason
+    if first != _NEVER:
+        return in_force.black[first]
+    if at_ms < known_ms:
+        return in_force.no_record
+    has_recovered = is_negative = False
+    for start_ms, end_ms, _ in recovered:
+        has_recovered = has_recovered or start_ms <= at_ms < end_ms
+    for start_ms, end_ms, _ in negative:
+        is_negative = is_negative or start_ms <= at_ms < end_ms
+    had = NOTHING
+    for step in history:
+        if step.at_ms > at_ms:
+            break
+        had = step
+    return in_force.ruling(age, had, has_recovered, is_negative)
 
 
 def _holds(case: _Case, verdict: Verdict, at_ms: int) -> tuple[int, int | None]:
     """From when until when the verdict at a time is the same, within the time that the set is in force."""
     first_ms, last_ms = case.in_force.since_ms, case.in_force.until_ms
-    points = {step.at_ms for step in case.history}
-    points.add(case.known_ms)
+    points = [step.at_ms for step in case.history]
+    points.append(case.known_ms)
     for spans in (case.black, case.recovered, case.negative):
         for span in spans:
-            points.add(span.start_ms)
-            points.add(span.end_ms)
-    ordered = sorted(point for point in points if first_ms < point < _NEVER)
+            points += span[:2]
+    points.sort()
+    place = bisect_right(points, at_ms)
     begin_ms = first_ms
-    for place in range(len(ordered) - 1, -1, -1):
-        if ordered[place] <= at_ms:
-            before_ms = ordered[place - 1] if place else first_ms
-            if _verdict(case, before_ms)[0] != verdict:
-                begin_ms = ordered[place]
-                break
-    for point in ordered:
-        if point > at_ms:
-            if last_ms is not None and point >= last_ms:
-                break
-            if _verdict(case, point)[0] != verdict:
-                return begin_ms, point
+    for before in range(place - 1, -1, -1):
+        if points[before] <= first_ms:
+            break
+        if _verdict(case, max(points[before - 1], first_ms) if before else first_ms)[0] != verdict:
+            begin_ms = points[before]
+            break
+    for point in points[place:]:
+        if point == _NEVER or (last_ms is not None and point >= last_ms):
+            break
+        if _verdict(case, point)[0] != verdict:
+            return begin_ms, point
     return begin_ms, last_ms
 
 
-def _to_come(known: Sorted, at_ms: int) -> list[int]:
-    """When facts that a summary tells of take effect, after a time."""
-    dated = [at for at, _, _, _ in known.doses if at > at_ms]
-    dated += [result_ms for _, result_ms, _, _ in known.negatives if result_ms > at_ms]
-    return dated
+def _told_until(known: Sorted, at_ms: int, until_ms: int | None) -> int | None:
+    """`until_ms`, or when before that a fact that a summary tells of takes effect."""
+    if known.doses and known.doses[-1][0] > at_ms:
+        for dose_ms, _, _, _ in known.doses:
+            if dose_ms > at_ms and (until_ms is None or dose_ms < until_ms):
+                until_ms = dose_ms
+    for _, result_ms, _, _ in known.negatives:
+        if result_ms > at_ms and (until_ms is None or result_ms < until_ms):
+            until_ms = result_ms
+    return until_ms
 
 
-def _used(case: _Case, known: Sorted, verdict: Verdict, row: Row | None, at_ms: int) -> tuple[str, ...]:
-    """The records that a verdict rests on."""
-    used: set[str] = set()
+def _used(case: _Case, known: Sorted, ruling: Ruling, at_ms: int) -> tuple[str, ...]:
+    """The records that a ruling rests on."""
+    verdict, row = ruling
+    used: list[str] = []
     if verdict.colour == "black":
-        place = case.in_force.black.index(verdict)
-        used.update(_holding([span for span in case.black if span.reason == place], at_ms))
-    if row is not None:
+        place = case.in_force.black.index(ruling)
+        used = _holding([span for span in case.black if span.reason == place], at_ms)
+    elif row is not None:
         if row.recovered:
-            used.update(_holding(case.recovered, at_ms))
+            used += _holding(case.recovered, at_ms)
         if row.negative:
-            used.update(_holding(case.negative, at_ms))
-        if row.full or row.booster or row.doses or not used:
-            used.update(record_id for at, _, _, record_id in known.doses if at <= at_ms)
-    if known.age is not None and ((row is not None and row.of_age) or verdict is case.in_force.no_row):
-        used.add(known.age[2])
-    return tuple(sorted(used))
+            used += _holding(case.negative, at_ms)
+        if row.counts_doses or not used:
+            used += [record_id for dose_ms, _, _, record_id in known.doses if dose_ms <= at_ms]
+        if row.of_age and known.age is not None:
+            used.append(known.age[2])
+    elif known.age is not None and verdict.reason == "no_row":
+        used.append(known.age[2])
+    used.sort()
+    return tuple(used)
 
 
 def _holding(spans: Sequence[Span] | Sequence[_Good], at_ms: int) -> list[str]:

@@ -15,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS: Final = 86_400_000
 _TABLE: Final = (1_577_836_800_000, 2_208_988_800_000)  # 2020 to 2040: what is looked up often
 _MONTH_DAYS: Final = 30  # where there is no calendar
+_MOST_KEPT: Final = 4096
 
 
 def midnight_ms(at_ms: int, zone: ZoneInfo) -> int:
@@ -37,6 +38,7 @@ class Days:
     def __init__(self, zone: ZoneInfo) -> None:
         self.zone = zone
         self._starts: list[int] = midnights(*_TABLE, zone).tolist()
+        self._months: dict[tuple[int, int], int] = {}
 
     def begin(self, at_ms: int, days: int = 0) -> int:
         """The start of the day so many days after the one that a time is in.
@@ -55,13 +57,22 @@ class Days:
 
     def months_later(self, at_ms: int, months: int) -> int:
         """The start of the day so many months after the one that a time is in, or of the last of that month."""
+        asked = self.begin(at_ms), months
+        found = self._months.get(asked)
+        if found is None:
+            if len(self._months) >= _MOST_KEPT:
+                self._months.clear()
+            found = self._months[asked] = self._later(*asked)
+        return found
+
+    def _later(self, at_ms: int, months: int) -> int:
         try:
             day = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(self.zone)
             year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
             number = min(day.day, monthrange(year, month + 1)[1])  # 30 November and 3 months: 28 February
             return _start(datetime(year, month + 1, number, tzinfo=self.zone))
         except (OverflowError, ValueError):
-            return at_ms - at_ms % _DAY_MS + months * _MONTH_DAYS * _DAY_MS
+            return at_ms + months * _MONTH_DAYS * _DAY_MS
 
 
 def _start(midnight: datetime) -> int:

@@ -8,7 +8,7 @@ an older one that comes late cannot bring it back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -28,10 +28,29 @@ from schemas.messages import Grade, TestKind
 _LAYOUT: Final = 1
 
 
+class Sorted:
+    """The standing rows by kind, each with its record's id last: doses by time, the others in no order."""
+
+    __slots__ = ("age", "contacts", "doses", "negatives", "positives", "recoveries", "travels")
+
+    def __init__(self) -> None:
+        self.doses: list[tuple[int, int, str, str]] = []  # at, number, product
+        self.positives: list[tuple[int, TestKind, str]] = []  # result
+        self.negatives: list[tuple[int, int, TestKind, str]] = []  # specimen, result
+        self.recoveries: list[tuple[int, str]] = []  # recovered
+        self.contacts: list[tuple[int, Grade, float, str]] = []  # registered, grade, risk
+        self.travels: list[tuple[int, str, str]] = []  # arrival, country
+        self.age: tuple[int, AgeBand, str] | None = None  # told
+
+
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What all rows have in common; they travel as arrays: the row's kind, then its fields."""
 
     told_ms: int
+
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        """Put the row to those of its kind."""
+        raise NotImplementedError
 
 
 class TestRow(_Row, frozen=True, array_like=True, gc=False, tag=1):
@@ -44,6 +63,12 @@ class TestRow(_Row, frozen=True, array_like=True, gc=False, tag=1):
     specimen_ms: int
     result_ms: int
 
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        if self.positive:
+            known.positives.append((self.result_ms, self.test, record_id))
+        else:
+            known.negatives.append((self.specimen_ms, self.result_ms, self.test, record_id))
+
 
 class DoseRow(_Row, frozen=True, array_like=True, gc=False, tag=2):
     """A dose of a vaccine; `number` is 0 where it was not written down."""
@@ -52,17 +77,27 @@ class DoseRow(_Row, frozen=True, array_like=True, gc=False, tag=2):
     product: str
     number: int
 
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        known.doses.append((self.at_ms, self.number, self.product, record_id))
+
 
 class RecoveryRow(_Row, frozen=True, array_like=True, gc=False, tag=3):
     """Recovered, says somebody who may."""
 
     recovered_ms: int
 
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        known.recoveries.append((self.recovered_ms, record_id))
+
 
 class AgeRow(_Row, frozen=True, array_like=True, gc=False, tag=4):
     """The person's age band."""
 
     age_band: AgeBand
+
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        told = self.told_ms, self.age_band, record_id
+        known.age = told if known.age is None else max(told, known.age)
 
 
 class ContactRow(_Row, frozen=True, array_like=True, gc=False, tag=5):
@@ -72,6 +107,9 @@ class ContactRow(_Row, frozen=True, array_like=True, gc=False, tag=5):
     registered_ms: int
     risk: float
 
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        known.contacts.append((self.registered_ms, self.grade, self.risk, record_id))
+
 
 class TravelRow(_Row, frozen=True, array_like=True, gc=False, tag=6):
     """The person was elsewhere until `end_ms`."""
@@ -79,9 +117,15 @@ class TravelRow(_Row, frozen=True, array_like=True, gc=False, tag=6):
     country: str
     end_ms: int
 
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        known.travels.append((self.end_ms, self.country, record_id))
+
 
 class GoneRow(_Row, frozen=True, array_like=True, gc=False, tag=7):
-    """A record that was withdrawn."""
+    """A record that was withdrawn: it is known, and tells nothing."""
+
+    def sort_into(self, known: Sorted, record_id: str) -> None:
+        pass
 
 
 Row = TestRow | DoseRow | RecoveryRow | AgeRow | ContactRow | TravelRow | GoneRow
@@ -95,21 +139,6 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
-
-
-class Sorted(NamedTuple):
-    """The standing rows by kind, each with its record's id last: doses by time, the others in no order.
-
-    `known_by`: for each kind of fact (named as in messages) since when one is known, in ms.
-    """
-
-    doses: list[tuple[int, int, str, str]]  # at, number, product
-    positives: list[tuple[int, TestKind, str]]  # result
-    negatives: list[tuple[int, int, TestKind, str]]  # specimen, result
-    recoveries: list[tuple[int, str]]  # recovered
-    contacts: list[tuple[int, Grade, float, str]]  # registered, grade, risk
-    travels: list[tuple[int, str, str]]  # arrival, country
-    age: tuple[int, AgeBand, str] | None  # told
 
 
 class Facts:
@@ -160,7 +189,10 @@ class Facts:
     def by_kind(self) -> Sorted:
         """The rows that stand, by kind; worked out once."""
         if self._sorted is None:
-            self._sorted = _sort(self.rows)
+            known = self._sorted = Sorted()
+            for record_id, row in self.rows.items():
+                row.sort_into(known, record_id)
+            known.doses.sort()
         return self._sorted
 
     def history(self, vaccines: Vaccines) -> list[Had]:
@@ -198,28 +230,3 @@ def _stands_over(row: Row, held: Row) -> bool:
     if ranks[0] != ranks[1]:
         return ranks[0] > ranks[1]
     return msgspec.structs.astuple(row) > msgspec.structs.astuple(held)
-
-
-def _sort(rows: Mapping[str, Row]) -> Sorted:
-    found = Sorted([], [], [], [], [], [], None)
-    age: tuple[int, AgeBand, str] | None = None
-    for record_id, row in rows.items():
-        kind = type(row)
-        if kind is DoseRow:
-            found.doses.append((row.at_ms, row.number, row.product, record_id))  # type: ignore[union-attr]
-        elif isinstance(row, TestRow):
-            if row.positive:
-                found.positives.append((row.result_ms, row.test, record_id))
-            else:
-                found.negatives.append((row.specimen_ms, row.result_ms, row.test, record_id))
-        elif isinstance(row, ContactRow):
-            found.contacts.append((row.registered_ms, row.grade, row.risk, record_id))
-        elif isinstance(row, AgeRow):
-            each = (row.told_ms, row.age_band, record_id)
-            age = each if age is None or each > age else age
-        elif isinstance(row, RecoveryRow):
-            found.recoveries.append((row.recovered_ms, record_id))
-        elif isinstance(row, TravelRow):
-            found.travels.append((row.end_ms, row.country, record_id))
-    found.doses.sort()
-    return found._replace(age=age)

@@ -31,6 +31,7 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_doses: Doses
+    greatest_number: Doses
     products: dict[str, Product]
 
 
@@ -49,8 +50,8 @@ NOTHING = Had(-(2**63), 0, False, False)
 class Vaccines:
     """The doses of each product's course."""
 
-    def __init__(self, courses: dict[str, int], unknown_doses: int) -> None:
-        self._courses, self._unknown = courses, unknown_doses
+    def __init__(self, courses: dict[str, int], unknown_doses: int, greatest_number: int) -> None:
+        self._courses, self._unknown, self._greatest = courses, unknown_doses, greatest_number
         self._asked: dict[str, int] = {}
 
     def course(self, product: str) -> int:
@@ -65,26 +66,32 @@ class Vaccines:
     def history(self, doses: Sequence[tuple[int, int, str, str]]) -> list[Had]:
         """What doses (at, number or 0, product, record; in order of time) come to, one step for each time.
 
-        Two records of the same number are one dose, as are two without number of one product and time. A number tells
-        of doses before it that nobody recorded. The course is that of the product with the shortest, of those had so
-        far; what comes after the dose that completed it is a booster.
+        Two records of the same number are one dose, as are two of one product and time of which one has no number. A
+        number tells of doses before it that nobody recorded. The course is that of the product with the shortest, of
+        those had so far; what comes after the dose that completed it is a booster.
         """
         steps: list[Had] = []
         seen: set[object] = set()
         count = greatest = shortest = complete = 0
         for at_ms, number, product, _ in doses:
-            seen.add(number or (product, at_ms))
-            greatest = max(greatest, number)
-            course = self.course(product)
-            shortest = min(shortest, course) if shortest else course
-            before, count = count, max(len(seen), greatest)
-            if not complete and count >= shortest:
-                complete = max(shortest, before + 1)
-            step = Had(at_ms, count, complete > 0, 0 < complete < count)
-            if steps and steps[-1].at_ms == at_ms:
-                steps[-1] = step
+            if 0 < number <= self._greatest:
+                seen.add(number)
+                if number > greatest:
+                    greatest = number
+            elif any(at == at_ms and 0 < n <= self._greatest and p == product for at, n, p, _ in doses):
+                continue
             else:
-                steps.append(step)
+                seen.add((product, at_ms))
+            course = self._asked.get(product) or self.course(product)
+            if course < shortest or not shortest:
+                shortest = course
+            before = count
+            count = len(seen) if len(seen) > greatest else greatest
+            if not complete and count >= shortest:
+                complete = shortest if shortest > before else before + 1
+            if steps and steps[-1].at_ms == at_ms:
+                steps.pop()
+            steps.append(Had(at_ms, count, complete > 0, 0 < complete < count))
         return steps
 
 
@@ -112,7 +119,7 @@ def read_vaccines(text: str, where: str) -> Vaccines:
                     raise Fault(text, ("products", key), f"{name!r} names two products of different courses.")
     except Fault as fault:
         raise VaccinesError(f"The vaccines {where} cannot be used: {fault}") from fault
-    return Vaccines(courses, table.unknown_doses)
+    return Vaccines(courses, table.unknown_doses, table.greatest_number)
 
 
 def _plain(name: str) -> str:
