@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.blocks import WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
+from schemas.blocks import CONTROL_MAGIC, WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
+from schemas.door import DoorEvent
+from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams.batches import Batch
 from streams.clock import Clock
@@ -15,7 +17,10 @@ from streams.deadletters import DeadLetters
 from streams.partitions import DurableEachBatch
 from streams.postgres import Records
 
-TOPICS = ("occupancy", "windows", "clusters", "cases", "traces", "venues", "erasures")
+TOPICS = (
+    "occupancy", "windows", "clusters", "cases", "traces", "venues", "erasures", "statuses", "health-records",
+    "declarations", "door-events",
+)  # fmt: skip
 """What is recorded."""
 
 _READERS: dict[str, msgspec.json.Decoder[Any]] = {
@@ -25,8 +30,12 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "traces": msgspec.json.Decoder(Trace),
     "venues": msgspec.json.Decoder(Venue),
     "erasures": msgspec.json.Decoder(Erasure),
+    "statuses": msgspec.json.Decoder(Status),
+    "health-records": msgspec.json.Decoder(HealthRecord),
+    "declarations": msgspec.json.Decoder(Declaration),
+    "door-events": msgspec.json.Decoder(DoorEvent),
 }
-_FORGOTTEN = ("cases", "traces")
+_FORGOTTEN = ("cases", "traces", "statuses", "health-records")
 """Where a key without a value says that what it names is to be forgotten."""
 
 
@@ -55,6 +64,8 @@ class Recorder:
                 if value is None:
                     messages += [(batch.keys[index] or b"").decode()] if batch.topic in _FORGOTTEN else []
                     continue
+                if batch.topic == "health-records" and value[:4] == CONTROL_MAGIC:
+                    continue  # what doors are told of it comes as statuses, erasures by their own topic
                 if batch.topic == "windows":
                     messages.append(unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS))
                 else:
@@ -64,5 +75,5 @@ class Recorder:
                 bad += 1
         self._letters.judge(len(batch), bad)
         await self._letters.flush()
-        rows: dict[str, Any] = {batch.topic: messages}
+        rows: dict[str, Any] = {batch.topic.replace("-", "_"): messages}
         await self._records.apply(batch.topic, batch.partition, batch.next_offset, **rows)

@@ -8,6 +8,7 @@ trace stands: the partitions say when something it watches has changed, and it i
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -70,13 +71,14 @@ class Tracing:
         risk: Risk,
         people: Table,
         reports: Table,
+        least_risk: Callable[[int], float | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._outbox = outbox
         self._letters = letters
         self._profiles = profiles
-        self._dossiers = Dossiers(people, reports, clock, outbox)
+        self._dossiers = Dossiers(settings, people, reports, clock, outbox, least_risk)
         self._standing = Standing(settings, clock, outbox)
         self._asking = Asking(settings, clock, outbox, profiles, risk)
         self._limits = risk.limits
@@ -87,6 +89,7 @@ class Tracing:
     async def take(self, message: Batch) -> None:
         """One message of one of the topics, and everything made from it acknowledged."""
         key, value = message.keys[0] or b"", message.values[0] or b""
+        self._dossiers.arrived_ms = message.timestamps_ms[0]
         try:
             body = _READERS[message.topic].decode(value)
             if not isinstance(body, TraceAnswer) and not is_name(body.person):
@@ -110,6 +113,7 @@ class Tracing:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._letters.letter(message, 0, 0, "undecodable", str(error), self._clock.now_ms())
         await self._outbox.flush()
+        self._dossiers.settle()
 
     def remind(self) -> None:
         """Send the reminders that are due; called some ten times a second."""

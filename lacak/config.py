@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from contacts.clusterrules import ClusterRulesError, load_cluster_rules
+from contacts.colours import ColourRulesError
+from contacts.coloursinforce import ColoursInForce
 from lacak.settings import load_settings, read_settings, variables
 from streams.settings import Settings
 
@@ -40,14 +42,18 @@ def config(as_json: bool) -> None:
     """Show the settings in force: each with the variable that sets it.
 
     A setting is the default, or what a running `lacak up` of this folder was started with, or a LACAK_... variable of
-    this shell, the last one winning. The cluster rules that they name are read too: a wrong file is said here.
+    this shell, the last one winning. The cluster and colour rules that they name are read too: a wrong file is said
+    here.
     """
     settings = load_settings(need_servers=False)
     read_settings(os.environ)
     try:
         load_cluster_rules(settings.cluster_rules, settings.rules_folder)
+        ColoursInForce(settings.colour_rules, settings.rules_folder)
     except ClusterRulesError as error:
         raise click.ClickException(f"LACAK_CLUSTER_RULES={settings.cluster_rules!r}: {error}") from error
+    except ColourRulesError as error:
+        raise click.ClickException(f"LACAK_COLOUR_RULES={settings.colour_rules!r}: {error}") from error
     if as_json:
         click.echo(
             msgspec.json.format(msgspec.json.encode({name: value for name, value, _ in rows(settings)})).decode()

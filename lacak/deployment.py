@@ -23,7 +23,7 @@ _EMBEDDED_SESSION_SECONDS = 6
 _EMBEDDED_SESSION_SECONDS_SHARED = 10
 """On the embedded broker joining a group takes half the session's timeout; below 10 s two members lose each other."""
 
-ROLES = ("registry", "visits", "places", "tracing", "recorder")
+ROLES = ("registry", "visits", "places", "tracing", "status", "recorder")
 
 
 class AlreadyRunning(RuntimeError):

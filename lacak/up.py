@@ -26,7 +26,8 @@ def up(workers: tuple[str, ...]) -> None:
     """Run everything here, in the foreground, until Ctrl-C.
 
     Starts a broker and PostgreSQL from their Python packages unless LACAK_BROKERS and LACAK_DATABASE name yours, makes
-    the topics and tables, and runs each role as a process of its own: registry, visits, places, tracing, recorder.
+    the topics and tables, and runs each role as a process of its own: registry, visits, places, tracing, status,
+    recorder.
     Other terminals in this folder find it by themselves.
 
     The embedded broker keeps its topics in memory: they are gone when it stops. PostgreSQL keeps its tables.

@@ -10,15 +10,20 @@ from typing import Any
 import click
 
 from agents.contacts import Contacts
+from agents.forwarding import TOPICS as FORWARDED
+from agents.forwarding import Forwarder
 from agents.occupancy import OccupancyKeeper
 from agents.recorder import TOPICS as RECORDED
 from agents.recorder import Recorder
 from agents.registry import TOPICS as REGISTERED
 from agents.registry import Controls
+from agents.status import Statuses
 from agents.tracing import TOPICS as TRACED
 from agents.tracing import Tracing
 from agents.visits import Visits
 from contacts.clusterrules import ClusterRulesError, load_cluster_rules
+from contacts.colours import ColourRulesError
+from contacts.coloursinforce import ColoursInForce, possible_from_risk
 from contacts.profiles import ProfileError, find_profile, load_profiles
 from contacts.risk import RiskError, load_risk
 from lacak.clock import SystemClock
@@ -39,6 +44,7 @@ from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
 _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 0.2
 _REMIND_SECONDS = 0.05
+_STATUS_TICK_SECONDS = 0.05
 
 
 @click.command()
@@ -51,6 +57,7 @@ def worker(role: str) -> None:
     visits    derives visits from scans
     places    keeps the visit index: occupancy, windows, answers to traces
     tracing   opens cases, asks for traces, publishes reports
+    status    makes colours of what is known of people's health, for doors
     recorder  writes what is published into PostgreSQL
 
     Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on
@@ -62,7 +69,7 @@ def worker(role: str) -> None:
         app = _BUILDERS[role](settings)
     except TopicError as error:
         raise click.ClickException(str(error)) from error
-    except (ProfileError, RiskError, ClusterRulesError) as error:
+    except (ProfileError, RiskError, ClusterRulesError, ColourRulesError) as error:
         lasting = click.ClickException(str(error))
         lasting.exit_code = REFUSED
         raise lasting from error
@@ -199,12 +206,17 @@ def _tracing(settings: Settings) -> WorkerApp:
     profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     if settings.profile:
         find_profile(profiles, settings.profile)  # rather now than at the first positive test
+    colours, zone = ColoursInForce(settings.colour_rules, settings.rules_folder), settings.zone_info
     app = parts.build({})
     people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON
         app.Table(name, partitions=settings.partitions.cases, key_type=bytes, value_type=bytes)
         for name in TABLES["tracing"]
     )
-    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports)
+
+    def least_risk(at_ms: int) -> float | None:
+        return possible_from_risk(colours({})[0], at_ms, zone)
+
+    tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports, least_risk)
     parts.listen(TRACED, tracing.take)
     parts.every(_REMIND_SECONDS, tracing.remind)
 
@@ -214,6 +226,26 @@ def _tracing(settings: Settings) -> WorkerApp:
 
     parts.keep = resume  # type: ignore[attr-defined]
     return app
+
+
+def _status(settings: Settings) -> WorkerApp:
+    warm()
+    parts = _Parts(settings, "status")
+    colours = ColoursInForce(settings.colour_rules, settings.rules_folder)
+    statuses = Statuses(
+        settings, parts.clock, parts.outbox, parts.letters, colours, lambda partition: owner.ends.get(partition, 0)
+    )
+    owner = Owner(
+        "health-records", statuses.make, statuses.load, parts.store(), parts.outbox, settings, parts.clock.monotonic
+    )
+    forwarder = Forwarder(settings, parts.clock, parts.outbox, parts.letters, colours, owner)
+    keepers = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in FORWARDED}
+    parts.build({"health-records": owner, **keepers})
+    attach(parts.app, "health-records", _bound(statuses.run, owner))
+    for topic, keeper in keepers.items():
+        attach(parts.app, topic, _bound(forwarder.run, keeper))
+    parts.every(_STATUS_TICK_SECONDS, lambda: statuses.tick(owner))
+    return parts.app
 
 
 def _recorder(settings: Settings) -> WorkerApp:
@@ -237,5 +269,6 @@ _BUILDERS: dict[str, Callable[[Settings], WorkerApp]] = {
     "visits": _visits,
     "places": _places,
     "tracing": _tracing,
+    "status": _status,
     "recorder": _recorder,
 }

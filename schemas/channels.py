@@ -83,7 +83,7 @@ CHANNELS: Final = (
         "scans",
         placed=f"{_BY_KEY}; a block holds persons of one partition; a control record goes into every partition",
         frames=(SCAN_FRAME, CONTROL_FRAME),
-        senders=("gateways", "lacak publish", "visits agent", "registry agent", "tracing agent"),
+        senders=("gateways", "lacak publish", "visits agent", "registry agent", "tracing agent", "status agent"),
         readers=("visits agent",),
     ),
     _channel(
@@ -248,15 +248,15 @@ CHANNELS: Final = (
     ),
     _channel(
         "health-records",
-        "Tests, vaccinations, recoveries, contacts, travel, age bands: what the colour of a person is made of.",
-        "person, a bar and the record's id",
+        "Tests, vaccinations, recoveries, contacts, travel, age bands: what colours are made of. And control records.",
+        "person, a bar and the record's id; of control records: `tick`, the person and a bar, `rules/` and their id",
         "cases",
         "compact",
         "always",
-        placed="murmur2 of the person",
+        placed="murmur2 of the person; rules go into every partition",
         frames=(CONTROL_FRAME,),
         senders=("lacak health import", "status agent", "tracing agent"),
-        readers=("status agent",),
+        readers=("status agent", "recorder agent"),
     ),
     _channel(
         "statuses",

@@ -15,8 +15,11 @@ import numpy as np
 import psycopg
 
 from schemas.blocks import WINDOW_COLUMNS, WindowBlock
+from schemas.door import DoorEvent
+from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams.cluster_rows import forget_case, write_clusters
+from streams.health_rows import erase_health, write_declarations, write_door_events, write_records, write_statuses
 from streams.reports import write_erasures, write_traces
 
 log = logging.getLogger(__name__)
@@ -47,10 +50,14 @@ class Records:
         traces: Sequence[Trace | str] = (),
         venues: Sequence[Venue] = (),
         erasures: Sequence[Erasure] = (),
+        statuses: Sequence[Status | str] = (),
+        health_records: Sequence[HealthRecord | str] = (),
+        declarations: Sequence[Declaration] = (),
+        door_events: Sequence[DoorEvent] = (),
     ) -> None:
         """Write what one batch of a topic's partition holds, up to `next_offset`. Returns when it is committed.
 
-        A case or trace that is only named is forgotten.
+        What is only named (a case, a trace, a person's status, a health record) is forgotten.
         """
         failures = 0
         while True:
@@ -64,6 +71,12 @@ class Records:
                     await write_traces(connection, traces)
                     await _write_venues(connection, venues)
                     await write_erasures(connection, erasures)
+                    for erasure in erasures:
+                        await erase_health(connection, erasure)
+                    await write_statuses(connection, statuses)
+                    await write_records(connection, health_records)
+                    await write_declarations(connection, declarations)
+                    await write_door_events(connection, door_events)
                     log_time = max((block.log_time_ms for block in windows), default=None)
                     await connection.execute(_POSITION, (topic, partition, next_offset, log_time))
                 return
@@ -103,7 +116,7 @@ def adopt(database: str, cluster: str) -> bool:
             (cluster,),
         )
         connection.execute("delete from lacak.applied_positions")
-        for table in ("occupancy", "all_windows", "clusters", "told_clusters", "cases", "traces"):
+        for table in ("occupancy", "all_windows", "clusters", "told_clusters", "cases", "traces", "statuses"):
             connection.execute(f"update lacak.{table} set position_offset = -1, position_step = -1".encode())
     return known is not None
 

@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     profile: str = ""
     rules_folder: Path | None = None
     cluster_rules: str = "default"
+    colour_rules: str = "indonesia"
     metrics_port: int = 0
     worker_index: int = 0
     log_level: str = "WARNING"

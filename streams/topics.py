@@ -24,6 +24,9 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {"tracing": ("people", "reports")
 
 _READY_SECONDS: Final = 20.0
 _REQUEST_MS: Final = 20_000
+_STAMPED: Final = ("health-records",)
+"""Compacted topics whose records' times are log time: what a sender's clock says must move nothing."""
+
 _CHECKED: Final = ("cleanup.policy", "retention.ms", "message.timestamp.type")
 
 
@@ -104,7 +107,7 @@ def _config(channel: Channel, settings: Settings) -> dict[str, str]:
     kept = retention_ms(channel.keep, horizon_ms=settings.horizon_ms, retention_ms=settings.retention_ms)
     if "delete" in channel.cleanup:
         config["retention.ms"] = str(kept)
-    if channel.cleanup == "delete":
+    if channel.cleanup == "delete" or channel.topic in _STAMPED:
         # Retention counts from when a record came, whatever time a gateway writes on it.
         config["message.timestamp.type"] = "LogAppendTime"
     return config

@@ -50,7 +50,7 @@ class Log:
         settings = Settings(partitions=Partitions(scans=1, visits=2, cases=1))
         letters = DeadLetters(self, DeadLetterLimits())
         self.contacts = Contacts(1, self, lambda partition: self.places[partition])  # type: ignore[arg-type]
-        self.tracing = Tracing(settings, self, self, letters, load_profiles(), RISK, {}, {})  # type: ignore[arg-type]
+        self.tracing = Tracing(settings, self, self, letters, load_profiles(), RISK, {}, {}, lambda _: None)  # type: ignore[arg-type]
 
     def now_ms(self) -> int:
         """The clock's time."""

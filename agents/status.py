@@ -1,0 +1,180 @@
+"""The status agent: what is told of people's health in, what doors may know of them out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from contacts.healthstate import NEVER_MS, HealthState, RulesOf
+from contacts.registry import is_name
+from schemas.blocks import CONTROL_MAGIC, CONTROLS, BlockError, Control, ErasureOrder, RulesChange, Tick, frame, unframe
+from schemas.health import HealthRecord
+from schemas.keys import health_key
+from schemas.partitions import partitions_of
+from streams import metrics
+from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
+from streams.outbox import Outbox
+from streams.partitions import Owner
+from streams.settings import Settings
+
+TICK_KEY = b"tick"
+"""The key of ticks: the topic keeps the newest."""
+
+_AGAIN_SECONDS = 2.0
+"""After this time a tick that was not read back is sent again."""
+
+_RECORDS = msgspec.json.Decoder(HealthRecord)
+
+
+class _Said(NamedTuple):
+    """One record of the log: its place in the batch, and what it says of a person or of all."""
+
+    place: int
+    what: HealthRecord | Control | tuple[str, str]  # a person and a record's id: it is forgotten
+
+
+class Statuses:
+    """Keeps the health of each partition's people, and tells doors of whoever changes.
+
+    `ended` says up to where a partition's log ended when reading it began.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        rules_of: RulesOf,
+        ended: Callable[[int], int],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._outbox = outbox
+        self._letters = letters
+        self._rules_of = rules_of
+        self._ended = ended
+        self._ticked: dict[int, float] = {}
+        self._tolerance_ms = settings.times.clock_tolerance_seconds * 1000
+        self._by_files = settings.clock == "file"
+
+    def make(self, partition: int) -> HealthState:
+        """The state of a partition that nothing is known of: silent up to where its log ends now."""
+        return HealthState(self._rules_of, self._settings.zone_info, self._ended(partition))
+
+    def load(self, _: int, parts: Mapping[str, bytes]) -> HealthState:
+        """The state of a partition from its snapshot."""
+        return HealthState.load(parts, self._rules_of, self._settings.zone_info)
+
+    async def run(self, batches: AsyncIterator[Batch], owner: Owner[HealthState]) -> None:
+        """The agent's loop."""
+        async for batch in batches:
+            held = await owner.take(batch)
+            if held is not None:
+                state, fresh = held
+                self.derive(state, fresh)
+                await self._outbox.room()
+                await owner.done(fresh)
+
+    def derive(self, state: HealthState, batch: Batch) -> None:
+        """Take one batch through the core and send what it makes."""
+        said = self._at_home(batch, self._read(batch))
+        self._letters.judge(len(batch), len(batch) - len(said))
+        numbers = iter(state.numbers([what.person for _, what in said if isinstance(what, HealthRecord)]))
+        for index, what in said:
+            offset, at_ms = batch.offsets[index], NEVER_MS if self._by_files else batch.timestamps_ms[index]
+            if isinstance(what, HealthRecord):
+                state.take(offset, what.told_at_ms if self._by_files else at_ms, next(numbers), what)
+            elif isinstance(what, tuple):
+                state.forgotten(offset, at_ms, *what)
+            elif isinstance(what, Tick):
+                self._ticked.pop(batch.partition, None)
+                state.tick(offset, max(at_ms, what.at_ms))
+            elif isinstance(what, ErasureOrder):
+                state.erase(offset, at_ms, what.person, what.before_ms)
+            elif isinstance(what, RulesChange):
+                state.change_rules(offset, at_ms, what.origin, what.rules_id, what.text)
+        self._tell(state, batch)
+
+    def _tell(self, state: HealthState, batch: Batch) -> None:
+        for person, status in state.made():
+            value = None if status is None else msgspec.json.encode(status)
+            self._outbox.send("statuses", batch.partition, value, key=person.encode())
+        if not batch.behind:
+            for person, record_id, record in state.repairs():
+                value = None if record is None else msgspec.json.encode(record)
+                self._outbox.send("health-records", batch.partition, value, key=health_key(person, record_id))
+        metrics.log_time("health-records", batch.partition, state.log_time_ms)
+
+    def tick(self, owner: Owner[HealthState]) -> None:
+        """Move log time where something is due by now, or left over; one tick a partition is under way at a time."""
+        now = self._clock.monotonic()
+        for partition in owner.partitions:
+            state, position = owner.state(partition), owner.position(partition)
+            if state is None or not isinstance(position, int) or now < self._ticked.get(partition, now):
+                continue
+            at_ms = max(state.log_time_ms, 0) if self._by_files else self._clock.now_ms()
+            if state.wants_tick(at_ms, position):
+                self._ticked[partition] = now + _AGAIN_SECONDS
+                self._outbox.send("health-records", partition, frame(CONTROL_MAGIC, Tick(at_ms)), key=TICK_KEY)
+
+    def _read(self, batch: Batch) -> list[_Said]:
+        """What the records say, each by itself; what says nothing goes to the dead letters."""
+        said: list[_Said] = []
+        for index, value in enumerate(batch.values):
+            key = batch.keys[index] or b""
+            try:
+                if value is None:
+                    person, _, record_id = key.decode().partition("|")
+                    said.append(_Said(index, (person, record_id)))
+                elif value[:4] == CONTROL_MAGIC:
+                    control = unframe(CONTROL_MAGIC, value, CONTROLS)
+                    ahead = isinstance(control, Tick) and self._ahead(control.at_ms, batch.timestamps_ms[index])
+                    if ahead:
+                        self._set_aside(batch, index, "arrival_ahead", "a tick is ahead of its record's time")
+                    else:
+                        said.append(_Said(index, control))
+                else:
+                    record = _RECORDS.decode(value)
+                    if (fault := self._fault(record, key, batch.timestamps_ms[index])) is None:
+                        said.append(_Said(index, record))
+                    else:
+                        self._set_aside(batch, index, *fault)
+            except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._set_aside(batch, index, "undecodable", str(error))
+        return said
+
+    def _fault(self, record: HealthRecord, key: bytes, stamp_ms: int) -> tuple[str, str] | None:
+        """Why a record is refused."""
+        person, record_id = record.person, record.record_id
+        if not is_name(person) or "|" in person:
+            return "bad_person", "a person is 1 to 200 characters, none of them a control or a bar"
+        if not is_name(record_id):
+            return "bad_record", "a record's id is 1 to 200 characters, none of them a control"
+        if key != health_key(person, record_id):
+            return "bad_key", "the record's key is not its person, a bar and its id"
+        if self._ahead(record.told_at_ms, stamp_ms):
+            return "arrival_ahead", "it was told later than its record came"
+        return None
+
+    def _at_home(self, batch: Batch, said: list[_Said]) -> list[_Said]:
+        """Without the records of people who belong to another partition."""
+        places = [place for place, each in enumerate(said) if isinstance(each.what, HealthRecord)]
+        persons = [each.what.person for each in said if isinstance(each.what, HealthRecord)]
+        homes = partitions_of(persons, self._settings.partitions.cases)
+        away = {places[row] for row in np.flatnonzero(homes != batch.partition).tolist()}
+        for place in away:
+            why = "the record's partition is not that of its person"
+            self._set_aside(batch, said[place].place, "wrong_partition", why)
+        return [each for place, each in enumerate(said) if place not in away] if away else said
+
+    def _ahead(self, at_ms: int, stamp_ms: int) -> bool:
+        return not self._by_files and at_ms > stamp_ms + self._tolerance_ms
+
+    def _set_aside(self, batch: Batch, index: int, reason: str, detail: str) -> None:
+        self._letters.letter(batch, index, 0, reason, detail, self._clock.now_ms())
