@@ -30,8 +30,8 @@ def _in_register(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(file_okay=False, path_type=Path),
         envvar="LACAK_IDENTITY",
         show_envvar=True,
-        default=".lacak/identity",
-        show_default=True,
+        default=lambda: load_settings(need_servers=False).data_dir / "identity",
+        show_default="identity in the deployment's folder",
         metavar="FOLDER",
         help="The folder of the register.",
     )(accountable(command))
@@ -71,7 +71,7 @@ def register_person(key_file: str, identity_file: str | None, folder: Path, offi
     click.echo(f"{person} is registered. `lacak identity code {person}` or `card` comes next.")
 
 
-@identity.command()
+@identity.command(short_help="Make a one-time code for somebody's browser.")
 @about_person
 @_in_register
 def code(
@@ -86,7 +86,7 @@ def code(
     click.echo(f"Good once, until {_local(issued.until_ms)}. It is nowhere kept: a lost one needs a new one.")
 
 
-@identity.command()
+@identity.command(short_help="Make a QR card for somebody without a phone.")
 @about_person
 @click.option("-o", "--output", required=True, metavar="FILE.pdf", help="Where to write the card, to be printed.")
 @click.option("--days", type=click.IntRange(1, 3650), help="How long it is good. Default: 365.")
@@ -124,7 +124,7 @@ def revoke(serial: str, folder: Path, officer: str, purpose: str) -> None:
     click.echo(f"Card {serial} of {person} is revoked; doors know within seconds, those without a network later.")
 
 
-@identity.command()
+@identity.command(short_help="Unbind every browser of somebody.")
 @about_person
 @_in_register
 def unbind(

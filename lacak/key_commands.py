@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ from rich.table import Table
 from gateway.keyring import Keyring, KeyringError
 from gateway.times import format_time
 from lacak.clock import SystemClock
-
-_FOLDER = ".lacak/gateway/keys"
+from lacak.settings import load_settings
 
 
 def in_keyring(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,13 +23,17 @@ def in_keyring(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--keys",
         type=click.Path(file_okay=False, path_type=Path),
-        envvar="LACAK_GATEWAY_KEYS",
-        show_envvar=True,
-        default=_FOLDER,
-        show_default=True,
+        default=_folder,
+        show_default="keys in LACAK_GATEWAY_DATA_DIR, or gateway/keys in the deployment's folder",
         metavar="FOLDER",
         help="The folder of the key ring.",
     )(command)
+
+
+def _folder() -> Path:
+    """Where a gateway that is started here looks for its keys."""
+    own = os.environ.get("LACAK_GATEWAY_DATA_DIR")
+    return Path(own) / "keys" if own else load_settings(need_servers=False).data_dir / "gateway" / "keys"
 
 
 @click.group()

@@ -295,12 +295,12 @@ def test_the_commands(tmp_path: Path) -> None:
     """`lacak keys`: make, rotate, list, jwks, retire; the private half is never printed."""
 
     def run(*words: str, keys: str) -> Result:
-        return CliRunner().invoke(cli, ["keys", *words], input=keys, env={"LACAK_GATEWAY_KEYS": str(tmp_path / "ring")})
+        return CliRunner().invoke(cli, ["keys", *words], input=keys, env={"LACAK_GATEWAY_DATA_DIR": str(tmp_path)})
 
     assert run("list", keys="").exit_code == 1
     made = run("make", keys="")
     assert made.exit_code == 0, made.output
-    first = Keyring.load(tmp_path / "ring").signer
+    first = Keyring.load(tmp_path / "keys").signer
     assert run("rotate", keys="").exit_code == 0
     assert first.kid in run("list", keys="").output
     published = run("jwks", keys="")

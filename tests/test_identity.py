@@ -382,9 +382,9 @@ def test_the_commands(tmp_path: Path) -> None:
     """`lacak identity`: register, code, card, list, revoke, unbind, resolve, audit; the identity is asked for, not
     given on the command line, and comes out of `resolve` alone."""
     Key.make(tmp_path / "p.key", "p1")
-    Keyring.make(tmp_path / "ring", 0)
+    Keyring.make(tmp_path / "keys", 0)
     env = {
-        "LACAK_IDENTITY": str(tmp_path / "register"), "LACAK_GATEWAY_KEYS": str(tmp_path / "ring"),
+        "LACAK_IDENTITY": str(tmp_path / "register"), "LACAK_GATEWAY_DATA_DIR": str(tmp_path),
         "LACAK_OFFICER": "dr. Sari", "LACAK_PURPOSE": "papers seen", "COLUMNS": "80",
     }  # fmt: skip
     said = []

@@ -35,7 +35,7 @@ LONG = "Pusat Perbelanjaan Ramayana Kotabumi, Lantai Dasar, Pintu Barat dekat Pa
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
-    return Keyring.make(tmp_path_factory.mktemp("keys") / "ring", 0)
+    return Keyring.make(tmp_path_factory.mktemp("gateway") / "keys", 0)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_the_command(ring: Keyring, tmp_path: Path) -> None:
 
     def run(venue: str, output: str) -> str:
         words = ["venues", "poster", venue, "-o", str(tmp_path / output), "--venues", str(tmp_path / "v.csv")]
-        env = {"LACAK_GATEWAY_KEYS": str(ring.folder), "LACAK_GATEWAY_BASE_URL": BASE}
+        env = {"LACAK_GATEWAY_DATA_DIR": str(ring.folder.parent), "LACAK_GATEWAY_BASE_URL": BASE}
         return CliRunner().invoke(cli, words, env=env).output
 
     assert "Written" in run("mall-kartini", "p.pdf") and "Written" in run("mall-kartini", "p.svg")

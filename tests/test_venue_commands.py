@@ -21,11 +21,11 @@ from tests.pipeline import Broker, pipeline
 def test_a_venue_is_registered_changed_and_gets_its_poster(broker: Broker, database: str, tmp_path: Path) -> None:
     """What is not given stays; a later date leaves the earlier record; what cannot be is a sentence; and the poster is
     that of the record in force now."""
-    ring = Keyring.make(tmp_path / "ring", 0)
+    ring = Keyring.make(tmp_path / "keys", 0)
     only_registry = {role: int(role == "registry") for role in ROLES}
     with pipeline(broker, database, tmp_path, partitions=2, workers=only_registry, clock="live") as lacak:
         settings = lacak.settings
-        env = environment_of(settings) | {"LACAK_GATEWAY_KEYS": str(ring.folder)}
+        env = environment_of(settings) | {"LACAK_GATEWAY_DATA_DIR": str(ring.folder.parent)}
 
         def run(*words: str, code: int = 0) -> str:
             found = CliRunner().invoke(cli, ["venues", *words], env=env)
