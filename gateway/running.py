@@ -37,7 +37,7 @@ _LOG: Final = logging.getLogger("lacak.gateway")
 async def running_parts(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Parts]:
     """The parts of a gateway, at work. Raises SpoolError or DeviceError where a file cannot be used."""
     folder = settings.data_dir
-    signing = Signing(folder / KEYS_FOLDER)
+    signing = Signing(folder / KEYS_FOLDER, settings.codes.grace_seconds)
     with ExitStack() as files:
         devices = files.enter_context(Devices(folder / DEVICES_FILE))
         bindings = files.enter_context(Bindings(folder / BINDINGS_FILE))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from gateway.codes import CodeSettings
 from gateway.limits import Limits, Serving
 
 PREFIX: Final = "LACAK_GATEWAY_"
@@ -82,6 +83,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     door: DoorLimits = DoorLimits()
     limits: Limits = Limits()
     http: Serving = Serving()
+    codes: CodeSettings = CodeSettings()
 
     @property
     def zone_info(self) -> ZoneInfo:

@@ -15,8 +15,8 @@ _LOOK_SECONDS: Final = 1.0
 class Signing:
     """A key ring that is looked at again, at most once a second, so that `lacak keys rotate` needs no restart."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, grace_seconds: int) -> None:
+        self._folder, self._grace_seconds = folder, grace_seconds
         self._looked = float("-inf")
         self._ring: Keyring | None = None
         self._verifier: Verifier | None = None
@@ -60,7 +60,7 @@ class Signing:
             except KeyringError:
                 return self._verifier  # what was good a second ago is better than nothing
             if ring is not self._ring:
-                self._ring, self._verifier = ring, Verifier(ring.jwks())
+                self._ring, self._verifier = ring, Verifier(ring.jwks(), self._grace_seconds)
         return self._verifier
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -126,8 +127,6 @@ def signed_in(browser: Browser, door: Doorway, key: str, path: str, width: int =
 
 def keep(page: Page, name: str) -> None:
     """A picture for the documentation, where it is asked for by LACAK_TEST_PICTURES."""
-    import os
-
     if os.environ.get("LACAK_TEST_PICTURES"):
         page.screenshot(path=PICTURES / f"door-{name}.png")
 
@@ -159,6 +158,7 @@ def test_a_day_at_the_mall(running: Pipeline, door: Doorway, visitors: Visitors,
     third.goto(door.code("mall"))
     third.get_by_role("button", name="Check in").click()
     expect(third.locator(".word")).to_have_text("Full")
+    expect(third.locator(".ticket")).to_have_class("ticket full")
     keep(third, "full")
     phones[0].get_by_role("button", name="Check out").click()
     expect(phones[0].locator(".word")).to_contain_text("You have left")

@@ -26,7 +26,7 @@ _QUIET_MODULES: Final = 2
 def code_svg(parts: Parts, venue: str) -> str:
     """The rotating code of a venue, as SVG."""
     ring = parts.signing.ring(parts.clock.monotonic())
-    token = sign_rotating(ring, venue, parts.clock.now_ms())
+    token = sign_rotating(ring, venue, parts.clock.now_ms(), parts.settings.codes.step_seconds)
     made = segno.make(venue_text(parts.address, token), error="m", micro=False)
     return made.svg_inline(border=_QUIET_MODULES, omitsize=True)
 
@@ -68,7 +68,7 @@ async def _events(
     renewed_ms = 0
     async for event in counts(parts, venue, stands):
         if parts.clock.now_ms() >= renewed_ms:
-            renewed_ms = next_step_ms(parts.clock.now_ms())
+            renewed_ms = next_step_ms(parts.clock.now_ms(), parts.settings.codes.step_seconds)
             body = msgspec.json.encode({"svg": code_svg(parts, venue)}).decode()
             yield ServerSentEventMessage(data=body, event="code")
         if event.event == "count":

@@ -100,10 +100,19 @@ def ticket_view(held: Held, text: dict[str, str], language: Language, time: str)
         "sign": SIGNS[held.shown],
         "word": said.title,
         "reason": said.sentence,
-        "colour": held.colour or "unknown",
+        "shade": _shade(held),
         "colour_word": text[held.colour] if held.colour else "",
         "number": short_number(held.id),
         "waiting": held.waiting,
         "inside": held.inside,
         "time": time,
     }
+
+
+def _shade(held: Held) -> str:
+    """The colour of the answer: that of the status for those who go in, and none for whom no status is known."""
+    if held.shown == "full":
+        return "full"
+    if held.colour is None or held.shown == "check":
+        return "unknown"
+    return "red" if held.shown == "refuse" and held.colour != "black" else held.colour
