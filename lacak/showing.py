@@ -6,6 +6,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from datetime import time as dtime
 from pathlib import Path
 
 import click
@@ -19,6 +21,7 @@ from contacts.visits import Visit
 from gateway.client import Gateway
 from lacak.city import City
 from lacak.clock import SystemClock
+from lacak.demo_door import show_door
 from lacak.deployment import Deployment
 from lacak.level import reasons, standing_visits, wait_level, wait_registry
 from lacak.officer_commands import inside_table, send
@@ -87,7 +90,7 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
             f"the contacts; the others met them where nobody scanned, or only briefly.",
             highlight=False,
         )
-        forward = _decided(settings, store, clock, console, forward)
+        forward, confirmed = _decided(settings, store, clock, console, forward)
         doors = [
             (row.name or row.venue, row.allowed or 0, peak, entries) for row, peak, entries in _busiest(store, settings)
         ]
@@ -106,6 +109,10 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
             forward,
             settings.zone_info,
         )
+    zone = settings.zone_info
+    day_after = datetime.fromtimestamp(scans[-1].at_ms / 1000, zone).date() + timedelta(days=1)
+    noon_ms = int(datetime.combine(day_after, dtime(12), zone).timestamp() * 1000)
+    show_door(settings, console, folder, mall, noon_ms, case.person, confirmed, "p1:" + "0" * 32)
     console.print(f"\nThe report with pictures: [bold]{page}[/bold]", highlight=False)
 
 
@@ -249,10 +256,10 @@ def _top(trace: Trace, settings: Settings) -> Group:
     )
 
 
-def _decided(settings: Settings, store: Store, clock: SystemClock, console: Console, trace: Trace) -> Trace:
-    """Confirm the contact with most minutes, as an officer would after an interview; the report after it."""
+def _decided(settings: Settings, store: Store, clock: SystemClock, console: Console, trace: Trace) -> tuple[Trace, str]:
+    """Confirm the contact with most minutes, as an officer would after an interview; the report after it, and whom."""
     if not trace.contacts:
-        return trace
+        return trace, ""
     contact = max(trace.contacts, key=lambda each: (each.minutes, each.person)).person
     store.audit(_OFFICER, _PURPOSE, "confirmed", person=contact, trace_id=trace.trace_id)
     began_ms = clock.now_ms()
@@ -263,7 +270,7 @@ def _decided(settings: Settings, store: Store, clock: SystemClock, console: Cons
     send(settings, "contact-decisions", trace.person, decision)
     store.await_traces(trace.person, began_ms, 1, 10.0)
     console.print(f"An officer confirms [bold]{contact}[/bold]; the others stay possible.", highlight=False)
-    return store.trace(trace.trace_id)
+    return store.trace(trace.trace_id), contact
 
 
 def _busiest(store: Store, settings: Settings) -> list[tuple[Inside, int, int]]:
