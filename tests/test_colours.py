@@ -241,6 +241,18 @@ def test_negatives() -> None:
     assert colour_of(facts, at("2022-01-04"), RULES, ZONE).until_ms == at("2022-01-05")
 
 
+def test_before_all_rules() -> None:
+    """Before the first rules everybody is unknown; what a summary tells of still changes at the time that is named."""
+    facts = facts_of(*FULL, lab("pcr", "negative", "2021-07-20 08:00"))
+    borders = []
+    time = at("2021-01-01")
+    while (found := colour_of(facts, time, RULES, ZONE)).reason == "no_rules":
+        assert found.until_ms is not None
+        time = found.until_ms
+        borders.append(time)
+    assert borders == [at(each) for each in ("2021-03-01", "2021-04-01", "2021-07-20 09:00", "2021-08-01")]
+
+
 def test_small() -> None:
     """A vaccinated and tested person's facts pack to few bytes, so that a nation's fit on a disk."""
     records = [ADULT, *BOOSTED, lab("antigen", "negative", "2022-08-01")]
