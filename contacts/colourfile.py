@@ -143,16 +143,10 @@ class ColourFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_colour_file(text: str) -> ColourFile:
     """The rules that a TOML text holds. Raises Fault, which knows the line and what to do."""
-    table: ColourFile = read_toml(text, ColourFile)
+    table = read_toml(text, ColourFile, "docs/colours.md")
     for key, place, wrong in _wrong(table):
-        raise Fault(text, (), wrong, _line_of(text, key, place))
+        raise Fault(text, (key, str(place)), wrong)
     return table
-
-
-def _line_of(text: str, key: str, place: int) -> int:
-    """The line on which the nth table of a list begins, where it is written as [[key]]."""
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith(f"[[{key}]]")]
-    return lines[place] if place < len(lines) else 1
 
 
 def _wrong(table: ColourFile) -> Iterator[tuple[str, int, str]]:

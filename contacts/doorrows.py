@@ -105,7 +105,7 @@ _AnyRow = TypeVar("_AnyRow", LevelRow, EntryRow, RoomRow)
 
 def read_rules_file(rules_id: str, text: str) -> RulesFile:
     """The rules that a TOML text holds, names of regions written out. Raises Fault, which knows the line."""
-    file = read_toml(text, RulesFile)
+    file = read_toml(text, RulesFile, "docs/door.md")
     for path, wrong in _wrong(file):
         raise Fault(text, path, wrong)
     return msgspec.structs.replace(

@@ -42,8 +42,8 @@ class Fault(ValueError):
         super().__init__(f"line {self.line}: {sentence}")
 
 
-def read_toml(text: str, kind: type[_Struct]) -> _Struct:
-    """The struct that a TOML text describes. Raises Fault."""
+def read_toml(text: str, kind: type[_Struct], page: str = "docs/profiles.md") -> _Struct:
+    """The struct that a TOML text describes; `page` explains it. Raises Fault."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -54,17 +54,17 @@ def read_toml(text: str, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise _fault(text, table, kind, str(error)) from error
+        raise _fault(text, table, kind, str(error), page) from error
 
 
-def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: str) -> Fault:
+def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: str, page: str) -> Fault:
     found = _AT.match(said)
     assert found is not None
     path = _path(table, kind, said, found["path"] or "")
     what = found["what"]
     field = _FIELD.search(what)
     if field is None:
-        return Fault(text, path, f"{_told(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what)}.")
+        return Fault(text, path, f"{_told(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what, page)}.")
     known = [each.name for each in msgspec.structs.fields(_kind_at(kind, path)) if each.name != "id"]
     if field["missing"]:
         here = f"the table [{_told(path)}]" if path else "the file"
@@ -79,14 +79,14 @@ def _told(path: Path) -> str:
     return re.sub(r"\.(\d+)(?=\.|$)", lambda found: f" number {int(found[1]) + 1}", ".".join(path))
 
 
-def _advice(kind: type[msgspec.Struct], path: Path, what: str) -> str:
+def _advice(kind: type[msgspec.Struct], path: Path, what: str, page: str) -> str:
     """What to write instead."""
     for name, advice in _WRITE.items():
-        if what.startswith(f"Expected `{name}"):
+        if what.startswith((f"Expected `{name}", f"Invalid RFC3339 encoded {name}")):
             return advice
     types = {each.name: each.type for each in msgspec.structs.fields(_kind_at(kind, path[:-1]))}
     choices = _choices(types.get(path[-1]) if path else None)
-    return f"write one of {', '.join(map(str, choices))}" if choices else "see docs/profiles.md"
+    return f"write one of {', '.join(map(str, choices))}" if choices else f"see {page}"
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
@@ -155,6 +155,8 @@ def line_of(text: str, path: Path) -> int:
         if stripped.startswith("["):
             keys = _keys(stripped)
             if keys and stripped.startswith("[["):
+                for within in [each for each in number_of if len(each) > len(keys) and each[: len(keys)] == keys]:
+                    del number_of[within]  # they are counted anew in each
                 number_of[keys] = number_of.get(keys, -1) + 1
             here = table = _numbered(keys, number_of) or table
         elif "=" in stripped and (keys := _keys(stripped.split("=", 1)[0] + "= 0")):
