@@ -17,6 +17,10 @@ _COMMANDS = {
     "Publish": {
         "publish": ("lacak.publish:publish", "Publish a file of scans (CSV, NDJSON, gzip, or - for standard input)."),
         "venues": ("lacak.venues:venues", "Import venues into the registry."),
+        "rules": (
+            "lacak.rules_commands:rules",
+            "Who may come in and how many: list, check, publish and explain the rules of doors.",
+        ),
     },
     "Trace": {
         "test-result": (
