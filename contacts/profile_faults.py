@@ -82,11 +82,11 @@ def _told(path: Path) -> str:
 def _advice(kind: type[msgspec.Struct], path: Path, what: str) -> str:
     """What to write instead."""
     for name, advice in _WRITE.items():
-        if what.startswith(f"Expected `{name}"):
+        if what.startswith((f"Expected `{name}", f"Invalid RFC3339 encoded {name}")):
             return advice
     types = {each.name: each.type for each in msgspec.structs.fields(_kind_at(kind, path[:-1]))}
     choices = _choices(types.get(path[-1]) if path else None)
-    return f"write one of {', '.join(map(str, choices))}" if choices else "see docs/profiles.md"
+    return f"write one of {', '.join(map(str, choices))}" if choices else "see docs/profiles.md and docs/door.md"
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
