@@ -232,6 +232,14 @@ def load_door_rules(folder: Path | None = None) -> DoorRules:
     return DoorRules(found.values())
 
 
+def rules_text(rules_id: str, folder: Path | None = None) -> tuple[str, str]:
+    """Where the rules of this id are written, and what: the folder's, else those of Lacak."""
+    name = f"{rules_id}.toml"
+    if folder is not None and (own := folder / _FOLDER / name).exists():
+        return str(own), own.read_text("utf-8")
+    return f"contacts/data/{_FOLDER}/{name}", files("contacts.data").joinpath(_FOLDER, name).read_text("utf-8")
+
+
 @cache
 def _shipped() -> tuple[RulesFile, ...]:
     paths = [path for path in files("contacts.data").joinpath(_FOLDER).iterdir() if path.name.endswith(".toml")]

@@ -17,13 +17,17 @@ _COMMANDS = {
     "Publish": {
         "publish": ("lacak.publish:publish", "Publish a file of scans (CSV, NDJSON, gzip, or - for standard input)."),
         "venues": ("lacak.venues:venues", "Register venues, and make the posters for their doors."),
+    },
+    "Run doors": {
+        "rules": (
+            "lacak.rules_commands:rules",
+            "Who may come in and how many: list, check, publish and explain the rules of doors.",
+        ),
+        "keys": ("lacak.key_commands:keys", "The keys that sign QR codes: make, rotate, retire, publish."),
         "identity": (
             "lacak.identity_commands:identity",
             "The identity register: one-time codes and cards for people whose papers were seen.",
         ),
-        "keys": ("lacak.key_commands:keys", "The keys that sign QR codes: make, rotate, retire, publish."),
-    },
-    "Run doors": {
         "gateway": ("lacak.gateway_commands:gateway", "Run a gateway: decisions at doors, over HTTP."),
         "devices": ("lacak.gateway_commands:devices", "Say who may call the gateway: keys, scopes, revocation."),
     },

@@ -6,9 +6,11 @@ import random
 
 import pytest
 
+from contacts.places import Places
 from contacts.presence import ends_of_presences
 from contacts.recounts import Recounts
-from schemas.blocks import ErasureOrder, RecountOrder, RegistryChange, Tick
+from contacts.visits import Visit
+from schemas.blocks import REASONS, ErasureOrder, RecountOrder, RegistryChange, Tick
 from schemas.messages import Scan, Venue
 from tests import oracle, oracle_door
 from tests.test_core import RULES, Chain
@@ -195,3 +197,49 @@ def test_a_presence_that_goes_on_elsewhere_in_the_mall_has_not_ended() -> None:
     mall, shop = (index.lineages.numbers[name] for name in ("mall", "shop"))
     assert ends_of_presences(index, mall, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 140 * MINUTE]
     assert ends_of_presences(index, shop, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 20 * MINUTE]
+
+
+def test_a_mall_that_was_emptied_and_counted_anew_has_empty_shops() -> None:
+    """A later recount of the mall takes nothing from what its recount of 0 said of the shop."""
+    door = Door()
+    door.scan(0, "shop", "in", "a", "b")
+    door.recount(5, "mall", 0)
+    door.recount(9, "mall", 4)
+    assert (door.at(20), door.at(20, "shop")) == (4, 0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_order_in_which_recounts_are_told_of_means_nothing(seed: int) -> None:
+    """Each scans partition passes recounts on at its own pace: any order, with copies, gives the same counts."""
+    chance = random.Random(f"order {seed}")
+    town = world(seed, late=0.0)
+    visits = [
+        Visit(v.person, v.venue, v.start, v.end, REASONS.index(v.reason), v.ancestors)
+        for v in oracle.visits(town.scans, town.venues, RULES)
+    ]
+    names = [record.venue for record in town.venues]
+    orders = [
+        RecountOrder(
+            (0, number), chance.choice(names[:2]), chance.choice((0, 0, 3, 9)), BEGIN + chance.randrange(9) * 3 * HOUR
+        )
+        for number in range(12)
+    ]
+    known = [oracle_door.Recount(each.venue, each.inside, each.at_ms, each.origin[1]) for each in orders]
+    at = BEGIN + chance.randrange(2 * DAY)
+    for _ in range(3):
+        places = Places.from_visits(visits)
+        for venue in town.registry():
+            places.add_venue(venue)
+        told = orders + chance.sample(orders, 4)
+        chance.shuffle(told)
+        for order in told:
+            places.recount(order)
+        places._inside.advance(at)
+        index = places._index
+        places._inside.make_room(len(index.lineages.venues))
+        inside, _ = places._recounts.counted(at, places._inside.inside, places._inside.assumed)
+        found = dict(zip(index.lineages.venues, inside.tolist(), strict=True))
+        wanted = oracle.visits(town.scans, town.venues, RULES)
+        assert {name: found.get(name, 0) for name in names} == {
+            name: oracle_door.inside(wanted, known, name, at, town.venues) for name in names
+        }
