@@ -140,7 +140,7 @@ class Edge:
                     raise lacking("scan")
                 answer = Answer(200, _JSON, await hot(caller, body))
             else:
-                state["caller"] = caller
+                state["caller"], state["empty"] = caller, not body
                 answer = await _captured(self._inner, scope, body)
             done = answer.status < 400
         finally:
