@@ -12,7 +12,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ControllerRouterHandler
 
 from gateway import api, pages, public_routes, venue_routes
-from gateway.edge import Edge, refusal
+from gateway.devices import Scope
+from gateway.edge import Edge, Hot, refusal
 from gateway.openapi import describe
 from gateway.parts import Asked, Parts
 from gateway.problems import EMPTY, Fault, Problem, fault_of, kind_of, split_path
@@ -43,7 +44,7 @@ def make_app(parts: Parts, *, hot: bool = True) -> Edge:
         logging_config=None,
         request_max_body_size=None,  # the edge has its own bounds
     )
-    quick = {"/v1/scans": scans_answer(parts)} if hot else {}
+    quick: dict[str, tuple[Scope, Hot]] = {"/v1/scans": ("scan", scans_answer(parts))} if hot else {}
     return Edge(framework, parts.devices, parts.limits, parts.clock, parts.metrics, hot=quick, large=_LARGE)
 
 

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from gateway.limits import Answer, Answers, Bucket, Buckets, Serving
 from gateway.problems import Problem
 from gateway.serve import ServeError, check_serving
 from lacak.gateway_commands import devices as devices_command
-from tests.gateway_http import running_gateway
+from tests.gateway_http import Running, running_gateway
 
 ROOT = Path(__file__).parents[1]
 
@@ -251,3 +253,88 @@ def test_memory_of_answers_is_bounded_and_a_running_request_is_known() -> None:
         assert len(answers) * 500 <= 101_000
     answers.forget("d", b"00004999")
     assert answers.begin("d", b"00004999", 2, 0.0) is None
+
+
+def _request(gateway: Running, key: str, path: str = "/v1/scans", version: str = "1.1", more: str = "") -> bytes:
+    body = '{"person":"p1:aa","venue":"mall-1","kind":"out"}'
+    headers = "".join(f"{name}: {value}\r\n" for name, value in gateway.stamped().items())
+    head = f"POST {path} HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{headers}{more}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def _answers(gateway: Running, pieces: list[bytes], count: int) -> tuple[list[tuple[int, bytes]], bool]:
+    """Send pieces on one connection. Returns so many answers (status, body), and whether the gateway hung up then."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    found: list[tuple[int, bytes]] = []
+    with socket.create_connection((host, int(port)), timeout=10) as caller:
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            caller.sendall(piece)
+            time.sleep(0.01)
+        stream = caller.makefile("rb")
+        while len(found) < count:
+            status = int(stream.readline().split()[1])
+            length = 0
+            while (line := stream.readline().strip()) != b"":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            if status != 100:
+                found.append((status, stream.read(length)))
+        caller.settimeout(0.3)
+        try:
+            closed = caller.recv(1) == b""
+        except TimeoutError:
+            closed = False
+    return found, closed
+
+
+def test_the_short_way_speaks_http(tmp_path: Path) -> None:
+    """However a request is cut into pieces, several in one, with `Expect`, of HTTP/1.0 or the last of its connection:
+    each is answered once, in order, and the connection goes on where it should."""
+    with running_gateway(tmp_path) as gateway:
+        key = gateway.add("admin", per_second=1e6, burst=100_000)
+
+        def one(**more: str) -> bytes:
+            return _request(gateway, key, **more)
+
+        health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        whole = one()
+        cases = [
+            ([one()], 1, False),
+            ([whole[at : at + 7] for at in range(0, len(whole), 7)], 1, False),
+            ([one() + one() + health + one()], 4, False),
+            ([health + one() + one(path="/v1/scans?x=1") + health], 4, False),
+            ([one(), one(), one()], 3, False),
+            ([one(more="Expect: 100-continue\r\n")], 1, False),
+            ([one(more="Connection: close\r\n")], 1, True),
+            ([one(version="1.0")], 1, True),
+            ([one() + one(more="Connection: close\r\n")], 2, True),
+        ]
+        for pieces, count, hangs_up in cases:
+            before = len(gateway.waiting())
+            found, closed = _answers(gateway, pieces, count)
+            assert [status for status, _ in found] == [200] * count, found
+            assert closed == hangs_up
+            scans = sum(b'"outcome":"out"' in body for _, body in found)
+            assert scans + sum(body == b'{"state":"alive"}' for _, body in found) == count
+            assert len(gateway.waiting()) == before + scans
+        # A refusal leaves the connection good for the next request, its body passed over.
+        found, closed = _answers(gateway, [_request(gateway, "wrong") + one(), one()], 3)
+        assert [status for status, _ in found] == [401, 200, 200]
+        assert not closed
+
+
+def test_who_hangs_up_does_no_harm(tmp_path: Path) -> None:
+    """A caller who leaves after the request is still written down; the gateway goes on."""
+    with running_gateway(tmp_path) as gateway:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        key = gateway.add("scan")
+        for _ in range(20):
+            with socket.create_connection((host, int(port)), timeout=10) as caller:
+                caller.sendall(_request(gateway, key))
+        deadline = time.monotonic() + 10
+        while len(gateway.waiting()) < 20 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(gateway.waiting()) == 20
+        with gateway.client(None) as client:
+            assert client.get("/healthz").status_code == 200
