@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
@@ -23,6 +24,7 @@ from contacts.compiled import compiled
 _PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
 _DIGITS: Final = 32
 _ALL_64: Final = (1 << 64) - 1
+_HALVES: Final = struct.Struct(">qq")
 _OTHER, _LAST_TAG, _DEAD = 0, 250, 255
 _FULLEST: Final = 0.75
 _FEW: Final = 8
@@ -100,18 +102,23 @@ class Directory:
 
         The same as `find`, a tenth of its time: a door asks for one person at a time.
         """
-        found = _PSEUDONYM.fullmatch(name)
-        tag = self._tags.get(found[1], _OTHER) if found else _OTHER
-        if not found or tag == _OTHER or not len(self._table):
+        key_id, _, digits = name.partition(":")
+        tag = self._tags.get(key_id, _OTHER)
+        if tag == _OTHER or len(digits) != _DIGITS or not len(self._table):
             return int(self.find([name])[0])
-        high, low = int(found[2][:16], 16), int(found[2][16:], 16)
-        factor, second, shift = self._mix()
-        mask = len(self._table) - 1
-        slot = (low * factor + high * second & _ALL_64) >> shift & mask
-        high -= (high >> 63) << 64
-        low -= (low >> 63) << 64
-        lows, highs, tags = self._columns["low"], self._columns["high"], self._columns["tag"]
-        while (number := self._table.item(slot) - 1) >= 0:
+        try:
+            halves = bytes.fromhex(digits)
+        except ValueError:
+            return int(self.find([name])[0])
+        if halves.hex() != digits:
+            return int(self.find([name])[0])
+        high, low = _HALVES.unpack(halves)
+        table, columns = self._table, self._columns
+        factor, second = self._factors
+        mask = len(table) - 1
+        slot = ((low * factor + high * second & _ALL_64) >> 65 - len(table).bit_length()) & mask
+        lows, highs, tags = columns["low"], columns["high"], columns["tag"]
+        while (number := table.item(slot) - 1) >= 0:
             if lows.item(number) == low and highs.item(number) == high and tags.item(number) == tag:
                 return int(number)
             slot = (slot + 1) & mask

@@ -12,10 +12,11 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ControllerRouterHandler
 
 from gateway import api, pages, public_routes, venue_routes
-from gateway.edge import Edge, refusal
+from gateway.devices import Scope
+from gateway.edge import Edge, Hot, refusal
 from gateway.openapi import describe
 from gateway.parts import Asked, Parts
-from gateway.problems import Fault, Problem, fault_of, kind_of, split_path
+from gateway.problems import EMPTY, Fault, Problem, fault_of, kind_of, split_path
 from gateway.scans import core_problem, scans_answer
 from gateway.spool import SpoolError
 from gateway.tickets import DoorError
@@ -43,12 +44,12 @@ def make_app(parts: Parts, *, hot: bool = True) -> Edge:
         logging_config=None,
         request_max_body_size=None,  # the edge has its own bounds
     )
-    quick = {"/v1/scans": scans_answer(parts)} if hot else {}
+    quick: dict[str, tuple[Scope, Hot]] = {"/v1/scans": ("scan", scans_answer(parts))} if hot else {}
     return Edge(framework, parts.devices, parts.limits, parts.clock, parts.metrics, hot=quick, large=_LARGE)
 
 
 def _answer(request: Asked, error: Exception) -> Response[bytes]:
-    problem = _problem_of(error)
+    problem = _problem_of(error, empty=request.scope.get("state", {}).get("empty", False))
     if problem.kind == "internal":
         _LOG.error("a request failed", exc_info=error)
     request.app.state.parts.metrics.problem(problem.kind)
@@ -61,14 +62,14 @@ def _media_type(headers: tuple[tuple[bytes, bytes], ...]) -> str:
     return dict(headers)[b"content-type"].decode()
 
 
-def _problem_of(error: Exception) -> Problem:
+def _problem_of(error: Exception, *, empty: bool) -> Problem:
     match error:
         case Problem():
             return error
         case DoorError() | SpoolError():
             return core_problem(error)
         case ValidationException():
-            return _invalid(error)
+            return Problem("malformed", EMPTY) if empty else _invalid(error)
         case HTTPException():
             headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
             cause = error.__cause__

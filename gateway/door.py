@@ -359,7 +359,8 @@ def _named(scan: Scan, gateway: str) -> Scan:
 async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> AsyncIterator[Door]:
     """A door with all behind it, in the running loop: copies that follow the brokers, the spool, and its sender.
 
-    Without brokers in the settings the copies stay as they were kept, and what is put in waits in the spool. Raises SpoolError when the data folder cannot be used.
+    Without brokers in the settings the copies stay as they were kept, and what is put in waits in the spool. Raises
+    SpoolError when the data folder cannot be used.
     """
     # The spool's thread lets go of the interpreter in every call of SQLite's, and waits so long to have it again.
     sys.setswitchinterval(_SWITCH_SECONDS)

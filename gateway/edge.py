@@ -9,10 +9,11 @@ the scope. Everything else is public and goes to Litestar with a bound on its si
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.devices import Device, Devices
+from gateway.devices import Scope as DeviceScope
 from gateway.limits import Answer, Answers, Bucket, Limits, check_key, check_time
 from gateway.metrics import Metrics
 from gateway.problems import MEDIA_TYPE, Problem
@@ -26,6 +27,7 @@ _LOG: Final = logging.getLogger("lacak.gateway")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _JSON: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _PROBLEM: Final = ((b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store"))
+_REFUSED: Final = 400
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 
@@ -41,12 +43,18 @@ class Clock(Protocol):
         ...
 
 
-class Caller(NamedTuple):
-    """An authenticated request's device, the key of the request, and what takes more of the device's rate."""
+class Caller:
+    """An authenticated request: its device, its Idempotency-Key (empty where it changes nothing), and `spend`, which
+    takes more of the device's rate."""
 
-    device: Device
-    key: bytes
-    spend: Callable[[int], None]
+    __slots__ = ("_edge", "device", "key")
+
+    def __init__(self, edge: Edge, device: Device, key: bytes) -> None:
+        self._edge, self.device, self.key = edge, device, key
+
+    def spend(self, count: int) -> None:
+        """Take so many scans of the device's rate. Raises Problem when it has no more."""
+        self._edge.spend(self.device, count)
 
 
 Hot = Callable[[Caller, bytes], Awaitable[bytes]]
@@ -65,7 +73,11 @@ class _Head(NamedTuple):
 
 
 class Edge:
-    """The gateway as an ASGI callable, around the framework's."""
+    """The gateway as an ASGI callable, around the framework's.
+
+    `hot` are functions that answer without the framework, by path, and the scope that each needs; gateway.protocol
+    calls them without ASGI too. `large`: paths that take a longer body.
+    """
 
     def __init__(
         self,
@@ -75,7 +87,7 @@ class Edge:
         clock: Clock,
         metrics: Metrics,
         *,
-        hot: Mapping[str, Hot],
+        hot: Mapping[str, tuple[DeviceScope, Hot]],
         large: frozenset[str],
     ) -> None:
         self._inner, self._devices, self._limits, self._clock, self._metrics = inner, devices, limits, clock, metrics
@@ -92,64 +104,119 @@ class Edge:
         status = 0
         path: str = scope["path"]
         try:
-            head = _read_head(scope["headers"])
             if path.startswith("/v1/"):
-                status = await self._call(path, head, scope, receive, send)
+                status = await self._call(path, scope, receive, send)
             else:
                 most = self._most(path)
-                _check_length(head, most)
+                _check_length(_read_head(scope["headers"]), most)
                 status = await _watched(self._inner, scope, _bounded(receive, most), send)
         except Problem as problem:
             status = problem.status
-            self._metrics.problem(problem.kind)
-            await _send(send, refusal(problem))
+            await _send(send, self._refusal(problem))
         except ClientGone:
             status = 499
         except Exception:
             _LOG.exception("a request failed")
             status = 500
-            await _send(send, refusal(Problem("internal")))
+            await _send(send, self._refusal(Problem("internal")))
         finally:
             route = path if path in self._hot else scope.get("path_template", "other")
             self._metrics.request(route, status, self._clock.monotonic() - began)
 
-    async def _call(self, path: str, head: _Head, scope: Scope, receive: Receive, send: Send) -> int:
-        device = self._authenticate(head.authorization)
-        self._spend(device, 1)
+    async def _call(self, path: str, scope: Scope, receive: Receive, send: Send) -> int:
+        head = _read_head(scope["headers"])
         state = scope.setdefault("state", {})
         method: str = scope["method"]
         if method in _SAFE:
-            state["caller"] = Caller(device, b"", lambda count: self._spend(device, count))
+            device = self._authenticate(head.authorization)
+            self.spend(device, 1)
+            state["caller"] = Caller(self, device, b"")
             return await _watched(self._inner, scope, _bounded(receive, self._limits.body_max_bytes), send)
-        check_time(head.time, self._clock.now_ms(), self._limits.clock_tolerance_seconds)
-        key = check_key(head.key)
         most = self._most(path)
-        _check_length(head, most)
+        caller = self._enter(head, most)
         body = await _read(receive, most)
-        asked = hash((method, path, scope["query_string"], body))
-        answer = self._answers.begin(device.device, key, asked, self._clock.monotonic())
-        if answer is not None:
-            await _send(send, answer._replace(headers=(*answer.headers, _REPLAYED)))
-            return answer.status
-        done = False
-        try:
-            caller = Caller(device, key, lambda count: self._spend(device, count))
-            hot = self._hot.get(path) if method == "POST" else None
-            if hot is not None:
-                if not device.may("scan"):
-                    raise lacking("scan")
-                answer = Answer(200, _JSON, await hot(caller, body))
-            else:
-                state["caller"] = caller
-                answer = await _captured(self._inner, scope, body)
-            done = answer.status < 400
-        finally:
-            if done and answer is not None:
-                self._answers.end(device.device, key, asked, answer, self._clock.monotonic())
-            else:
-                self._answers.forget(device.device, key)
+        hot = self._hot.get(path) if method == "POST" else None
+        if hot is not None:
+            work = _hot_work(caller, body, hot)
+        else:
+            state["caller"], state["empty"] = caller, not body
+            work = _captured(self._inner, scope, body)
+        answer = await self._once(caller, hash((method, path, scope["query_string"], body)), work)
         await _send(send, answer)
         return answer.status
+
+    def enter(self, path: str, headers: list[tuple[bytes, bytes]]) -> Caller:
+        """A hot request whose head has come: who calls, may they, is it now. Raises Problem."""
+        return self._enter(_read_head(headers), self._most(path))
+
+    async def answer(self, caller: Caller, path: str, body: bytes, began: float) -> Answer:
+        """A hot request that has come whole, to its answer; it raises nothing."""
+        try:
+            asked = hash(("POST", path, b"", body))
+            answer = await self._once(caller, asked, _hot_work(caller, body, self._hot[path]))
+        except Problem as problem:
+            return self.refused(problem, path, began)
+        except Exception:
+            _LOG.exception("a request failed")
+            return self.refused(Problem("internal"), path, began)
+        self._metrics.request(path, answer.status, self._clock.monotonic() - began)
+        return answer
+
+    def refused(self, problem: Problem, path: str, began: float) -> Answer:
+        """A hot request that is refused, as its answer."""
+        self._metrics.request(path, problem.status, self._clock.monotonic() - began)
+        return self._refusal(problem)
+
+    @property
+    def hot_paths(self) -> frozenset[bytes]:
+        """The paths that are answered without the framework."""
+        return frozenset(path.encode() for path in self._hot)
+
+    def now(self) -> float:
+        """The clock by which answers are timed."""
+        return self._clock.monotonic()
+
+    def largest(self, path: str) -> int:
+        """How long a body may be."""
+        return self._most(path)
+
+    def too_large(self, path: str) -> Problem:
+        """The problem of a body that is longer."""
+        return _too_large(self._most(path))
+
+    def _refusal(self, problem: Problem) -> Answer:
+        self._metrics.problem(problem.kind)
+        return refusal(problem)
+
+    def _enter(self, head: _Head, most: int) -> Caller:
+        """Who calls, may they now, and is the request of now."""
+        device = self._authenticate(head.authorization)
+        self.spend(device, 1)
+        check_time(head.time, self._clock.now_ms(), self._limits.clock_tolerance_seconds)
+        key = check_key(head.key)
+        _check_length(head, most)
+        return Caller(self, device, key)
+
+    async def _once(self, caller: Caller, asked: int, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer given before, or that of `work`; remembered unless it is a refusal."""
+        device, key = caller.device.device, caller.key
+        done: Answer | None = None
+        try:
+            before = self._answers.begin(device, key, asked, self._clock.monotonic())
+        except Problem:
+            work.close()
+            raise
+        if before is not None:
+            work.close()
+            return before._replace(headers=(*before.headers, _REPLAYED))
+        try:
+            done = await work
+        finally:
+            if done is not None and done.status < _REFUSED:
+                self._answers.end(device, key, asked, done, self._clock.monotonic())
+            else:
+                self._answers.forget(device, key)
+        return done
 
     def _authenticate(self, header: bytes | None) -> Device:
         if header is None or header[:7].lower() != b"bearer ":
@@ -161,7 +228,7 @@ class Edge:
             raise Problem("revoked", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         return device
 
-    def _spend(self, device: Device, count: int) -> None:
+    def spend(self, device: Device, count: int) -> None:
         """Take from the device's rate. Raises Problem when it has no more."""
         now = self._clock.monotonic()
         bucket = self._buckets.get(device.device)
@@ -174,6 +241,13 @@ class Edge:
 
     def _most(self, path: str) -> int:
         return self._limits.bulk_max_bytes if path in self._large else self._limits.body_max_bytes
+
+
+async def _hot_work(caller: Caller, body: bytes, hot: tuple[DeviceScope, Hot]) -> Answer:
+    scope, answer = hot
+    if not caller.device.may(scope):
+        raise lacking(scope)
+    return Answer(200, _JSON, await answer(caller, body))
 
 
 def too_many(wait_seconds: float) -> Problem:

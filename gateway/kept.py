@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from contacts.people import KEY
-from gateway.statuses import TYPES, Sort, StatusCopy
+from gateway.statuses import ABSENT, TYPES, Sort, StatusCopy
 from schemas.messages import Message
 
 _MAGIC: Final = b"LKK1"
@@ -101,7 +101,7 @@ def load_statuses(path: Path) -> tuple[StatusCopy, Standpoint]:
         raise Damaged(f"{path.name} is cut short or altered") from error
     copy.people.restore(keys, head.people)
     copy.round = head.round
-    copy.count = int((copy.columns["position"] >= 0).sum())
+    copy.count = int((copy.columns["position"] != ABSENT).sum())
     if head.rows and int(copy.columns["sort"].max()) >= max(len(copy.sorts), 1):
         raise Damaged(f"{path.name} contradicts itself")
     return copy, head.standpoint

@@ -11,6 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.types import ControllerRouterHandler
 
+from gateway.contract_examples import EXAMPLES
 from gateway.devices import SCOPES
 from gateway.problems import KINDS, MEDIA_TYPE, ProblemDetails
 
@@ -22,6 +23,7 @@ when it was made (`X-Lacak-Time`, milliseconds since the epoch, at most 300 s fr
 
 Whatever is not done is answered with problem details (RFC 9457); `errors` names each fault with its JSON path."""
 
+_IMPORT: Final = "/v1/venues/import"  # its body is not described by a type
 _READING: Final = ("unauthorized", "scope", "not-found", "invalid", "too-many", "internal", "unavailable")
 _WRITING: Final = (*_READING, "malformed", "in-progress", "too-large", "media-type")
 
@@ -56,8 +58,14 @@ def describe(handlers: Sequence[ControllerRouterHandler]) -> bytes:
                 writes = method not in ("get", "head")
                 operation["security"] = [{"device": []}]
                 _refusals(operation["responses"], _WRITING if writes else _READING)
-                if path in _BODIES:
-                    operation["requestBody"] = _BODIES[path]
+                if path == _IMPORT:
+                    operation["requestBody"] = {
+                        "required": True,
+                        "content": {"text/csv": {"schema": {"type": "string"}}},
+                    }
+                if writes and path in EXAMPLES:
+                    for content in operation["requestBody"]["content"].values():
+                        content["examples"] = {name: {"value": value} for name, value in EXAMPLES[path].items()}
                 if writes:
                     operation["parameters"] = [*operation.get("parameters", []), *_HEADERS]
             else:
@@ -68,18 +76,6 @@ def describe(handlers: Sequence[ControllerRouterHandler]) -> bytes:
     schemas.update(components)
     return msgspec.json.format(msgspec.json.encode(made), indent=1)
 
-
-_BODIES: Final = {
-    "/v1/venues/import": {
-        "required": True,
-        "content": {
-            "text/csv": {
-                "schema": {"type": "string"},
-                "example": "venue,name,capacity,within\nmall-1,Mal Kota,1200,\nshop-1,Toko Satu,40,mall-1\n",
-            }
-        },
-    }
-}
 
 _HEADERS: Final = (
     {

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 MEDIA_TYPE: Final = "application/problem+json"
+EMPTY: Final = "The body is empty."
 
 
 class Kind(NamedTuple):

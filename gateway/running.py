@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -86,4 +87,10 @@ async def run_gateway(
         server = make_server(
             make_app(parts), settings.http, settings.limits.head_max_bytes, started=started, closing=parts.closing.set
         )
-        await server.serve()
+        # uvicorn raises the signal that ended it once more, which would end the process before the spool is closed.
+        held = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            await server.serve()
+        finally:
+            for number, handler in held.items():
+                signal.signal(number, handler)

@@ -14,7 +14,7 @@ from contacts.registry import is_name
 from gateway.edge import Caller, Hot
 from gateway.metrics import DECISIONS
 from gateway.parts import Parts
-from gateway.problems import Fault, Problem, fault_of
+from gateway.problems import EMPTY, Fault, Problem, fault_of
 from gateway.spool import SpoolError
 from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.wire import BulkReply, GuardAnswer, PastScan, ScanRequest
@@ -77,6 +77,8 @@ def scans_answer(parts: Parts) -> Hot:
     """The function that answers POST /v1/scans."""
 
     async def answer(caller: Caller, body: bytes) -> bytes:
+        if not body:
+            raise Problem("malformed", EMPTY)
         try:
             asked = _DECODE(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -89,9 +89,7 @@ class Sender:
             try:
                 if not batches:
                     await self._spool.fresh(lane)
-                    most = self._limits.scans_most
-                    at_hand = self._spool.next(lane, most)
-                    rows = at_hand or await asyncio.to_thread(self._spool.read, lane, after, most)
+                    rows = await self._next(lane, after)
                     if not rows:  # a damaged group that is being set aside
                         await asyncio.sleep(_A_MOMENT)
                         continue
@@ -112,6 +110,12 @@ class Sender:
             marks = self._spool.sent(lane, [row.seq for row in rows])
             if marks:
                 self._on_sent(Sent(lane, marks, latest or began_ms))
+
+    async def _next(self, lane: Lane, after: int) -> list[Row]:
+        """The groups that are first, from the memory or from the disk."""
+        most = self._limits.scans_most
+        at_hand = self._spool.next(lane, most)
+        return await asyncio.to_thread(self._spool.read, lane, after, most) if at_hand is None else at_hand
 
     async def _placed(self, lane: Lane, rows: Sequence[Row]) -> dict[Place, list[Record]]:
         """What goes to which partition, in order."""

@@ -92,7 +92,7 @@ def make_server(
         host=serving.host,
         port=serving.port,
         loop="uvloop",
-        http=bounded_protocol(head_max_bytes),
+        http=bounded_protocol(head_max_bytes, app),
         ws="none",
         lifespan="off",
         log_config=None,

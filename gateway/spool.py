@@ -121,6 +121,7 @@ class Spool:
         self._held = 0
         self._free_looked = 0.0
         self._low: str | None = None
+        self._broken = False
         self._settled = 0
         self.damaged = 0
         self.groups = 0
@@ -298,6 +299,9 @@ class Spool:
         rows: list[_Kept] = []
         problem: SpoolError | None = None
         try:
+            if self._broken:
+                self._write = self._connect()
+                self._broken = False
             self._write.execute("BEGIN IMMEDIATE")
             self._change(group, rows)
             self._write.execute("COMMIT")
@@ -342,12 +346,12 @@ class Spool:
             execute("DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto))
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
-        """Undo, and begin with a new connection: what an earlier one has in its memory is not to be relied on."""
+        """Undo, and go on with a new connection: what this one has in its memory is not to be relied on."""
+        self._broken = True
         try:
             self._write.close()
-            self._write = self._connect()
         except sqlite3.Error:
-            pass  # the next transaction fails in its turn and tries again
+            pass
         self._look_at_disk()
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             return SpoolFull("The disk of the spool is full. Nothing was taken.")
@@ -400,6 +404,8 @@ class Spool:
         """When there is nothing to write: look at the disk, and give back what an outage took of it."""
         if time.monotonic() - self._free_looked > _FREE_LOOK_SECONDS:
             self._look_at_disk()
+            if self._broken:
+                return
             try:
                 (free,) = self._write.execute("PRAGMA freelist_count").fetchone()
                 if not any(self._kept.values()) and free > _GIVE_BACK_PAGES:

@@ -14,12 +14,13 @@ from schemas.health import AgeBand, Colour, NegativeTest
 from schemas.messages import TestKind, TimeMs
 
 _NEVER: Final = -(1 << 62)
-_ABSENT: Final = -1
+ABSENT: Final = -2
+_BEFORE_ALL: Final = -1
 _KINDS: Final[tuple[TestKind, ...]] = get_args(TestKind)
 _OFFSET_BITS: Final = 48
 
 TYPES: Final = {"sort": "u4", "since": "i8", "until": "i8", "position": "i8", "tests": "u4", "round": "u1"}
-"""The columns of a person. `sort`: a number in `sorts`; `position`: the message's, -1 where there is none; `tests`: a
+"""The columns of a person. `sort`: a number in `sorts`; `position`: the message's, -2 where there is none; `tests`: a
 row of negative tests, 0 for none; `round`: of reading the topic from its beginning, in which the person was last
 seen."""
 
@@ -102,7 +103,7 @@ class StatusCopy:
         """What is known of a person; None: nothing."""
         number = self.people.number(person)
         columns = self.columns
-        if number < 0 or columns["position"].item(number) == _ABSENT:
+        if number < 0 or columns["position"].item(number) == ABSENT:
             return None
         sort = self.sorts[columns["sort"].item(number)]
         until: int = columns["until"].item(number)
@@ -162,7 +163,7 @@ class StatusCopy:
     def _store(self, told: list[_Told]) -> None:
         numbers = self.people.take([each.person for each in told])
         if (fresh := len(self.people) - self.columns.length) > 0:
-            self.columns.grow(fresh, position=_ABSENT)
+            self.columns.grow(fresh, position=ABSENT)
         position = np.array([each.position[0] << _OFFSET_BITS | each.position[1] for each in told], np.int64)
         self.columns["round"][numbers] = self.round
         newer = position > self.columns["position"][numbers]
@@ -172,12 +173,12 @@ class StatusCopy:
             if not told:
                 return
         if len(np.unique(numbers)) < len(numbers):  # of several about a person the last in their order holds
-            order = np.argsort(position, kind="stable")
+            order = np.lexsort((-np.arange(len(position)), position))  # of equal positions the first holds
             last = {number: place for place, number in zip(order.tolist(), numbers[order].tolist(), strict=True)}
             chosen = np.fromiter(last.values(), np.int64)
             told = [told[place] for place in chosen.tolist()]
             numbers, position = numbers[chosen], position[chosen]
-        self.count += int((self.columns["position"][numbers] == _ABSENT).sum())
+        self.count += int((self.columns["position"][numbers] == ABSENT).sum())
         self._write(told, numbers, position)
 
     def _write(self, told: list[_Told], numbers: Ints, position: Ints) -> None:
@@ -228,12 +229,12 @@ class StatusCopy:
 
     def _remove(self, numbers: Ints) -> None:
         columns = self.columns
-        self.count -= int((columns["position"][numbers] != _ABSENT).sum())
+        self.count -= int((columns["position"][numbers] != ABSENT).sum())
         tests = columns["tests"][numbers]
         self.free_tests.extend(tests[tests > 0].tolist())
         for name in ("sort", "since", "until", "tests"):
             columns[name][numbers] = 0
-        columns["position"][numbers] = _ABSENT
+        columns["position"][numbers] = ABSENT
         self.people.forget(numbers.tolist())
 
     def begin_again(self, *, other_log: bool) -> None:
@@ -244,12 +245,12 @@ class StatusCopy:
         self.round = (self.round + 1) % 256
         if other_log:
             position = self.columns["position"]
-            position[position != _ABSENT] = 0
+            position[position != ABSENT] = _BEFORE_ALL
 
     def end_again(self) -> None:
         """The topic has been read from its beginning to its end."""
         columns = self.columns
-        gone = np.flatnonzero((columns["round"] != self.round) & (columns["position"] != _ABSENT))
+        gone = np.flatnonzero((columns["round"] != self.round) & (columns["position"] != ABSENT))
         if len(gone):
             self._remove(gone)
 

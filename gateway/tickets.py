@@ -18,7 +18,7 @@ _pool: list[str] = []
 
 
 def new_id() -> str:
-    """96 random bits, as 24 hex digits. (From the system a hundred at a time: each time costs as much as a decision.)"""
+    """96 random bits, as 24 hex digits. The system is asked for a hundred at a time: that costs as much as for one."""
     if not _pool:
         digits = os.urandom(100 * _ID_BYTES).hex()
         _pool.extend(digits[each : each + 2 * _ID_BYTES] for each in range(0, len(digits), 2 * _ID_BYTES))

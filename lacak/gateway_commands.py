@@ -78,7 +78,7 @@ def gateway(data_dir: Path | None, name: str | None, **given: Any) -> None:
     The address /openapi.json describes every route. All settings have variables, LACAK_GATEWAY_...: docs/gateway.md.
     """
     settings = gateway_settings(data_dir)
-    changes = {key: value for key, value in given.items() if value not in (None, False)}
+    changes = {key: value for key, value in given.items() if value is not None and value is not False}
     if name is not None:
         settings = msgspec.structs.replace(settings, name=name)
     settings = msgspec.structs.replace(settings, http=msgspec.structs.replace(settings.http, **changes))

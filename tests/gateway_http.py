@@ -70,6 +70,15 @@ class Running:
         headers = {"X-Lacak-Time": str(self.clock.now_ms()), "Idempotency-Key": secrets.token_hex(16)}
         return {**headers, **{name.replace("_", "-"): value for name, value in more.items()}}
 
+    def level(self) -> None:
+        """Tell the gateway that its copies are level with the brokers now."""
+
+        async def tell() -> None:
+            for reader in self.parts.copies.readers.values():
+                reader.level_at_ms, reader.whole = self.clock.now_ms(), True
+
+        self.run(tell())
+
     def status(self, person: str, colour: Colour, **more: Any) -> None:
         """Tell the gateway's copy a person's status."""
 

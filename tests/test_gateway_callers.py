@@ -123,7 +123,7 @@ def test_a_revoked_key_is_refused_at_once(gateway: Running) -> None:
 def test_the_register_holds_no_key(gateway: Running) -> None:
     """Neither a key nor its secret stands in the files of the register."""
     key = gateway.add("scan")
-    secret = key.rpartition("_")[2].encode()
+    secret = key.split("_", 2)[2].encode()
     files = list(gateway.parts.settings.data_dir.glob("devices.sqlite*"))
     assert files
     assert all(secret not in file.read_bytes() for file in files)
@@ -177,7 +177,7 @@ def test_scans_in_bulk_are_counted_each(gateway: Running) -> None:
 
 
 def test_a_body_has_a_most(gateway: Running) -> None:
-    """A body longer than allowed is refused, announced or in chunks; the list of scans may be longer than the others."""
+    """A body longer than allowed is refused, announced or in chunks; a list of scans may be longer than others."""
     limits = gateway.parts.limits
     long = b" " * (limits.body_max_bytes + 1)
 
