@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import secrets
+from binascii import Error as BinasciiError
+from binascii import unhexlify
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -28,8 +30,8 @@ _FEW: Final = 8
 KEY: Final = np.dtype([("high", "<i8"), ("low", "<i8"), ("tag", "u1")])
 """What is kept of a person, in files."""
 
-_NIBBLES: Final = np.full(256, 255, np.uint8)
-_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+_PIECE: Final = 1 << 13
+_SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and small letters have, and capitals have not
 
 Tags = NDArray[np.uint8]
 
@@ -180,19 +182,15 @@ class Directory:
         width = len(names[0])
         if not _PSEUDONYM.fullmatch(names[0]) or set(map(len, names)) != {width}:
             return False
-        try:
-            text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, width)
-        except UnicodeEncodeError:
-            return False
-        head = width - _DIGITS
-        nibbles = _NIBBLES[text[:, head:]]
-        if (text[:, :head] != text[0, :head]).any() or nibbles.max() > 15:
-            return False
-        tag = self._tag(names[0][: head - 1], add=add)
+        tag = self._tag(names[0][: width - _DIGITS - 1], add=add)
         if tag == _OTHER:
             return False
-        halves = ((nibbles[:, ::2] << 4) | nibbles[:, 1::2]).view(">i8")
-        keys.high[:], keys.low[:], keys.tag[:] = halves[:, 0], halves[:, 1], tag
+        keys.tag[:] = tag
+        for first in range(0, len(names), _PIECE):
+            halves = _halves(names[first : first + _PIECE], names[0][: width - _DIGITS])
+            if halves is None:
+                return False
+            keys.high[first : first + _PIECE], keys.low[first : first + _PIECE] = halves[:, 0], halves[:, 1]
         return True
 
     def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
@@ -266,6 +264,19 @@ class Directory:
         self._table = np.zeros(size, np.uint32)
         with np.errstate(over="ignore"):
             _fill(self._table, self._columns["high"], self._columns["low"], self._columns["tag"], *self._mix())
+
+
+def _halves(names: Sequence[str], head: str) -> NDArray[Any] | None:
+    """The two halves of names of one width, each a row; None unless all are `head` and then 32 digits."""
+    try:
+        text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, len(head) + _DIGITS)
+        digits = text[:, len(head) :].tobytes()
+        halves = np.frombuffer(unhexlify(digits), ">i8").reshape(-1, 2)
+    except (UnicodeEncodeError, BinasciiError):
+        return None
+    small = np.frombuffer(digits, np.uint64) & _SMALL_LETTERS == _SMALL_LETTERS
+    alike = text[:, : len(head)] == np.frombuffer(head.encode("ascii"), np.uint8)
+    return halves if small.all() and alike.all() else None
 
 
 @compiled

@@ -112,6 +112,20 @@ def test_a_directory_is_a_dict(digests: str, data: st.DataObject) -> None:
             assert directory.number(name) == model.numbers.get(name, -1)
 
 
+@pytest.mark.parametrize("other", ["k2:" + "0" * 32, "k1:" + "A" * 32, "k1:" + "0" * 31 + "g", "k1:" + "0" * 31 + "é"])
+def test_one_odd_name_among_many(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """Names are read many at a time: another key id, a capital or no digit anywhere among them is not overlooked."""
+    monkeypatch.setattr(module, "_PIECE", 4)
+    for place in range(12):
+        names = [pseudonym("k1", number) for number in range(12)]
+        names[place] = other
+        directory = Directory()
+        assert directory.take(names).tolist() == list(range(12))
+        assert [directory.name(number) for number in range(12)] == names
+        plain = [pseudonym("k1", 0), pseudonym("k1", 10), "k1:" + "a" * 32]
+        assert directory.find(plain).tolist() == [names.index(name) if name in names else -1 for name in plain]
+
+
 def test_a_name_outlives_the_one_whose_digest_it_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "blake2b", Few)
     directory = Directory()

@@ -138,7 +138,8 @@ def test_a_segment_answers_as_a_list_does(zone: str, data: st.DataObject) -> Non
     """Whatever the lengths, at the borders of a day and of the classes, with some taken out, through its arrays."""
     midnight, after = day_of(zone)
     visits = data.draw(visits_of(midnight, after))
-    segment, place = Segment.build(midnight, sealed(visits), 5)
+    segment, order = Segment.build(midnight, sealed(visits), 5)
+    place = np.argsort(order)
     assert listed_at(segment, place) == visits
     edge = st.one_of(
         st.integers(midnight - 4 * HOUR, after + 30 * HOUR),
@@ -153,6 +154,24 @@ def test_a_segment_answers_as_a_list_does(zone: str, data: st.DataObject) -> Non
     again = Segment.of_arrays(midnight, segment.until_ms, segment.arrays(), segment.gone)
     assert again.gone_count == len(out)
     check(again, kept, since, until, without)
+
+
+def test_many_lineages_or_visits_are_ordered_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit the words that are sorted is ordered another way, and the same: over several pieces, too."""
+    midnight, after = day_of("Asia/Jakarta")
+    dice, count = np.random.default_rng(4), 40_000
+    start = dice.integers(midnight, after, count)
+    person, lineage = dice.integers(0, 9000, count), dice.integers(0, 50, count).astype(np.uint32)
+    flags = dice.integers(0, 2, (2, count)).astype(np.bool_)
+    visits = Sealed(person.astype(np.uint32), lineage, start, start + dice.choice(ints(LENGTHS), count),
+                    dice.integers(0, 5, count).astype(np.uint8), *flags)  # fmt: skip
+    fits, order = Segment.build(midnight, visits, 50)
+    monkeypatch.setattr("contacts.segments._LINEAGE_BITS", 0)
+    beyond, other = Segment.build(midnight, visits, 50)
+    assert np.array_equal(order, other)
+    for name, array in fits.arrays().items():
+        assert np.array_equal(array, beyond.arrays()[name]), name
+    assert listed_at(fits, np.argsort(order)) == [Seen(*row) for row in zip(*(c.tolist() for c in visits), strict=True)]
 
 
 def test_a_busy_venue_is_searched() -> None:
