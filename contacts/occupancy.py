@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contacts.columns import Columns, Ints
+from contacts.columns import Columns, Ints, distinct
 from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
 
 _NEVER = -(1 << 62)
+_MANY_PIECES = 64
 
 
 class Count(NamedTuple):
@@ -30,6 +31,7 @@ class Inside:
         self._words = words
         self._counts = Columns(inside="i8", assumed="i8")
         self._future = Store()
+        self._touched: list[Ints] = []
 
     @property
     def inside(self) -> Ints:
@@ -63,10 +65,18 @@ class Inside:
     def _count(self, steps: Steps) -> None:
         if not len(steps.slot):
             return
+        self._touched.append(self._words.venue(steps.word))
+        if len(self._touched) > _MANY_PIECES:
+            self._touched = [distinct(np.concatenate(self._touched))]
         kind, venue, weight = kind_of(steps.word), self._words.venue(steps.word), steps.weight
         ends = (kind == END) | (kind == ASSUMED_END)
         np.add.at(self.inside, venue, np.where(kind == START, weight, np.where(ends, -weight, 0)))
         np.add.at(self.assumed, venue, np.where(kind == DOUBT, weight, np.where(kind == ASSUMED_END, -weight, 0)))
+
+    def touched(self) -> list[Ints]:
+        """The venues whose counts may have changed since the last call."""
+        touched, self._touched = self._touched, []
+        return touched
 
     def advance(self, at_ms: int) -> None:
         """Let time pass until `at_ms`: people come and leave as their visits say."""

@@ -18,7 +18,7 @@ from contacts.air import Air, air_of
 from contacts.archive import Shelf
 from contacts.clustering import Clustering, VenueNow
 from contacts.clusterrules import ClusterRules
-from contacts.columns import Columns, Ints
+from contacts.columns import Columns, Ints, distinct, ints
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
@@ -82,6 +82,7 @@ class Places:
         self._watches, self._clusters = WatchList(), Clustering(cluster_rules)
         self._told = Columns(inside="i8", assumed="i8", allowed="i8")
         self._allowed = Columns(allowed="i8")
+        self._untold = ints([])
         self._changed_venues: set[str] = set()
         self._dated_venues: set[str] = set()
         self._floor_ms = NEVER
@@ -209,13 +210,17 @@ class Places:
             return []
         self._inside.advance(self.log_time_ms)
         self._grow_told(0 if self._replayed is None else -1)
-        for name in self._changed_venues | self._dated_venues:
-            capacity = self._registry.capacity(name, self.log_time_ms)
-            self._allowed["allowed"][self._index.lineages.numbers[name]] = -1 if capacity is None else capacity
+        names = list(self._changed_venues | self._dated_venues)
+        named = ints([self._index.lineages.venue(name) for name in names])
+        capacities = (self._registry.capacity(name, self.log_time_ms) for name in names)
+        self._allowed["allowed"][named] = [-1 if capacity is None else capacity for capacity in capacities]
         self._changed_venues.clear()
         now = (self._inside.inside, self._inside.assumed, self._allowed["allowed"])
         before = (self._told["inside"], self._told["assumed"], self._told["allowed"])
-        changed = np.flatnonzero(np.any([new != old for new, old in zip(now, before, strict=True)], axis=0))
+        changed = distinct(np.concatenate((*self._inside.touched(), named, self._untold)))
+        self._untold = changed[:0]
+        differs = [new[changed] != old[changed] for new, old in zip(now, before, strict=True)]
+        changed = changed[np.any(differs, axis=0)]
         for new, old in zip(now, before, strict=True):
             old[changed] = new[changed]
         venues = self._index.lineages.venues
@@ -243,6 +248,8 @@ class Places:
         """Make room for new venues; with -1 it is not known what was told of them, so they will be told of."""
         more = len(self._index.lineages.venues) - self._told.length
         self._inside.make_room(self._told.length + more)
+        if inside:
+            self._untold = np.concatenate((self._untold, np.arange(self._told.length, self._told.length + more)))
         self._told.grow(more, inside=inside, allowed=-1)
         self._allowed.grow(more, allowed=-1)
 

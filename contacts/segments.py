@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints, ints
+from contacts.columns import Bools, Ints, distinct, ints
 
 MINUTE_MS: Final = 60_000
 LENGTH_MINUTES: Final = (30, 120, 480, 2000)
@@ -135,8 +135,8 @@ class Segment:
 
     def take_out(self, places: Ints) -> None:
         """Mark visits as gone."""
+        self.gone_count += len(distinct(places[~self.is_gone(places)]))
         np.bitwise_or.at(self.gone, places >> 3, (1 << (places & 7)).astype(np.uint8))
-        self.gone_count = int(np.bitwise_count(self.gone).sum(dtype=np.int64))
 
     def visits(self, places: Ints | None = None) -> Sealed:
         """The visits at places, or all that are not gone."""
