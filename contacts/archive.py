@@ -159,7 +159,7 @@ class Archive:
                     taken.append(visits.of(touches))
         return _together(taken)
 
-    def take_derived(self, wanted: Collection[CheckIn], late: int, venue_of: Ints) -> Sealed | None:
+    def take_derived(self, wanted: Collection[CheckIn], late: int, venue_of: NDArray[np.int32]) -> Sealed | None:
         """Take out the visits that check-ins made, their reasons below `late`; `venue_of` gives a lineage's venue.
 
         What one segment has of a check-in answers for it: no other is asked.

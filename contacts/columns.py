@@ -52,14 +52,20 @@ class Columns:
 
     def grow(self, count: int, **values: object) -> None:
         """Append `count` rows. Columns not given are zero."""
-        first, self.length = self.length, self.length + count
+        first, last = self.length, self.length + count
+        self.make_room(last)
+        self.length = last
         for name, array in self._arrays.items():
-            if len(array) < self.length:
-                wider = np.empty(max(1024, self.length * _ROOM), array.dtype)
-                wider[:first] = array[:first]
-                array = self._arrays[name] = wider
-            array[first : self.length] = values.get(name, 0)
-            self._views[name] = array[: self.length]
+            array[first:last] = values.get(name, 0)
+            self._views[name] = array[:last]
+
+    def make_room(self, length: int) -> None:
+        """See that there is room for so many rows."""
+        for name, array in self._arrays.items():
+            if len(array) < length:
+                wider = np.empty(max(1024, length * _ROOM), array.dtype)
+                wider[: self.length] = array[: self.length]
+                self._arrays[name] = wider
 
     def shorten(self, length: int) -> None:
         """Let go of the rows from `length` on."""

@@ -36,7 +36,7 @@ class Found:
             self._table[place, first:last] = column
         self._count = last
 
-    def of_persons(self, segment: Segment, persons: Ints, venue_of: Ints) -> None:
+    def of_persons(self, segment: Segment, persons: Ints, venue_of: NDArray[np.int32]) -> None:
         """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
         arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
         while True:
@@ -71,7 +71,7 @@ class Found:
 @compiled
 def _of_persons(
     words: Ints, begins: NDArray[np.uint32], mine: Ints, exact: Ints, gone: Bits, midnight: int, persons: Ints,
-    venue_of: Ints, table: Ints, count: int,
+    venue_of: NDArray[np.int32], table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for asked in range(len(persons)):
