@@ -42,7 +42,7 @@ LINEAGES = st.lists(
 @given(LINEAGES, st.integers(0, 20))
 @settings(max_examples=200, deadline=None)
 def test_lineages_are_venues_and_what_they_lay_within(taken: list[tuple[str, tuple[str, ...]]], kept_at: int) -> None:
-    """One number for each venue with what it lay within; places, venue and all of a venue's lineages as they were given."""
+    """One number for each venue with what it lay within; all that was given with it comes back."""
     lineages, known = Lineages(), list[tuple[str, tuple[str, ...]]]()
     for count, (venue, ancestors) in enumerate(taken):
         if count == kept_at:
