@@ -37,6 +37,10 @@ _ROOM: Final = 4
 """How much more room is taken than is filled. A large array takes no memory where nothing was written yet, and to move
 to another one takes longer than a batch does."""
 
+_MANY: Final = 1 << 16
+_LARGE: Final = 1 << 24
+"""The least room taken for more than `_MANY` rows: there are few reasons to move them again."""
+
 
 class Columns:
     """Named columns of one length. `columns[name]` is a view of the filled part: fetch it anew after `grow`."""
@@ -63,7 +67,7 @@ class Columns:
         """See that there is room for so many rows."""
         for name, array in self._arrays.items():
             if len(array) < length:
-                wider = np.empty(max(1024, length * _ROOM), array.dtype)
+                wider = np.empty(max(1024 if length <= _MANY else _LARGE, length * _ROOM), array.dtype)
                 wider[: self.length] = array[: self.length]
                 self._arrays[name] = wider
 
@@ -91,6 +95,6 @@ class Columns:
 
     def load(self, prefix: str, parts: Mapping[str, bytes]) -> None:
         """Take up what `dump` gave."""
-        for name, dtype in self._types.items():
-            self._arrays[name] = self._views[name] = np.frombuffer(parts[prefix + name], dtype).copy()
-            self.length = len(self._views[name])
+        held = {name: np.frombuffer(parts[prefix + name], dtype) for name, dtype in self._types.items()}
+        self.shorten(0)
+        self.grow(len(next(iter(held.values()))), **held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -16,17 +16,18 @@ class Names:
     """Names by number, and numbers by name. Those that a snapshot had are read out of its text when asked for."""
 
     def __init__(self) -> None:
-        self._names: list[str | None] = []
+        self._names = _objects([])  # no list: the garbage collector would look through it again and again
+        self._count = 0
         self._numbers: dict[str, int] = {}
         self._text = b""
         self._ends = ints([])  # of those in the text
         self._unread = False
 
     def __len__(self) -> int:
-        return len(self._names)
+        return self._count
 
     def __getitem__(self, number: int) -> str:
-        name = self._names[number]
+        name: str | None = self._names[number]
         if name is None:
             first, last = int(self._ends[number - 1]) if number else 0, int(self._ends[number])
             name = self._names[number] = self._text[first:last].decode("utf-8", "surrogatepass")
@@ -42,8 +43,11 @@ class Names:
 
     def add(self, name: str) -> int:
         """The number of a name that is not known yet."""
-        number = self._numbers[name] = len(self._names)
-        self._names.append(name)
+        number = self._numbers[name] = self._count
+        if number == len(self._names):
+            self._names = np.concatenate((self._names, _objects([None] * max(64, number // 2))))
+        self._names[number] = name
+        self._count += 1
         return number
 
     def read_all(self) -> None:
@@ -61,7 +65,7 @@ class Names:
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
-        new = [str(name).encode("utf-8", "surrogatepass") for name in self._names[len(self._ends) :]]
+        new = [str(name).encode("utf-8", "surrogatepass") for name in self._names[len(self._ends) : self._count]]
         if new:
             self._text += b"".join(new)
             last = int(self._ends[-1]) if len(self._ends) else 0
@@ -73,8 +77,15 @@ class Names:
         """Take up what `dump` gave."""
         self._text, self._numbers = parts["venues.text"], {}
         self._ends = np.cumsum(np.frombuffer(parts["venues.sizes"], np.uint32), dtype=np.int64)
-        self._names = [None] * len(self._ends)
-        self._unread = bool(self._names)
+        self._count = len(self._ends)
+        self._names = _objects([None] * self._count)
+        self._unread = self._count > 0
+
+
+def _objects(values: Sequence[str | None]) -> NDArray[np.object_]:
+    found = np.empty(len(values), np.object_)
+    found[:] = values
+    return found
 
 
 class Lineages:
@@ -82,6 +93,7 @@ class Lineages:
 
     def __init__(self) -> None:
         self.venues = Names()
+        self._alone: dict[str, int] = {}  # of venues within nothing
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
         self._lineages = Columns(first="i4", size="i4", own="i4", within="?")
         self._flat = Columns(venue="i4")
@@ -98,6 +110,11 @@ class Lineages:
 
     def take(self, venue: str, ancestors: tuple[str, ...]) -> int:
         """The number of a lineage."""
+        if not ancestors:
+            number = self._alone.get(venue)
+            if number is None:
+                number = self._alone[venue] = self._number(venue, ancestors)
+            return number
         latest = self._latest.get(venue)
         if latest is None or latest[0] != ancestors:
             latest = self._latest[venue] = ancestors, self._number(venue, ancestors)
