@@ -69,3 +69,7 @@ class Arrivals:
         """As the places worker does, its counting included."""
         self._places.apply(block)
         self._places.counts()
+
+    def tell(self) -> None:
+        """Close windows and correct closed ones, as the worker does once a second."""
+        self._places.windows()
