@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import psycopg
 from kafka import KafkaProducer
 
@@ -97,8 +97,8 @@ class Officer:
                 pass
         return first
 
-    def people_by_hop(self) -> list[float]:
-        """How many people the forward reports have at each hop, in the median."""
+    def people_by_hop(self) -> list[list[float]]:
+        """How many people the forward reports have at each hop: the median, and the 90th percentile."""
         rows = self._reader.execute(
             "select count(*) filter (where c.hop = h.hop) from lacak.traces t"
             " cross join generate_series(1, %s) as h(hop) left join lacak.trace_contacts c using (trace_id)"
@@ -107,7 +107,9 @@ class Officer:
             (self._hops, self._hops if self._hops > 1 else None),
         ).fetchall()
         each = len(rows) // self._hops
-        return [statistics.median(row[0] for row in rows[at : at + each]) for at in range(0, each * self._hops, each)]
+        hops = np.array([row[0] for row in rows]).reshape(self._hops, each)
+        found: list[list[float]] = np.quantile(hops, [0.5, 0.9], axis=1).T.tolist() if each else []
+        return found
 
     def await_any(self, people: Iterator[str]) -> None:
         """Send a positive twice a second, each for another person, until any of their reports is complete."""

@@ -189,8 +189,8 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
                 reports = _positives(lacak, officer, names, given.traces, console)
                 flow = heard(said)
             hops = officer.people_by_hop()
-    about = {"most_scans_per_second": most, "rate": rate, "load": flow, "history": loaded, "people_by_hop_median": hops}
-    return {**about, **_figures(reports), "reports": reports}
+    about = {"most_scans_per_second": most, "rate": rate, "load": flow, "history": loaded}
+    return {**about, "people_by_hop_p50_p90": hops, **_figures(reports), "reports": reports}
 
 
 def _positives(
@@ -262,7 +262,7 @@ def main() -> int:
         f"{found['traces']} traces at {found['rate']:,.0f} scans a second"
         f" (half of {found['most_scans_per_second']:,.0f});"
         f" {found['complete_at_once_share']:.0%} complete at once, {found['contacts_median']:.0f} contacts (median;"
-        f" by hop {', '.join(f'{people:.0f}' for people in found['people_by_hop_median'])}),"
+        f" by hop {', '.join(f'{half:.0f} (p90 {most:.0f})' for half, most in found['people_by_hop_p50_p90'])}),"
         f" {found['without_report']} without a report, the load {found['load'].late_seconds:.1f} s late.",
         highlight=False,
     )

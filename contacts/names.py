@@ -33,6 +33,11 @@ class Names:
             name = self._names[number] = self._text[first:last].decode("utf-8", "surrogatepass")
         return name
 
+    def of(self, numbers: Ints) -> list[str]:
+        """The names of many numbers."""
+        found: list[str | None] = self._names[numbers].tolist()
+        return [self[number] if name is None else name for number, name in zip(numbers.tolist(), found, strict=True)]
+
     def number(self, name: str) -> int | None:
         """The number of a name, if it is known."""
         number = self._numbers.get(name)

@@ -223,11 +223,11 @@ class Places:
         changed = changed[np.any(differs, axis=0)]
         for new, old in zip(now, before, strict=True):
             old[changed] = new[changed]
-        venues = self._index.lineages.venues
+        venues = self._index.lineages.venues.of(changed)
         inside, assumed, allowed = (column[changed].tolist() for column in now)
         return [
-            Count(venues[venue], people, unsure, None if most < 0 else most)
-            for venue, people, unsure, most in zip(changed.tolist(), inside, assumed, allowed, strict=True)
+            Count(venue, people, unsure, None if most < 0 else most)
+            for venue, people, unsure, most in zip(venues, inside, assumed, allowed, strict=True)
         ]
 
     def replaying(self) -> None:
@@ -269,7 +269,7 @@ class Places:
         venues, venue = np.unique(cells.venue, return_inverse=True)
         rows = np.empty((len(venue), len(WINDOW_COLUMNS)), np.int64)
         rows[:, 0], rows[:, 1], rows[:, 2:] = venue, cells.slot * self._window_ms, cells.numbers
-        return WindowRows([self._index.lineages.venues[number] for number in venues.tolist()], rows)
+        return WindowRows(self._index.lineages.venues.of(venues), rows)
 
     def shared_stays(
         self,

@@ -26,6 +26,8 @@ def test_names_are_a_list_and_a_dict(data: st.DataObject) -> None:
         assert len(names) == len(known)
         for number in data.draw(st.lists(st.integers(0, len(known) - 1), max_size=4)) if known else ():
             assert names[number] == known[number]
+        some = data.draw(st.lists(st.integers(0, len(known) - 1), max_size=4)) if known else []
+        assert names.of(ints(some)) == [known[number] for number in some]
         if data.draw(st.booleans()):
             parts, names = names.dump(), Names()
             names.load(parts)
