@@ -96,6 +96,7 @@ class OccupancyKeeper:
         self._builder = ThreadPoolExecutor(1, "settling")
         self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
+        self._grow()
 
     def make(self, partition: int) -> Places:
         """The state of a partition that nothing is known of."""
@@ -209,6 +210,7 @@ class OccupancyKeeper:
                 self._contacts.tell(partition, places)
             self._unused |= places.expire()
             places.settle(self._builder)
+            self._grow()
             self._forget()
         else:
             ready = [
@@ -220,6 +222,12 @@ class OccupancyKeeper:
             log_time_ms = places.log_time_ms
             self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
             told.inside.update((count.venue, count.inside) for count in ready)
+
+    def _grow(self) -> None:
+        """Have the directory's next table made before somebody waits for it."""
+        table = self._people.people.growing()
+        if table is not None:
+            self._builder.submit(table)
 
     def _forget(self) -> None:
         """Wipe out the names of persons of whom this worker has no visit any more, nor has any snapshot of its.

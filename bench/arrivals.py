@@ -60,7 +60,7 @@ class Arrivals:
         venues = np.concatenate((venue, index.lineages.own(old.lineage)))
         used, column["lineage"][:] = np.unique(venues, return_inverse=True)
         names = [self._people.name(number) for number in (*person.tolist(), *old.person.tolist())]
-        lineages = [Lineage(index.lineages.venues[number]) for number in used.tolist()]
+        lineages = [Lineage(name) for name in index.lineages.venues.of(used)]
         self._offset += count
         self._now_ms += 100
         return VisitBlock(0, self._offset - count, self._offset, self._now_ms, lineages, names, rows.tobytes())
@@ -69,3 +69,7 @@ class Arrivals:
         """As the places worker does, its counting included."""
         self._places.apply(block)
         self._places.counts()
+
+    def tell(self) -> None:
+        """Close windows and correct closed ones, as the worker does once a second."""
+        self._places.windows()

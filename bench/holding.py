@@ -47,13 +47,14 @@ class Holding:
                 self._settle(number, visits if day[0] == number and (day == number).all() else visits.of(day == number))
 
     def _settle(self, day: int, visits: Visits) -> None:
-        venue = visits.venue.astype(np.int64)
         for number, index in enumerate(self.partitions):
-            mine = np.flatnonzero(venue % self._count == number) if self._count > 1 else slice(None)
-            person, start, end = visits.person[mine].astype(np.int64), visits.start_ms[mine], visits.end_ms[mine]
-            none = np.zeros(len(start), np.bool_)
-            reason = np.full(len(start), CHECKED_OUT)
-            sealed = Sealed(person, venue[mine] // self._count, start, end, reason, none, none)
+            here = visits
+            if self._count > 1:
+                here = visits.of(visits.venue % self._count == number)
+                here = here._replace(venue=here.venue // self._count)
+            none = np.zeros(len(here.venue), np.bool_)
+            reason = np.full(len(none), CHECKED_OUT, np.uint8)
+            sealed = Sealed(here.person, here.venue, here.start_ms, here.end_ms, reason, none, none)
             midnight_ms = self.start_ms + day * DAY_MS
             made, _ = Segment.build(midnight_ms, sealed, index.lineages.count)
             file, arrays = index.archive.shelf.put(made.arrays())

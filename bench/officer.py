@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import psycopg
 from kafka import KafkaProducer
 
@@ -32,25 +33,33 @@ class Report(msgspec.Struct):
 class Officer:
     """Sends positives and reads reports."""
 
-    def __init__(self, settings: Settings, reader: psycopg.Connection[Any], producer: Any, hops: int) -> None:
+    def __init__(
+        self, settings: Settings, reader: psycopg.Connection[Any], producer: Any, hops: int, onset_ms: int
+    ) -> None:
         self._settings, self._reader, self._producer, self._hops = settings, reader, producer, hops
+        self._onset_ms = onset_ms
         reader.execute(f"listen {TRACES_CHANNEL}".encode())
 
     @classmethod
     @contextmanager
-    def at_work(cls, settings: Settings, hops: int = 1) -> Iterator[Officer]:
-        """An officer for the length of a `with` block; with more than one hop, each positive's trace is asked for."""
+    def at_work(cls, settings: Settings, hops: int = 1, onset_ms: int = DAY_MS // 2) -> Iterator[Officer]:
+        """An officer for the length of a `with` block; with more than one hop, each positive's trace is asked for.
+
+        A positive's onset was so long ago, the specimen is of the day after it, or of now.
+        """
         producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=0)
         try:
             with psycopg.connect(settings.database, autocommit=True) as reader:
-                yield cls(settings, reader, producer, hops)
+                yield cls(settings, reader, producer, hops, onset_ms)
         finally:
             producer.close()
 
     def positive(self, person: str) -> float:
         """Send one positive; the time just before."""
         now_ms = time.time_ns() // 1_000_000
-        body = TestResult(person=person, outcome="positive", specimen_ms=now_ms, onset_ms=now_ms - DAY_MS // 2)
+        onset_ms = now_ms - self._onset_ms
+        specimen_ms = min(now_ms, onset_ms + DAY_MS)
+        body = TestResult(person=person, outcome="positive", specimen_ms=specimen_ms, onset_ms=onset_ms)
         partition = partition_of(person, self._settings.partitions.cases)
         began = time.monotonic()
         sent = [self._send("test-results", partition, person, body)]
@@ -87,6 +96,20 @@ class Officer:
             for _ in self._reader.notifies(timeout=min(left, 1.0), stop_after=1):
                 pass
         return first
+
+    def people_by_hop(self) -> list[list[float]]:
+        """How many people the forward reports have at each hop: the median, and the 90th percentile."""
+        rows = self._reader.execute(
+            "select count(*) filter (where c.hop = h.hop) from lacak.traces t"
+            " cross join generate_series(1, %s) as h(hop) left join lacak.trace_contacts c using (trace_id)"
+            " where t.direction = 'forward' and (t.report->>'hops')::int is not distinct from %s"
+            " group by trace_id, h.hop order by h.hop",
+            (self._hops, self._hops if self._hops > 1 else None),
+        ).fetchall()
+        each = len(rows) // self._hops
+        hops = np.array([row[0] for row in rows]).reshape(self._hops, each)
+        found: list[list[float]] = np.quantile(hops, [0.5, 0.9], axis=1).T.tolist() if each else []
+        return found
 
     def await_any(self, people: Iterator[str]) -> None:
         """Send a positive twice a second, each for another person, until any of their reports is complete."""

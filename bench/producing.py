@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from bench.workload import Scans, Workload
+from gateway.packing import BLOCK_SCANS
+from schemas.blocks import KINDS, SCANS_MAGIC, ScanBlock, frame
 
 _BATCH_BYTES: Final = 512 * 1024
 _CHUNK: Final = 40_000
+_IN, _OUT = KINDS.index("in"), KINDS.index("out")
 
 
 class Producer:
@@ -32,7 +36,7 @@ class Producer:
     async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
 
-    async def send(self, partition: int, records: list[tuple[bytes, bytes]]) -> None:
+    async def send(self, partition: int, records: Sequence[tuple[bytes | None, bytes]]) -> None:
         """Send records to one partition; returns when they are acknowledged."""
         sent = []
         batch = self._producer.create_batch()
@@ -62,3 +66,33 @@ async def publish(
                 lanes[home].append(record)
             await asyncio.gather(*(producer.send(number, lane) for number, lane in enumerate(lanes)))
             told(stop - start)
+
+
+async def publish_days(
+    brokers: str, topic: str, partitions: int, workload: Workload, days: Iterable[Scans], told: Callable[[int], object]
+) -> None:
+    """Publish scans with their arrivals as blocks, in order of time within each partition, as a load of files is."""
+    async with Producer(brokers, topic) as producer:
+        for scans in days:
+            homes = workload.homes(scans, partitions)
+            lanes = [scans.of(np.flatnonzero(homes == number)) for number in range(partitions)]
+            for first in range(0, max(len(lane.person) for lane in lanes), _CHUNK):
+                parts = [lane.of(np.arange(first, min(first + _CHUNK, len(lane.person)))) for lane in lanes]
+                await asyncio.gather(*(producer.send(home, _blocks(workload, part)) for home, part in enumerate(parts)))
+                told(sum(len(part.person) for part in parts))
+
+
+def _blocks(workload: Workload, scans: Scans) -> list[tuple[None, bytes]]:
+    people, venues = workload.people, workload.venues
+    found = []
+    for first in range(0, len(scans.person), BLOCK_SCANS):
+        person, venue, out, at, arrived = (column[first : first + BLOCK_SCANS] for column in scans)
+        block = ScanBlock(
+            persons=[people[number] for number in person.tolist()],
+            venues=[venues[number].venue for number in venue.tolist()],
+            kinds=np.where(out, _OUT, _IN).astype(np.uint8).tobytes(),
+            at_ms=at.astype("<i8").tobytes(),
+            arrived_at_ms=arrived.astype("<i8").tobytes(),
+        )
+        found.append((None, frame(SCANS_MAGIC, block)))
+    return found

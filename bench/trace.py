@@ -5,6 +5,10 @@ fast as the producer goes, until a trace asked for behind it is complete. Then, 
 after the other for people with visits. Latency: from just before the `test-results` record is handed to the producer
 until a SELECT of another connection returns the forward report. Reports are waited for by NOTIFY, as an officer's
 screen would.
+
+With `--days` the history is of so many days until now, loaded before as a file is (blocks, each scan with its own time
+as its arrival), and waited for until it is recorded. A positive's onset was then five days ago: who was met may have
+been infectious for up to four days, so a second hop has something to find.
 """
 
 from __future__ import annotations
@@ -21,24 +25,28 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench.load import Crowd
 from bench.machine import Broker, bench_folder, broker_name, describe, running_broker, usable_broker
 from bench.officer import Officer, Report
-from bench.producing import Producer, publish
+from bench.producing import Producer, publish, publish_days
 from bench.stream import settings_for
 from bench.workload import Scans, Shape, Workload
 from lacak.deployment import Deployment
-from lacak.level import wait_registry
+from lacak.level import wait_level, wait_registry
 from lacak.venues import publish_venues
-from streams.settings import Settings
+from streams.settings import DAY_MS, Settings
 
 _BURST: Final = 400_000
 _WARM_SECONDS: Final = 10.0
 _SPARE_MS: Final = 5 * 60_000
 _EVERY_SECONDS: Final = 1 / 3
+_ONSET_DAYS: Final = 5
+_CASE_DAYS: Final = 6
+_LOAD_SECONDS: Final = 1800.0
 
 
 class Load(NamedTuple):
@@ -78,6 +86,52 @@ def history(workload: Workload, now_ms: int) -> Scans:
     return Scans(made.person[order], made.venue[order], made.out[order], at[order], np.full(len(at), -1, np.int64))
 
 
+def history_days(workload: Workload, now_ms: int, days: int) -> Iterator[Scans]:
+    """Days of scans that end just before now, each in order of time: a scan arrived when it was made."""
+    last_ms = now_ms - _SPARE_MS
+    held: list[Scans] = []
+    for number in range(days):
+        made, first_ms = workload.scans(), last_ms - (days - number) * DAY_MS
+        at = made.at_ms - workload.start_ms + first_ms
+        held.append(Scans(made.person, made.venue, made.out, at, at))
+        scans = Scans(*(np.concatenate(columns) for columns in zip(*held, strict=True)))
+        order = np.argsort(scans.at_ms, kind="stable")
+        ready = int(np.searchsorted(scans.at_ms[order], first_ms + DAY_MS))
+        yield scans.of(order[:ready])
+        held = [scans.of(order[ready:])]  # who leaves on the next day
+
+
+def preload_days(
+    lacak: Deployment, workload: Workload, days: int, console: Console
+) -> tuple[NDArray[np.int64], dict[str, float]]:
+    """Load days of history and wait until they are recorded; who checked in six days ago, and what it took."""
+    settings, counted = lacak.settings, [0]
+    began, now_ms, cases = time.monotonic(), time.time_ns() // 1_000_000, np.empty(0, np.int64)
+
+    def seen() -> Iterator[Scans]:
+        nonlocal cases
+        for number, scans in enumerate(history_days(workload, now_ms, days)):
+            if number == max(0, days - _CASE_DAYS):
+                cases = np.unique(scans.person[~scans.out])
+            yield scans
+            passed = time.monotonic() - began
+            console.print(f"  day {number + 1} of {days}: {counted[0]:,} scans published after {passed:.0f} s")
+
+    def told(count: int) -> None:
+        counted[0] += count
+        lacak.watch()
+
+    topic, partitions = settings.topic("scans"), settings.partitions.scans
+    asyncio.run(publish_days(settings.brokers, topic, partitions, workload, seen(), told))
+    published = time.monotonic() - began
+    first_ms = now_ms - _SPARE_MS - days * DAY_MS
+    for number in range(days):
+        until_ms = first_ms + (number + 1) * DAY_MS - 2 * settings.window_ms
+        wait_level(settings, until_ms, seconds=_LOAD_SECONDS, watch=lacak.watch)
+        console.print(f"  day {number + 1} of {days} recorded after {time.monotonic() - began:.0f} s")
+    return cases, {"scans": counted[0], "published_s": published, "recorded_s": time.monotonic() - began}
+
+
 def sustained(settings: Settings, workload: Workload, officer: Officer, probes: Iterator[str]) -> float:
     """Scans a second over a burst: until the first trace asked for behind it is complete."""
     crowd = Crowd(workload.shape, settings.partitions.scans)
@@ -96,7 +150,7 @@ async def _send(settings: Settings, lanes: list[list[tuple[bytes, bytes]]]) -> N
 
 def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The whole measurement over a fresh deployment."""
-    shape = Shape(scans=given.history, people=given.people, seed=given.seed)
+    shape = Shape(scans=given.history // given.days, people=given.people, seed=given.seed)
     workload = Workload(shape)
     with (
         bench_folder() as folder,
@@ -107,12 +161,18 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
         began_ms = time.time_ns() // 1_000_000 - 10_000
         publish_venues(settings, workload.registrations())
         wait_registry(settings, began_ms, seconds=120.0)
-        scans = history(workload, time.time_ns() // 1_000_000)
-        cases = np.unique(scans.person[~scans.out])
+        loaded: dict[str, float] = {}
+        if given.days > 1:
+            console.print(f"preloading {given.history:,} scans of the last {given.days} days")
+            cases, loaded = preload_days(lacak, workload, given.days, console)
+        else:
+            scans = history(workload, time.time_ns() // 1_000_000)
+            cases = np.unique(scans.person[~scans.out])
+            console.print(f"preloading {given.history:,} scans of the last hours")
+            asyncio.run(publish(brokers, settings.topic("scans"), settings.partitions.scans, workload, scans))
         names = iter([workload.people[each] for each in np.random.default_rng(shape.seed).permutation(cases)])
-        console.print(f"preloading {given.history:,} scans of the last hours")
-        asyncio.run(publish(brokers, settings.topic("scans"), settings.partitions.scans, workload, scans))
-        with Officer.at_work(settings, given.hops) as officer:
+        onset_ms = _ONSET_DAYS * DAY_MS if given.days > 1 else DAY_MS // 2
+        with Officer.at_work(settings, given.hops, onset_ms) as officer:
             officer.await_any(names)
             if given.rate == "auto":
                 most = sustained(settings, workload, officer, names)
@@ -128,7 +188,9 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
                     time.sleep(0.2)
                 reports = _positives(lacak, officer, names, given.traces, console)
                 flow = heard(said)
-    return {"most_scans_per_second": most, "rate": rate, "load": flow, **_figures(reports), "reports": reports}
+            hops = officer.people_by_hop()
+    about = {"most_scans_per_second": most, "rate": rate, "load": flow, "history": loaded}
+    return {**about, "people_by_hop_p50_p90": hops, **_figures(reports), "reports": reports}
 
 
 def _positives(
@@ -175,6 +237,7 @@ def main() -> int:
         "--history", type=int, default=200_000, help="scans that are there before (default: %(default)s)"
     )
     parser.add_argument("--hops", type=int, default=1, help="hops of the report that is waited for (default: 1)")
+    parser.add_argument("--days", type=int, default=1, help="days that the history is of (default: 1; hops need 14)")
     parser.add_argument("--people", type=int, default=600_000)
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
     parser.add_argument("--seed", type=int, default=1)
@@ -187,7 +250,7 @@ def main() -> int:
     given.output.parent.mkdir(parents=True, exist_ok=True)
     what = "ms from before a positive is produced to its forward report read by SELECT, under load"
     data = msgspec.json.encode(
-        {"what": what, "machine": machine, "history": given.history, "hops": given.hops, **found}
+        {"what": what, "machine": machine, "given": {**vars(given), "output": str(given.output)}, **found}
     )
     given.output.write_bytes(msgspec.json.format(data) + b"\n")
     console = Console()
@@ -198,7 +261,8 @@ def main() -> int:
     console.print(
         f"{found['traces']} traces at {found['rate']:,.0f} scans a second"
         f" (half of {found['most_scans_per_second']:,.0f});"
-        f" {found['complete_at_once_share']:.0%} complete at once, {found['contacts_median']:.0f} contacts (median),"
+        f" {found['complete_at_once_share']:.0%} complete at once, {found['contacts_median']:.0f} contacts (median;"
+        f" by hop {', '.join(f'{half:.0f} (p90 {most:.0f})' for half, most in found['people_by_hop_p50_p90'])}),"
         f" {found['without_report']} without a report, the load {found['load'].late_seconds:.1f} s late.",
         highlight=False,
     )

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contacts.columns import Columns, Ints
+from contacts.columns import Columns, Ints, ints
 from contacts.doorrules import DoorRules, PlaceFacts, allowed, read_door_rules
+from contacts.names import Lineages
 from contacts.occupancy import UNKNOWN
 from contacts.registry import Registry
 from schemas.blocks import RulesChange
@@ -56,18 +57,22 @@ class Allowances:
         self._rules = DoorRules([*(each for each in self._rules.files if each.id != file.id), file])
         self._border = -inf
 
-    def at(self, at_ms: int, numbers: dict[str, int]) -> Ints:
-        """How many each venue is allowed at a time, by the venue's number (UNKNOWN: not known); times only grow."""
-        self._columns.grow(len(numbers) - self._columns.length, allowed=UNKNOWN)
+    def at(self, at_ms: int, lineages: Lineages) -> tuple[Ints, Ints]:
+        """How many each venue is allowed at a time, by its number (UNKNOWN: not known); times only grow.
+
+        Also the numbers of those of which it may differ from the last call.
+        """
         if at_ms >= self._border:
             self._border = self._rules.next_border(at_ms, self._zone)
             self._changed.update(record.venue for record in self._registry.venues())
-        column = self._columns["allowed"]
-        for name in self._changed | self._dated:
-            most = self._allowed(name, at_ms)
-            column[numbers[name]] = UNKNOWN if most is None else most
+        names = list(self._changed | self._dated)
         self._changed.clear()
-        return column
+        numbers = ints([lineages.venue(name) for name in names])
+        self._columns.grow(len(lineages.venues) - self._columns.length, allowed=UNKNOWN)
+        column = self._columns["allowed"]
+        most = [self._allowed(name, at_ms) for name in names]
+        column[numbers] = [UNKNOWN if each is None else each for each in most]
+        return column, numbers
 
     def _allowed(self, name: str, at_ms: int) -> int | None:
         venue = self._registry.record(name, at_ms)

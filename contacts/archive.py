@@ -6,17 +6,19 @@ living part of the index, from where it is settled again with the next day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Ints, among
+from contacts.columns import Ints, distinct, ints
 from contacts.segments import Sealed, Segment
 
 Arrays = Mapping[str, NDArray[Any]]
+CheckIn = tuple[int, int, int]
+"""A person, a venue, and a time in ms: what makes a visit."""
 
 
 class Damaged(RuntimeError):
@@ -155,18 +157,28 @@ class Archive:
                 if touches.any():
                     segment.take_out(places[touches])
                     taken.append(visits.of(touches))
-        return Sealed._make(np.concatenate(column) for column in zip(*taken, strict=True)) if taken else None
+        return _together(taken)
 
-    def take_derived(self, person: int, lineages: Ints, start_ms: int, late: int) -> Sealed | None:
-        """Take out the visit of a person that began at a time at one of the lineages, its reason below `late`."""
-        for segment in self.between(start_ms, start_ms):
-            _, places = segment.of_persons(np.array([person]))
+    def take_derived(self, wanted: Collection[CheckIn], late: int, venue_of: NDArray[np.int32]) -> Sealed | None:
+        """Take out the visits that check-ins made, their reasons below `late`; `venue_of` gives a lineage's venue.
+
+        What one segment has of a check-in answers for it: no other is asked.
+        """
+        left, taken = set(wanted), []
+        starts = [start_ms for _, _, start_ms in left]
+        for segment in self.between(min(starts), max(starts)) if left else ():
+            here = [each for each in left if segment.midnight_ms <= each[2] <= segment.until_ms]
+            row, places = segment.of_persons(persons := distinct(ints([person for person, _, _ in here])))
             visits = segment.visits(places)
-            same = (visits.start == start_ms) & (visits.reason < late) & among(visits.lineage, lineages)
-            if same.any():
-                segment.take_out(places[same])
-                return visits.of(same)
-        return None
+            derived = zip(persons[row].tolist(), venue_of[visits.lineage].tolist(), visits.start.tolist(), strict=True)
+            late_ones = (visits.reason >= late).tolist()
+            made = [None if out else each for each, out in zip(derived, late_ones, strict=True)]
+            chosen = ints([place for place, each in enumerate(made) if each in left])
+            if len(chosen):
+                segment.take_out(places[chosen])
+                taken.append(visits.of(chosen))
+                left.difference_update(made)
+        return _together(taken)
 
     def holds(self, person: int) -> bool:
         """Whether there is a visit of a person."""
@@ -183,7 +195,7 @@ class Archive:
                 segment.take_out(places[early])
                 segment.erased = True
                 taken.append(visits.of(early))
-        return Sealed._make(np.concatenate(column) for column in zip(*taken, strict=True)) if taken else None
+        return _together(taken)
 
     def expire(self, before_ms: int) -> None:
         """Let go of the visits that ended before a time."""
@@ -214,3 +226,7 @@ class Archive:
             segment = Segment.of_arrays(each.midnight_ms, each.until_ms, arrays, gone)
             segment.file, segment.erased = each.name, each.erased
             self.segments.append(segment)
+
+
+def _together(taken: Sequence[Sealed]) -> Sealed | None:
+    return Sealed._make(np.concatenate(column) for column in zip(*taken, strict=True)) if taken else None

@@ -106,7 +106,7 @@ class Clustering:
 
     def visited(self, index: VisitIndex, lineage: Ints) -> None:
         """Visits at these venues may be of cases."""
-        self._due.update(index.lineages.venues[venue] for venue in index.lineages.own(lineage).tolist())
+        self._due.update(index.lineages.venues.of(index.lineages.own(lineage)))
 
     def forget(self, person: str) -> None:
         """Some of a person's visits go, or have gone; where they were is said by `visited`."""

@@ -65,7 +65,7 @@ def answered(
     met = meetings(index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
     other, others = np.unique(met.other, return_inverse=True)
     venue, places = np.unique(met.venue, return_inverse=True)
-    names = [index.lineages.venues[number] for number in venue.tolist()]
+    names = index.lineages.venues.of(venue)
     codes: dict[str, int] = {}
     code = ints([codes.setdefault(category(name, 0), len(codes)) for name in names])[places]
     for place, name in enumerate(names):

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.archive import Archive, MemoryShelf, Shelf
+from contacts.archive import Archive, CheckIn, MemoryShelf, Shelf
 from contacts.births import Births
-from contacts.columns import Bools, Columns, Ints, ints
+from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.compiled import compiled
 from contacts.names import Lineages
 from contacts.people import Directory
@@ -138,16 +138,26 @@ class VisitIndex:
         columns = self._rows["start"], self._rows["end"], self._rows["flags"]
         return self._runs.search(asked, self.longest_ms, *columns, _OUT)
 
-    def derived(self, person: int, lineage: int, start_ms: int) -> int:
-        """The row of the derived visit that a check-in made, brought back if it was settled; -1: there is none."""
-        rows = self.of_person(person)
-        venue = int(self.lineages.own(ints([lineage]))[0])
-        same = (self._rows["start"][rows] == start_ms) & (self._rows["reason"][rows] < LATE)
-        rows = rows[same & (self.own_venue(rows) == venue)]
-        if len(rows):
-            return int(rows[0])
-        taken = self.archive.take_derived(person, ints(self.lineages.of_venue(venue)), start_ms, LATE)
-        return int(self._revive(taken)[0]) if taken is not None else -1
+    def derived(self, person: Ints, lineage: Ints, start: Ints) -> Ints:
+        """The rows of the derived visits that check-ins made, brought back if they were settled; -1: there is none."""
+        wanted = list(zip(person.tolist(), self.lineages.own(lineage).tolist(), start.tolist(), strict=True))
+        persons = distinct(person)
+        since = np.full(len(persons), np.iinfo(np.int64).max)
+        np.minimum.at(since, np.searchsorted(persons, person), start)
+        known = self._check_ins(self.kept(np.sort(self.of_persons(persons, since))))
+        taken = self.archive.take_derived(set(wanted) - known.keys(), LATE, self.lineages.all_own)
+        if taken is not None:
+            known |= self._check_ins(self._revive(taken))
+        return ints([known.get(each, -1) for each in wanted])
+
+    def _check_ins(self, rows: Ints) -> dict[CheckIn, int]:
+        """The first of derived rows for each check-in that made some."""
+        rows = rows[self._rows["reason"][rows] < LATE][::-1]
+        columns = (
+            column.tolist()
+            for column in (self._rows["person"][rows], self.own_venue(rows), self._rows["start"][rows], rows)
+        )
+        return {(person, venue, start): row for person, venue, start, row in zip(*columns, strict=True)}
 
     def revive_touching(self, persons: Ints, low: Ints, high: Ints) -> None:
         """Bring settled visits of persons (sorted) back that touch their `[low, high]`, and those that touch these."""

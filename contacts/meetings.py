@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from contacts.air import Air, air_of
-from contacts.columns import Bools, Ints, among, distinct
+from contacts.columns import Bools, Ints, among, distinct, side_by_side
+from contacts.compiled import compiled
 from contacts.index import MEETS, VisitIndex, end_assumed
 from contacts.presence import unite
 from contacts.reads import ASKED, Found
@@ -105,18 +106,41 @@ def meetings(
     own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
-    found = _at_venues(index, asked, persons[exposer])
-    others = _whole(index, found).cut(as_of_ms)
-    stay = others.asked
-    other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
-    start, end = np.maximum(other_start, begin[stay]), np.minimum(other_end, close[stay])
-    if as_of_ms is not None or not air.plain or found is not others:
-        shares = np.flatnonzero(start < end)
-        others, start, end, stay = others.of(shares), start[shares], end[shares], stay[shares]
-    return Meetings(
-        exposer[stay], others.person, venue[stay], start, end, own_start[stay], own_end[stay], others.start,
-        others.end, own_assumed[stay], others.assumed,
-    )  # fmt: skip
+    with Found.lent() as table:
+        others = _whole(index, _at_venues(index, asked, persons[exposer], table)).cut(as_of_ms)
+        infectious = (others.start, others.end) if forward else air.intervals(others.start, others.end)
+        columns, marks = side_by_side(9, len(others.asked)), np.empty((2, len(others.asked)), np.bool_)
+        stays_asked = exposer, venue, begin, close, own_start, own_end, own_assumed
+        others_found = others.asked, others.person, others.start, others.end, others.assumed, *infectious
+        count = _pair(*stays_asked, *others_found, columns, marks)
+    return Meetings(*columns[:, :count], *marks[:, :count])
+
+
+@compiled
+def _pair(
+    exposer: Ints, venue: Ints, begin: Ints, close: Ints, own_start: Ints, own_end: Ints, own_assumed: Bools,
+    stay: Ints, other: Ints, other_start: Ints, other_end: Ints, other_assumed: Bools, first: Ints, last: Ints,
+    columns: Ints, marks: Bools,
+) -> int:  # fmt: skip
+    """Fill the columns of meetings, the marks apart, with the pairs that share time; how many there are."""
+    count = 0
+    for row in range(len(stay)):
+        own = stay[row]
+        start, end = max(first[row], begin[own]), min(last[row], close[own])
+        if start < end:
+            columns[0, count] = exposer[own]
+            columns[1, count] = other[row]
+            columns[2, count] = venue[own]
+            columns[3, count] = start
+            columns[4, count] = end
+            columns[5, count] = own_start[own]
+            columns[6, count] = own_end[own]
+            columns[7, count] = other_start[row]
+            columns[8, count] = other_end[row]
+            marks[0, count] = own_assumed[own]
+            marks[1, count] = other_assumed[row]
+            count += 1
+    return count
 
 
 def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Visits:
@@ -136,9 +160,8 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
     return _visits(found)
 
 
-def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> Visits:
+def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found) -> Visits:
     """The visits at venues that share time with what is asked for, but for those of a person each."""
-    found = Found()
     if len(asked.since):
         if len(index):
             number, rows = index.at_venues(asked)

@@ -2,37 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contacts.columns import Bools, Columns, Ints, ints
+
+
+class Names:
+    """Names by number, and numbers by name. Those that a snapshot had are read out of its text when asked for."""
+
+    def __init__(self) -> None:
+        self._names = _objects([])  # no list: the garbage collector would look through it again and again
+        self._count = 0
+        self._numbers: dict[str, int] = {}
+        self._text = b""
+        self._ends = ints([])  # of those in the text
+        self._unread = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> str:
+        name: str | None = self._names[number]
+        if name is None:
+            first, last = int(self._ends[number - 1]) if number else 0, int(self._ends[number])
+            name = self._names[number] = self._text[first:last].decode("utf-8", "surrogatepass")
+        return name
+
+    def of(self, numbers: Ints) -> list[str]:
+        """The names of many numbers."""
+        found: list[str | None] = self._names[numbers].tolist()
+        return [self[number] if name is None else name for number, name in zip(numbers.tolist(), found, strict=True)]
+
+    def number(self, name: str) -> int | None:
+        """The number of a name, if it is known."""
+        number = self._numbers.get(name)
+        if number is None and self._unread:
+            self.read_all()
+            number = self._numbers.get(name)
+        return number
+
+    def add(self, name: str) -> int:
+        """The number of a name that is not known yet."""
+        number = self._numbers[name] = self._count
+        if number == len(self._names):
+            self._names = np.concatenate((self._names, _objects([None] * max(64, number // 2))))
+        self._names[number] = name
+        self._count += 1
+        return number
+
+    def read_all(self) -> None:
+        """Read the names that a snapshot had: no number is found before."""
+        self._unread = False
+        count = len(self._ends)
+        edges = pairwise([0, *self._ends.tolist()])
+        if self._text.isascii():  # what is cut out of one text is there sooner
+            text = self._text.decode("ascii")
+            names = [text[first:last] for first, last in edges]
+        else:
+            names = [self._text[first:last].decode("utf-8", "surrogatepass") for first, last in edges]
+        self._names[:count] = names
+        self._numbers = dict(zip(names, range(count), strict=True)) | self._numbers
+
+    def dump(self) -> dict[str, bytes]:
+        """The whole state, as named parts."""
+        new = [str(name).encode("utf-8", "surrogatepass") for name in self._names[len(self._ends) : self._count]]
+        if new:
+            self._text += b"".join(new)
+            last = int(self._ends[-1]) if len(self._ends) else 0
+            self._ends = np.concatenate((self._ends, last + np.cumsum([len(name) for name in new])))
+        sizes = np.diff(self._ends, prepend=0).astype(np.uint32)
+        return {"venues.text": self._text, "venues.sizes": sizes.tobytes()}
+
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Take up what `dump` gave."""
+        self._text, self._numbers = parts["venues.text"], {}
+        self._ends = np.cumsum(np.frombuffer(parts["venues.sizes"], np.uint32), dtype=np.int64)
+        self._count = len(self._ends)
+        self._names = _objects([None] * self._count)
+        self._unread = self._count > 0
+
+
+def _objects(values: Sequence[str | None]) -> NDArray[np.object_]:
+    found = np.empty(len(values), np.object_)
+    found[:] = values
+    return found
 
 
 class Lineages:
     """Venues, and the lineages seen with check-ins: a venue and what it lay within."""
 
     def __init__(self) -> None:
-        self.venues: list[str] = []
-        self.numbers: dict[str, int] = {}
+        self.venues = Names()
+        self._alone: dict[str, int] = {}  # of venues within nothing
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
-        self._lineages = Columns(first="i8", size="i8", own="i8", within="?")
-        self._flat = Columns(venue="i8")
-        self._venues = Columns(lineage="i8", parent="?")
+        self._lineages = Columns(first="i4", size="i4", own="i4", within="?")
+        self._flat = Columns(venue="i4")
+        self._venues = Columns(lineage="i4", parent="?")
         self._more: dict[int, list[int]] = {}
 
     def venue(self, name: str) -> int:
         """The number of a venue."""
-        number = self.numbers.get(name)
+        number = self.venues.number(name)
         if number is None:
-            number = self.numbers[name] = len(self.venues)
-            self.venues.append(name)
+            number = self.venues.add(name)
             self._venues.grow(1, lineage=-1)
         return number
 
     def take(self, venue: str, ancestors: tuple[str, ...]) -> int:
         """The number of a lineage."""
+        if not ancestors:
+            number = self._alone.get(venue)
+            if number is None:
+                number = self._alone[venue] = self._number(venue, ancestors)
+            return number
         latest = self._latest.get(venue)
         if latest is None or latest[0] != ancestors:
             latest = self._latest[venue] = ancestors, self._number(venue, ancestors)
@@ -59,6 +146,8 @@ class Lineages:
 
     def _ancestors(self, lineage: int) -> tuple[str, ...]:
         first, size = int(self._lineages["first"][lineage]), int(self._lineages["size"][lineage])
+        if size == 1:
+            return ()
         return tuple(self.venues[number] for number in self._flat["venue"][first + 1 : first + size].tolist())
 
     def within(self, lineage: Ints) -> Bools:
@@ -71,7 +160,7 @@ class Lineages:
         size = self._lineages["size"][lineage]
         row = np.repeat(np.arange(len(lineage)), size)
         nth = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
-        return row, self._flat["venue"][self._lineages["first"][lineage[row]] + nth]
+        return row, ints(self._flat["venue"][self._lineages["first"][lineage[row]] + nth])
 
     def counting_at(self, venue: int) -> Bools:
         """By lineage: whether its visits count at a venue."""
@@ -81,13 +170,13 @@ class Lineages:
         return counts
 
     @property
-    def all_own(self) -> Ints:
+    def all_own(self) -> NDArray[np.int32]:
         """The venues that all lineages are of, by number."""
         return self._lineages["own"]
 
     def own(self, lineage: Ints) -> Ints:
         """The venues that lineages are of."""
-        return self.all_own[lineage]
+        return ints(self.all_own[lineage])
 
     @property
     def count(self) -> int:
@@ -103,7 +192,7 @@ class Lineages:
         """The lineages of venues: (index into `venue`, lineage)."""
         first = self._venues["lineage"][venue]
         place = np.flatnonzero(first >= 0)
-        found = place, first[place]
+        found = place, ints(first[place])
         if self._more:
             listed = venue.tolist()
             more = [(row, number) for row, each in enumerate(listed) for number in self._more.get(each, ())]
@@ -113,13 +202,12 @@ class Lineages:
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
-        small = msgspec.msgpack.encode((self.venues, self._more))
         columns = self._lineages.dump("lineages.") | self._flat.dump("places.") | self._venues.dump("venues.")
-        return {"venues": small, **columns}
+        return {"venues": msgspec.msgpack.encode(self._more), **self.venues.dump(), **columns}
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up what `dump` gave."""
-        self.venues, self._more = msgspec.msgpack.decode(parts["venues"], type=tuple[list[str], dict[int, list[int]]])
-        self.numbers = dict(zip(self.venues, range(len(self.venues)), strict=True))
+        self._more = msgspec.msgpack.decode(parts["venues"], type=dict[int, list[int]])
+        self.venues.load(parts)
         for columns, prefix in ((self._lineages, "lineages."), (self._flat, "places."), (self._venues, "venues.")):
             columns.load(prefix, parts)

@@ -7,13 +7,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Columns, Ints
+from contacts.columns import Columns, Ints, distinct, ints
+from contacts.names import Names
 from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
 
 UNKNOWN: Final = -1
 """Stands for how many are allowed where that is not known."""
 
 _NEVER: Final = -(1 << 62)
+_MANY_PIECES: Final = 64
 
 
 class Count(NamedTuple):
@@ -33,6 +35,7 @@ class Inside:
         self._words = words
         self._counts = Columns(inside="i8", assumed="i8")
         self._future = Store()
+        self._touched: list[Ints] = []
 
     @property
     def inside(self) -> Ints:
@@ -66,10 +69,18 @@ class Inside:
     def _count(self, steps: Steps) -> None:
         if not len(steps.slot):
             return
+        self._touched.append(self._words.venue(steps.word))
+        if len(self._touched) > _MANY_PIECES:
+            self._touched = [distinct(np.concatenate(self._touched))]
         kind, venue, weight = kind_of(steps.word), self._words.venue(steps.word), steps.weight
         ends = (kind == END) | (kind == ASSUMED_END)
         np.add.at(self.inside, venue, np.where(kind == START, weight, np.where(ends, -weight, 0)))
         np.add.at(self.assumed, venue, np.where(kind == DOUBT, weight, np.where(kind == ASSUMED_END, -weight, 0)))
+
+    def touched(self) -> list[Ints]:
+        """The venues whose counts may have changed since the last call."""
+        touched, self._touched = self._touched, []
+        return touched
 
     def advance(self, at_ms: int) -> None:
         """Let time pass until `at_ms`: people come and leave as their visits say."""
@@ -93,26 +104,40 @@ class Inside:
         self._future.load("future.", parts)
 
 
+class Numbers(NamedTuple):
+    """What is so of some venues, by their numbers, each once and in order; `allowed`: UNKNOWN where it is not known."""
+
+    venues: Ints
+    inside: Ints
+    assumed: Ints
+    allowed: Ints
+
+
 class Told:
     """What was told last of each venue, by its number."""
 
     def __init__(self) -> None:
         self._columns = Columns(inside="i8", assumed="i8", allowed="i8")
+        self._untold = [ints([])]
 
     def make_room(self, venues: int, inside: int) -> None:
         """See that there is room for so many venues; `inside` stands for new ones, and with -1 they will be told of."""
-        more = venues - self._columns.length
-        self._columns.grow(more, inside=inside, allowed=UNKNOWN)
+        known = self._columns.length
+        self._columns.grow(venues - known, inside=inside, allowed=UNKNOWN)
+        if inside and venues > known:
+            self._untold.append(np.arange(known, venues))
 
-    def news(self, venues: list[str], inside: Ints, assumed: Ints, allowed: Ints) -> list[Count]:
-        """The venues (their names by number) whose numbers differ from those told; they are now told."""
-        now = inside, assumed, allowed
+    def untold(self) -> Ints:
+        """The venues of which nothing was told since room was made for them; asked for once."""
+        untold, self._untold = np.concatenate(self._untold), [ints([])]
+        return untold
+
+    def news(self, names: Names, now: Numbers) -> list[Count]:
+        """Those whose numbers differ from those told; they are now told."""
         before = [self._columns[name] for name in ("inside", "assumed", "allowed")]
-        changed = np.flatnonzero(np.any([new != old for new, old in zip(now, before, strict=True)], axis=0))
-        for new, old in zip(now, before, strict=True):
-            old[changed] = new[changed]
-        columns = (column[changed].tolist() for column in now)
-        return [
-            Count(venues[venue], people, unsure, None if most == UNKNOWN else most)
-            for venue, people, unsure, most in zip(changed.tolist(), *columns, strict=True)
-        ]
+        differs = np.any([new != old[now.venues] for new, old in zip(now[1:], before, strict=True)], axis=0)
+        venues, *columns = (column[differs] for column in now)
+        for new, old in zip(columns, before, strict=True):
+            old[venues] = new
+        told = zip(names.of(venues), *(column.tolist() for column in columns), strict=True)
+        return [Count(venue, people, unsure, None if most == UNKNOWN else most) for venue, people, unsure, most in told]

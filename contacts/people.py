@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 import secrets
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from binascii import Error as BinasciiError
+from binascii import unhexlify
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -27,12 +30,13 @@ _ALL_64: Final = (1 << 64) - 1
 _HALVES: Final = struct.Struct(">qq")
 _OTHER, _LAST_TAG, _DEAD = 0, 250, 255
 _FULLEST: Final = 0.75
+_SOON: Final = 0.68
 _FEW: Final = 8
 KEY: Final = np.dtype([("high", "<i8"), ("low", "<i8"), ("tag", "u1")])
 """What is kept of a person, in files."""
 
-_NIBBLES: Final = np.full(256, 255, np.uint8)
-_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+_PIECE: Final = 1 << 13
+_SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and small letters have, and capitals have not
 
 Tags = NDArray[np.uint8]
 
@@ -44,6 +48,25 @@ class _Keys:
         self.high = np.empty(count, np.int64)
         self.low = np.empty(count, np.int64)
         self.tag = np.empty(count, np.uint8)
+
+
+class _Next:
+    """A table being made of the keys there were, by whoever comes first: another thread, or who needs it."""
+
+    def __init__(self, size: int, high: Ints, low: Ints, tag: Tags, mix: tuple[int, int, int]) -> None:
+        self.table = np.zeros(size, np.uint32)
+        self.count = len(tag)
+        self._keys, self._mix = (high, low, tag), mix
+        self._lock = threading.Lock()
+        self.ready = False
+
+    def fill(self) -> None:
+        """Make it, or wait until it is made. A key that is wiped meanwhile may stand anywhere: nobody has it."""
+        with self._lock:
+            if not self.ready:
+                with np.errstate(over="ignore"):
+                    _fill(self.table, *self._keys, 0, *self._mix)
+                self.ready = True
 
 
 class _Small(msgspec.Struct):
@@ -66,6 +89,7 @@ class Directory:
         self.epoch = 0
         self._columns = Columns(high="i8", low="i8", tag="u1")
         self._table = np.zeros(1024, np.uint32)
+        self._next: _Next | None = None
         self._key_ids: list[str] = []
         self._tags: dict[str, int] = {}
         self._others: dict[int, str] = {}
@@ -86,9 +110,7 @@ class Directory:
         """The numbers of names, new ones for those not known."""
         if not names:
             return np.empty(0, np.int64)
-        needed = len(self) + len(names)
-        if needed > _FULLEST * len(self._table):
-            self._rehash(needed)
+        self._make_table(len(self) + len(names))
         return self._look(names, self._keys(names, add=True), add=True)
 
     def find(self, names: Sequence[str]) -> Ints:
@@ -176,15 +198,18 @@ class Directory:
         small = _Small(self._key_ids, self._others, self._salts, self._factors, self.id, self.epoch)
         return msgspec.msgpack.encode(small)
 
-    def restore(self, keys: NDArray[np.void], small: bytes) -> None:
-        """Take up all that `keys` and `small` gave."""
+    def restore(self, count: int, pieces: Iterable[NDArray[np.void]], small: bytes) -> None:
+        """Take up all that `keys` and `small` gave: so many keys, some at a time. What these raise changes nothing."""
+        columns = Columns(high="i8", low="i8", tag="u1")
+        columns.make_room(count)
+        for keys in pieces:
+            columns.grow(len(keys), **{name: keys[name] for name in ("high", "low", "tag")})
         rare = msgspec.msgpack.decode(small, type=_Small)
         self._key_ids, self._factors, self.id, self.epoch = rare.key_ids, rare.factors, rare.id, rare.epoch
         self._others, self._salts = rare.others, rare.salts
         self._tags = {key_id: number + 1 for number, key_id in enumerate(self._key_ids)}
-        self._columns = Columns(high="i8", low="i8", tag="u1")
-        self._columns.grow(len(keys), **{name: keys[name] for name in ("high", "low", "tag")})
-        self._table = np.zeros(0, np.uint32)  # made when it is first needed
+        self._columns = columns
+        self._table, self._next = np.zeros(0, np.uint32), None  # made when it is first needed
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -192,7 +217,8 @@ class Directory:
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up what `dump` gave."""
-        self.restore(np.frombuffer(parts["people.keys"], KEY), parts["people"])
+        keys = np.frombuffer(parts["people.keys"], KEY)
+        self.restore(len(keys), [keys], parts["people"])
 
     def _keys(self, names: Sequence[str], *, add: bool) -> _Keys:
         keys = _Keys(len(names))
@@ -206,19 +232,15 @@ class Directory:
         width = len(names[0])
         if not _PSEUDONYM.fullmatch(names[0]) or set(map(len, names)) != {width}:
             return False
-        try:
-            text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, width)
-        except UnicodeEncodeError:
-            return False
-        head = width - _DIGITS
-        nibbles = _NIBBLES[text[:, head:]]
-        if (text[:, :head] != text[0, :head]).any() or nibbles.max() > 15:
-            return False
-        tag = self._tag(names[0][: head - 1], add=add)
+        tag = self._tag(names[0][: width - _DIGITS - 1], add=add)
         if tag == _OTHER:
             return False
-        halves = ((nibbles[:, ::2] << 4) | nibbles[:, 1::2]).view(">i8")
-        keys.high[:], keys.low[:], keys.tag[:] = halves[:, 0], halves[:, 1], tag
+        keys.tag[:] = tag
+        for first in range(0, len(names), _PIECE):
+            halves = _halves(names[first : first + _PIECE], names[0][: width - _DIGITS])
+            if halves is None:
+                return False
+            keys.high[first : first + _PIECE], keys.low[first : first + _PIECE] = halves[:, 0], halves[:, 1]
         return True
 
     def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
@@ -259,14 +281,15 @@ class Directory:
         if not len(self._table):  # just restored
             if not add and len(keys.high) <= _FEW:
                 return self._seek(keys)
-            self._rehash(len(self) + len(keys.high))
+            self._make_table(len(self) + len(keys.high))
         found = np.empty(len(keys.high), np.int64)
         known = self._columns.length
         if add:
             self._columns.grow(len(found))
         columns = (self._columns["high"], self._columns["low"], self._columns["tag"])
+        mix = self._mix(len(self._table))
         with np.errstate(over="ignore"):
-            count = _find(keys.high, keys.low, keys.tag, self._table, *columns, known, add, *self._mix(), found)
+            count = _find(keys.high, keys.low, keys.tag, self._table, *columns, known, add, *mix, found)
         if add:
             self._columns.shorten(count)
         return found
@@ -280,18 +303,55 @@ class Directory:
             found[row] = same[0] if len(same) else -1
         return found
 
-    def _mix(self) -> tuple[int, int, int]:
-        """How keys are scattered over the table: by the uppermost bits, that all of a key's bits have their part in."""
-        return *self._factors, 65 - len(self._table).bit_length()
+    def growing(self) -> Callable[[], None] | None:
+        """What makes the table that is needed next, for another thread; None: there is room, or it is being made.
 
-    def _rehash(self, needed: int) -> None:
-        """A table with room for so many."""
+        Without it, whoever first needs the table waits until it is made, a second for 20 million names.
+        """
+        if self._next is not None or len(self) <= _SOON * len(self._table):
+            return None
+        return self._begin(max(len(self), int(_FULLEST * len(self._table)) + 1)).fill
+
+    def _make_table(self, needed: int) -> None:
+        """See that there is a table with room for so many."""
+        if self._next is not None and (self._next.ready or needed > _FULLEST * len(self._table)):
+            self._take_up(self._next)
+        if needed > _FULLEST * len(self._table):
+            self._take_up(self._begin(needed))
+
+    def _begin(self, needed: int) -> _Next:
+        """Begin a table with room for so many."""
         size = 1024
         while needed > _FULLEST * size:
             size *= 2
-        self._table = np.zeros(size, np.uint32)
+        high, low, tag = (self._columns[name] for name in ("high", "low", "tag"))
+        self._next = _Next(size, high, low, tag, self._mix(size))
+        return self._next
+
+    def _take_up(self, made: _Next) -> None:
+        """Have a table in place of the one before, with those who came meanwhile."""
+        made.fill()
+        self._table, self._next = made.table, None
+        columns = (self._columns["high"], self._columns["low"], self._columns["tag"])
         with np.errstate(over="ignore"):
-            _fill(self._table, self._columns["high"], self._columns["low"], self._columns["tag"], *self._mix())
+            _fill(self._table, *columns, made.count, *self._mix(len(self._table)))
+
+    def _mix(self, size: int) -> tuple[int, int, int]:
+        """How keys are scattered over a table: by the uppermost bits, that all of a key's bits have their part in."""
+        return *self._factors, 65 - size.bit_length()
+
+
+def _halves(names: Sequence[str], head: str) -> NDArray[Any] | None:
+    """The two halves of names of one width, each a row; None unless all are `head` and then 32 digits."""
+    try:
+        text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, len(head) + _DIGITS)
+        digits = text[:, len(head) :].tobytes()
+        halves = np.frombuffer(unhexlify(digits), ">i8").reshape(-1, 2)
+    except (UnicodeEncodeError, BinasciiError):
+        return None
+    small = np.frombuffer(digits, np.uint64) & _SMALL_LETTERS == _SMALL_LETTERS
+    alike = text[:, : len(head)] == np.frombuffer(head.encode("ascii"), np.uint8)
+    return halves if small.all() and alike.all() else None
 
 
 @compiled
@@ -322,10 +382,12 @@ def _find(
 
 
 @compiled
-def _fill(table: NDArray[np.uint32], high: Ints, low: Ints, tag: Tags, factor: int, second: int, shift: int) -> None:
-    """Put all numbers that are not dead into an empty table."""
+def _fill(
+    table: NDArray[np.uint32], high: Ints, low: Ints, tag: Tags, first: int, factor: int, second: int, shift: int
+) -> None:
+    """Put all numbers from `first` on that are not dead into a table that has none of them."""
     mask = len(table) - 1
-    for number in range(len(high)):
+    for number in range(first, len(high)):
         if tag[number] != 255:
             slot = ((low[number] * factor + high[number] * second) >> shift) & mask
             while table[slot] != 0:

@@ -19,12 +19,12 @@ from contacts.allowances import Allowances
 from contacts.archive import Shelf
 from contacts.clustering import Clustering, VenueNow
 from contacts.clusterrules import ClusterRules
-from contacts.columns import Ints
+from contacts.columns import Ints, distinct
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import VisitIndex
-from contacts.occupancy import Count, Inside, Told
+from contacts.occupancy import Count, Inside, Numbers, Told
 from contacts.people import Directory
 from contacts.presence import Change, steps_of_change
 from contacts.recounts import Recounts
@@ -217,13 +217,15 @@ class Places:
         self._settle()
         if self.log_time_ms == NEVER:
             return []
-        self._inside.advance(self.log_time_ms)
+        at_ms, names = self.log_time_ms, self._index.lineages.venues
+        self._inside.advance(at_ms)
+        allowed, allowed_anew = self._allowances.at(at_ms, self._index.lineages)
+        recounted = self._recounts.venues(at_ms) if self._recounts else allowed_anew[:0]
         self._grow_told(0 if self._replayed is None else -1)
-        allowed = self._allowances.at(self.log_time_ms, self._index.lineages.numbers)
-        inside, assumed = self._inside.inside, self._inside.assumed
-        if self._recounts:
-            inside, assumed = self._recounts.counted(self.log_time_ms, inside, assumed)
-        return self._told.news(self._index.lineages.venues, inside, assumed, allowed)
+        touched = (*self._inside.touched(), allowed_anew, recounted, self._told.untold())
+        venues = distinct(np.concatenate(touched))
+        now = Numbers(venues, self._inside.inside[venues], self._inside.assumed[venues], allowed[venues])
+        return self._told.news(names, self._recounts.counted(at_ms, now))
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
@@ -261,7 +263,7 @@ class Places:
         venues, venue = np.unique(cells.venue, return_inverse=True)
         rows = np.empty((len(venue), len(WINDOW_COLUMNS)), np.int64)
         rows[:, 0], rows[:, 1], rows[:, 2:] = venue, cells.slot * self._window_ms, cells.numbers
-        return WindowRows([self._index.lineages.venues[number] for number in venues.tolist()], rows)
+        return WindowRows(self._index.lineages.venues.of(venues), rows)
 
     def shared_stays(
         self,

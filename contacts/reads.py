@@ -5,11 +5,14 @@ A `Found` table grows as needed; what it holds is read as columns when all segme
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
 from contacts.bisecting import first_from
-from contacts.columns import Ints
+from contacts.columns import Ints, side_by_side
 from contacts.compiled import compiled
 from contacts.segments import LIMITS, Bits, Segment
 
@@ -17,12 +20,29 @@ ASKED = 0
 """The rows of a table: what a visit was found for, person, venue, start, end (ms), reason, whether it meets another."""
 
 
+_SPARE_BYTES = 64 << 20
+_spare: list[Ints] = []
+"""The table for the next question: to have a large one from the system takes as long as to fill it."""
+
+
 class Found:
     """Visits found, as columns of one table."""
 
     def __init__(self) -> None:
-        self._table = np.empty((7, 512), np.int64)
+        self._table = side_by_side(7, 512)
         self._count = 0
+
+    @classmethod
+    @contextmanager
+    def lent(cls) -> Iterator[Found]:
+        """One for the length of a `with` block: then the memory of its columns serves the next question."""
+        found = cls()
+        if _spare:
+            found._table = _spare.pop()
+        yield found
+        if not _spare and found._table.nbytes <= _SPARE_BYTES:
+            _spare.append(found._table)
+        found._table, found._count = found._table[:, :0], 0
 
     def columns(self) -> Ints:
         """What was found, (7, n)."""
@@ -36,7 +56,7 @@ class Found:
             self._table[place, first:last] = column
         self._count = last
 
-    def of_persons(self, segment: Segment, persons: Ints, venue_of: Ints) -> None:
+    def of_persons(self, segment: Segment, persons: Ints, venue_of: NDArray[np.int32]) -> None:
         """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
         arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
         while True:
@@ -62,7 +82,7 @@ class Found:
         room = self._table.shape[1]
         if count <= room:
             return True
-        wider = np.empty((7, 2 * count), np.int64)
+        wider = side_by_side(7, 2 * count)
         wider[:, : self._count] = self._table[:, : self._count]
         self._table = wider
         return False
@@ -71,7 +91,7 @@ class Found:
 @compiled
 def _of_persons(
     words: Ints, begins: NDArray[np.uint32], mine: Ints, exact: Ints, gone: Bits, midnight: int, persons: Ints,
-    venue_of: Ints, table: Ints, count: int,
+    venue_of: NDArray[np.int32], table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for asked in range(len(persons)):

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from contacts.columns import Ints, distinct
+from contacts.columns import Ints, among, distinct, ints
 from contacts.index import VisitIndex
+from contacts.occupancy import Numbers
 from contacts.presence import ends_of_presences
 from contacts.registry import Registry, stay_limit_ms
 from schemas.blocks import RecountOrder
@@ -42,9 +43,10 @@ class Recounts:
         self._orders: dict[str, list[RecountOrder]] = {}
         self._points: dict[int, list[_Point]] | None = {}
         self._ends: dict[tuple[int, int], Ints] = {}
+        self._asked: set[int] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._orders)
+        return bool(self._orders or self._asked)
 
     def take(self, order: RecountOrder) -> None:
         """Take in a recount; of two at one venue and time the one told later holds."""
@@ -70,19 +72,27 @@ class Recounts:
         for key in [key for key in self._ends if key[0] in changed]:
             del self._ends[key]
 
-    def counted(self, at_ms: int, inside: Ints, assumed: Ints) -> tuple[Ints, Ints]:
-        """The counts of all venues at a time with the recounts in them, from those by the visits alone."""
-        inside, assumed = inside.copy(), assumed.copy()
+    def venues(self, at_ms: int) -> Ints:
+        """The venues whose counts recounts may change at a time, or may have changed when this was asked last."""
         self._let_go(at_ms)
         if self._points is None:
             self._points = self._by_venue()
-        for venue, points in self._points.items():
-            place = bisect_right(points, at_ms, key=lambda point: point.at_ms)
-            if place and (found := self._count(venue, points[place - 1], at_ms, int(inside[venue]))) is not None:
-                by_visits = int(inside[venue])
-                inside[venue] = found
-                assumed[venue] = _share(found, int(assumed[venue]), by_visits) if by_visits else found
-        return inside, assumed
+        before, self._asked = self._asked, set(self._points)
+        return ints(sorted(before | self._asked))
+
+    def counted(self, at_ms: int, now: Numbers) -> Numbers:
+        """The numbers of venues at a time with the recounts in them, from those by the visits alone."""
+        if not self._points:
+            return now
+        inside, assumed = now.inside.copy(), now.assumed.copy()
+        for place in np.flatnonzero(among(now.venues, ints(sorted(self._points)))).tolist():
+            venue, by_visits = int(now.venues[place]), int(inside[place])
+            points = self._points[venue]
+            last = bisect_right(points, at_ms, key=lambda point: point.at_ms)
+            if last and (found := self._count(venue, points[last - 1], at_ms, by_visits)) is not None:
+                inside[place] = found
+                assumed[place] = _share(found, int(assumed[place]), by_visits) if by_visits else found
+        return now._replace(inside=inside, assumed=assumed)
 
     def _count(self, venue: int, point: _Point, at_ms: int, by_visits: int) -> int | None:
         """The count of a venue under a recount; None: it does not hold any more."""
@@ -98,16 +108,16 @@ class Recounts:
 
     def _by_venue(self) -> dict[int, list[_Point]]:
         """The recounts that concern each venue, in order."""
-        numbers = self._index.lineages.numbers
+        number = self._index.lineages.venue
         found: dict[int, list[_Point]] = {}
         for name, orders in self._orders.items():
-            found.setdefault(numbers[name], []).extend(
+            found.setdefault(number(name), []).extend(
                 _Point(order.at_ms, True, order.origin, order.inside) for order in orders
             )
         emptied = {name for name, orders in self._orders.items() if any(not order.inside for order in orders)}
         for venue in {record.venue for record in self._registry.venues()} if emptied else ():
             for above in emptied.intersection(self._registry.ancestors(venue)):
-                found.setdefault(numbers[venue], []).extend(
+                found.setdefault(number(venue), []).extend(
                     _Point(order.at_ms, False, order.origin, 0) for order in self._orders[above] if not order.inside
                 )
         for points in found.values():

@@ -15,13 +15,13 @@ A visit belongs to the day that it starts in. A segment never changes but for `g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints, ints
+from contacts.columns import Bools, Ints, distinct, ints
 
 MINUTE_MS: Final = 60_000
 LENGTH_MINUTES: Final = (30, 120, 480, 2000)
@@ -32,28 +32,35 @@ _PERSON_SHIFT: Final = 1
 _MINUTES_SHIFT: Final = 33
 _START_SHIFT: Final = 44
 _CLASS_SHIFT: Final = 55
-_CLASSES: Final = len(LENGTH_MINUTES)
 LIMITS: Final = ints(LENGTH_MINUTES)
+_HEAD_BITS: Final = 13
 _ROW_BITS: Final = 26
 _LINEAGE_BITS: Final = 24
 _MEETS: Final = 1
 _HIDDEN: Final = 1
+_PIECE: Final = 1 << 14
+"""Visits worked on at a time: what is made of so many on the way stays in the processor's cache."""
+_PAIR: Final = np.dtype("V16")
+"""A word and the exact times beside it, for moving both at once."""
 
 Bits = NDArray[np.uint8]
 
 
 class Sealed(NamedTuple):
-    """Visits as columns: person and lineage numbers, start and end (ms), reason, and the flags that are kept."""
+    """Visits as columns: person and lineage numbers, start and end (ms), reason, and the flags that are kept.
 
-    person: Ints
-    lineage: Ints
+    Those given to `Segment.build` may have numbers and reasons of any width, those of a segment are int64.
+    """
+
+    person: NDArray[Any]
+    lineage: NDArray[Any]
     start: Ints
     end: Ints
-    reason: Ints
+    reason: NDArray[Any]
     meets: Bools
     hidden: Bools
 
-    def of(self, chosen: Ints | Bools) -> Sealed:
+    def of(self, chosen: Ints | Bools | slice) -> Sealed:
         """The chosen ones."""
         return Sealed._make(column[chosen] for column in self)
 
@@ -93,26 +100,28 @@ class Segment:
 
     @classmethod
     def build(cls, midnight_ms: int, visits: Sealed, lineages: int) -> tuple[Self, Ints]:
-        """The segment of a day's visits, and the place of each in it. `lineages` is how many lineages there are.
+        """The segment of a day's visits, and which of them stands at each of its places.
 
-        All visits must be of that day, and none longer than LONGEST_MS.
+        All visits must be of that day, and none longer than LONGEST_MS. `lineages` is how many lineages there are.
         """
-        start, length = visits.start - midnight_ms, visits.end - visits.start
-        minute = start // MINUTE_MS
-        minutes = -(-(start + length) // MINUTE_MS) - minute
-        cls_of = np.searchsorted(LIMITS, minutes)
-        order = _order(visits.lineage, (cls_of << 11) | minute)
-        head = (cls_of << _CLASS_SHIFT) | (minute << _START_SHIFT) | (minutes << _MINUTES_SHIFT)
-        words = (head | (visits.person << _PERSON_SHIFT) | visits.meets)[order]
-        exact = ((start << 32) | (length << 4) | (visits.reason << 1) | visits.hidden)[order]
+        count = len(visits.start)
+        key, both = np.empty(count, np.int64), np.empty((count, 2), np.int64)
+        for rows in _pieces(count):
+            key[rows], both[rows, 0], both[rows, 1] = _packed(midnight_ms, visits.of(rows), rows.start)
+        order = _order(key, both[:, 0], visits.lineage)
+        words, exact, mine = (np.empty(count, np.int64) for _ in range(3))
+        pairs = both.view(_PAIR)[:, 0]
+        for places in _pieces(count):
+            found = pairs[order[places]].view(np.int64).reshape(-1, 2)
+            words[places], exact[places] = found[:, 0], found[:, 1]
+            mine[places] = (found[:, 0] >> _PERSON_SHIFT & 0xFFFF_FFFF) << 32
+            mine[places] += np.arange(places.start, places.stop)
+        mine.sort()
         begins = np.zeros(lineages + 1, np.uint32)
         begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
-        mine = np.sort((visits.person[order] << 32) | np.arange(len(order)))
-        until_ms = int(visits.end.max()) if len(words) else midnight_ms
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        gone = np.zeros((len(words) + 7) // 8, np.uint8)
-        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone), place
+        until_ms = int(visits.end.max()) if count else midnight_ms
+        gone = np.zeros((count + 7) // 8, np.uint8)
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone), order
 
     @classmethod
     def of_arrays(cls, midnight_ms: int, until_ms: int, arrays: Mapping[str, NDArray[Any]], gone: Bits) -> Self:
@@ -126,8 +135,8 @@ class Segment:
 
     def take_out(self, places: Ints) -> None:
         """Mark visits as gone."""
+        self.gone_count += len(distinct(places[~self.is_gone(places)]))
         np.bitwise_or.at(self.gone, places >> 3, (1 << (places & 7)).astype(np.uint8))
-        self.gone_count = int(np.bitwise_count(self.gone).sum(dtype=np.int64))
 
     def visits(self, places: Ints | None = None) -> Sealed:
         """The visits at places, or all that are not gone."""
@@ -171,10 +180,31 @@ class Segment:
         return row[kept], places[kept]
 
 
-def _order(lineage: Ints, key: Ints) -> Ints:
-    """The order by (lineage, key), keys below 2^13. Sorting packed words is ten times as fast as sorting indexes."""
-    count = len(lineage)
+def _pieces(count: int) -> Iterator[slice]:
+    """So many rows, some at a time."""
+    return (slice(first, min(first + _PIECE, count)) for first in range(0, count, _PIECE))
+
+
+def _packed(midnight_ms: int, visits: Sealed, row: int) -> tuple[Ints, Ints, Ints]:
+    """Keys that sort by (lineage, class, start, row), words, and exact times of visits; the first is row `row`."""
+    start, length = visits.start - midnight_ms, visits.end - visits.start
+    minute = start // MINUTE_MS
+    minutes = (start + length + (MINUTE_MS - 1)) // MINUTE_MS - minute
+    head = sum(minutes > limit for limit in LENGTH_MINUTES[:-1]) << (_CLASS_SHIFT - _START_SHIFT) | minute
+    key = (visits.lineage.astype(np.int64) << (_HEAD_BITS + _ROW_BITS)) | (head << _ROW_BITS)
+    word = (head << _START_SHIFT) | (minutes << _MINUTES_SHIFT) | (visits.person.astype(np.int64) << _PERSON_SHIFT)
+    exact = (start << 32) | (length << 4) | (visits.reason.astype(np.int64) << 1) | visits.hidden
+    return key | np.arange(row, row + len(key)), word | visits.meets, exact
+
+
+def _order(key: Ints, word: Ints, lineage: NDArray[Any]) -> Ints:
+    """The order of rows by keys as `_packed` makes them, in place of these where they say all.
+
+    Sorting words is ten times as fast as sorting indexes.
+    """
+    count = len(key)
     if count < 1 << _ROW_BITS and (not count or int(lineage.max()) < 1 << _LINEAGE_BITS):
-        words = np.sort((lineage << (13 + _ROW_BITS)) | (key << _ROW_BITS) | np.arange(count))
-        return words & ((1 << _ROW_BITS) - 1)
-    return np.lexsort((key, lineage))
+        key.sort()
+        key &= (1 << _ROW_BITS) - 1
+        return key
+    return np.lexsort((word >> _START_SHIFT, lineage))

@@ -108,17 +108,19 @@ class Settling:
             older = []
         kept, pieces = [], []
         if len(rows):
-            names = ("person", "lineage", "start", "end", "reason")
-            known = (was[name].astype(np.int64) for name in names)
+            known = (was[name] for name in ("person", "lineage", "start", "end", "reason"))
             pieces.append(Sealed._make((*known, was["flags"] & MEETS != 0, was["flags"] & HIDDEN != 0)))
         for each in older:
             self._shelf.check(each.segment.file)
             kept.append(each.segment.kept(each.gone))
             pieces.append(each.segment.visits(kept[-1]))
-        visits = Sealed._make(np.concatenate(column) for column in zip(*pieces, strict=True))
+        one = len(pieces) == 1
+        visits = pieces[0] if one else Sealed._make(np.concatenate(column) for column in zip(*pieces, strict=True))
         segment, place = None, visits.start[:0]
         if len(visits.start):
-            made, place = Segment.build(midnight_ms, visits, self._lineages)
+            made, order = Segment.build(midnight_ms, visits, self._lineages)
+            place = np.empty_like(order)
+            place[order] = np.arange(len(order))
             file, arrays = self._shelf.put(made.arrays())
             segment = Segment.of_arrays(midnight_ms, made.until_ms, arrays, made.gone)
             segment.file, segment.checked = file, True

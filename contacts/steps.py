@@ -23,6 +23,7 @@ PAGE_BITS: Final = 2
 _KIND_BITS: Final = 3
 VENUE_BITS: Final = 24
 _MANY_PIECES: Final = 64
+_SMALL: Final = 1024
 _NONE: Final = np.empty(0, np.int64)
 
 
@@ -141,24 +142,34 @@ def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:
 
 
 class Store:
-    """Steps kept until their time comes."""
+    """Steps kept until their time comes.
+
+    Small pieces are put together, not those of all pages at once, and larger ones stay: nobody waits for much of it.
+    """
 
     def __init__(self) -> None:
         self._pages: dict[int, list[Steps]] = {}
+        self._small: dict[int, list[Steps]] = {}
 
     def add(self, steps: Steps) -> None:
         """Keep steps, given in order of slots."""
         for page, part in by_page(steps):
             pieces = self._pages.setdefault(page, [])
-            pieces.append(part)
-            if len(pieces) > _MANY_PIECES:
-                pieces[:] = [net(pieces)]
+            if len(part.slot) < _SMALL:
+                small = self._small.setdefault(page, [])
+                small.append(part)
+                if len(small) <= _MANY_PIECES + page % _MANY_PIECES:
+                    continue
+                part = net(small)
+                small[:] = [part] if len(part.slot) < _SMALL else []
+            if len(part.slot) >= _SMALL:
+                pieces.append(part)
 
     def take(self, before: int) -> list[Steps]:
         """All steps of slots below `before`, in pieces; they are kept no longer."""
         taken: list[Steps] = []
         for page in [page for page in self._pages if page << PAGE_BITS < before]:
-            pieces = self._pages.pop(page)
+            pieces = self._pages.pop(page) + self._small.pop(page, [])
             if (page + 1) << PAGE_BITS > before:
                 cuts = [int(np.searchsorted(piece.slot, before)) for piece in pieces]
                 later = [
@@ -174,7 +185,8 @@ class Store:
 
     def dump(self, prefix: str) -> dict[str, bytes]:
         """All steps as named parts."""
-        steps = net([piece for pieces in self._pages.values() for piece in pieces])
+        held = (*self._pages.values(), *self._small.values())
+        steps = net([piece for pieces in held for piece in pieces])
         return {prefix + name: column.tobytes() for name, column in zip(Steps._fields, steps, strict=True)}
 
     def load(self, prefix: str, parts: Mapping[str, bytes]) -> None:

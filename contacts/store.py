@@ -45,10 +45,17 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
         visit[later] = births.find(rows.born[later])
     lost = visit < 0
     lost[~lost] = index.column("flags")[visit[~lost]] & (GONE | SETTLED) != 0
-    for row in np.flatnonzero(lost).tolist():  # settled meanwhile; or an erasure came first by another source
-        known = index.derived(int(person[row]), int(rows.lineage[row]), int(rows.start[row]))
-        visit[row] = known if known >= 0 else int(_add(index, rows, person, np.array([row]))[0])
+    if lost.any():  # settled meanwhile; or an erasure came first by another source
+        visit[lost] = _derived(index, rows, person, np.flatnonzero(lost))
+        for row in np.flatnonzero(visit < 0):
+            one = np.array([row])
+            known = _derived(index, rows, person, one)  # one before may have brought it
+            visit[row] = (known if known[0] >= 0 else _add(index, rows, person, one))[0]
     return visit
+
+
+def _derived(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:
+    return index.derived(person[chosen], rows.lineage[chosen], rows.start[chosen])
 
 
 def _add(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:

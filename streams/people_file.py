@@ -10,9 +10,11 @@ used: a new one with a new id begins, and the states that need the old one are r
 from __future__ import annotations
 
 import logging
+import mmap
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -80,16 +82,12 @@ class PeopleFile:
                 return None
             with self._keys.open("r+b") as file:
                 self._wipe(file, head)
-                file.seek(0)
-                keys = np.frombuffer(file.read(head.count * KEY.itemsize), KEY)
-            if len(keys) != head.count or _digests(keys) != head.digests:
-                raise ValueError("its keys are damaged")
+                self.people.restore(head.count, _checked(file, head), head.small)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             log.warning("The directory of persons cannot be used: %s. States that need it are rebuilt.", error)
             return None
-        self.people.restore(keys, head.small)
         return head
 
     def check(self, partition: int, stamp: bytes) -> None:
@@ -155,5 +153,15 @@ def _piece(file: BinaryIO, piece: int, head: _Head) -> bytes:
     return keys.tobytes()
 
 
-def _digests(keys: NDArray[Any]) -> list[bytes]:
-    return [xxhash.xxh3_64_digest(keys[first : first + _PIECE].tobytes()) for first in range(0, len(keys), _PIECE)]
+def _checked(file: BinaryIO, head: _Head) -> Iterator[NDArray[np.void]]:
+    """The keys, a piece at a time. Raises ValueError when one is not what was written."""
+    size = os.fstat(file.fileno()).st_size
+    if size < head.count * KEY.itemsize or len(head.digests) != -(-head.count // _PIECE):
+        raise ValueError("its keys are cut short")
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head.count else b""
+    for number, digest in enumerate(head.digests):
+        first = number * _PIECE
+        keys = np.frombuffer(mapped, KEY, min(_PIECE, head.count - first), first * KEY.itemsize)
+        if xxhash.xxh3_64_digest(keys.data.cast("B")) != digest:
+            raise ValueError("its keys are damaged")
+        yield keys

@@ -18,16 +18,16 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import xxhash
 
 from streams.durable import replace_durably, write_durably
 from streams.shelf import NEWEST, is_newer
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _MANIFEST: Final = "manifest"
 _LOCK: Final = "lock"
 _DIGEST: Final = 16
@@ -216,7 +216,7 @@ class SnapshotStore:
 
 
 def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_DIGEST).digest()
+    return xxhash.xxh3_128_digest(content)
 
 
 def _made_durable(path: Path) -> Part:

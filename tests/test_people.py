@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,15 +82,17 @@ class Model:
 @given(st.data())
 @settings(max_examples=120, deadline=None)
 def test_a_directory_is_a_dict(digests: str, data: st.DataObject) -> None:
-    """Taking, finding, forgetting, coming again, being kept and taken up: as a dict would, one number a name."""
+    """Taking, finding, forgetting, coming again, being kept and taken up, with larger tables made in between (or begun
+    and never made): as a dict would, one number a name."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SOON", 0)
         if digests == "few":
             patch.setattr(module, "blake2b", Few)
         directory, model = Directory(), Model()
         known = data.draw(st.lists(odd_names(), min_size=1, max_size=30, unique=True))
         some = st.lists(st.sampled_from(known), max_size=12)
         for _ in range(data.draw(st.integers(1, 12))):
-            what = data.draw(st.sampled_from(("take", "take", "find", "forget", "keep")))
+            what = data.draw(st.sampled_from(("take", "take", "find", "forget", "keep", "grow")))
             if what == "take":
                 names = data.draw(some)
                 model.took(names, directory.take(names).tolist())
@@ -100,6 +103,9 @@ def test_a_directory_is_a_dict(digests: str, data: st.DataObject) -> None:
                 gone = data.draw(st.lists(st.sampled_from(sorted(model.numbers.values())), unique=True))
                 directory.forget(gone)
                 model.forget(gone)
+            elif what == "grow" and (make := directory.growing()) is not None and data.draw(st.booleans()):
+                assert directory.growing() is None
+                make()
             elif what == "keep" and all(name.isprintable() for name in model.names):
                 stamp, older = directory.stamp(), directory
                 directory = Directory()
@@ -110,6 +116,20 @@ def test_a_directory_is_a_dict(digests: str, data: st.DataObject) -> None:
             assert directory.named.tolist() == [number in model.numbers.values() for number in range(len(directory))]
         for name in known:
             assert directory.number(name) == model.numbers.get(name, -1)
+
+
+@pytest.mark.parametrize("other", ["k2:" + "0" * 32, "k1:" + "A" * 32, "k1:" + "0" * 31 + "g", "k1:" + "0" * 31 + "é"])
+def test_one_odd_name_among_many(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """Names are read many at a time: another key id, a capital or no digit anywhere among them is not overlooked."""
+    monkeypatch.setattr(module, "_PIECE", 4)
+    for place in range(12):
+        names = [pseudonym("k1", number) for number in range(12)]
+        names[place] = other
+        directory = Directory()
+        assert directory.take(names).tolist() == list(range(12))
+        assert [directory.name(number) for number in range(12)] == names
+        plain = [pseudonym("k1", 0), pseudonym("k1", 10), "k1:" + "a" * 32]
+        assert directory.find(plain).tolist() == [names.index(name) if name in names else -1 for name in plain]
 
 
 def test_a_name_outlives_the_one_whose_digest_it_shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +220,22 @@ def test_a_stamp_of_another_directory_is_refused() -> None:
     assert directory.epoch_of(stamp) == 0
     with pytest.raises(ValueError, match="another directory"):
         older.epoch_of(directory.stamp())
+
+
+def test_a_table_is_made_while_names_come() -> None:
+    """Another thread makes a larger table; names of before, meanwhile and afterwards are found."""
+    directory, taken = Directory(), 0
+    with ThreadPoolExecutor(1) as other:
+        for size in (100, 600, 70, 900, 2000, 3, 5000, 20_000, 1):
+            numbers = directory.take([pseudonym("k1", number) for number in range(taken, taken + size)])
+            assert numbers.tolist() == list(range(taken, taken + size))
+            taken += size
+            if (make := directory.growing()) is not None:
+                done = other.submit(make)
+                directory.forget([taken - 1])
+                if size % 2:
+                    done.result()
+    known = [pseudonym("k1", number) for number in range(taken)]
+    assert directory.find(known).tolist() == [
+        number if named else -1 for number, named in enumerate(directory.named.tolist())
+    ]

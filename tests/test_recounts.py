@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
+from contacts.occupancy import Numbers
 from contacts.places import Places
 from contacts.presence import ends_of_presences
 from contacts.recounts import Recounts
@@ -237,8 +239,11 @@ def test_the_order_in_which_recounts_are_told_of_means_nothing(seed: int) -> Non
         places._inside.advance(at)
         index = places._index
         places._inside.make_room(len(index.lineages.venues))
-        inside, _ = places._recounts.counted(at, places._inside.inside, places._inside.assumed)
-        found = dict(zip(index.lineages.venues, inside.tolist(), strict=True))
+        venues = np.arange(len(index.lineages.venues))
+        by_visits = Numbers(venues, places._inside.inside[venues], places._inside.assumed[venues], venues)
+        places._recounts.venues(at)
+        inside = places._recounts.counted(at, by_visits).inside
+        found = dict(zip(index.lineages.venues.of(venues), inside.tolist(), strict=True))
         wanted = oracle.visits(town.scans, town.venues, RULES)
         assert {name: found.get(name, 0) for name in names} == {
             name: oracle_door.inside(wanted, known, name, at, town.venues) for name in names

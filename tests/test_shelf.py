@@ -326,6 +326,27 @@ def test_a_damaged_directory_is_not_used(tmp_path: Path, name: str, caplog: pyte
             assert opened(tmp_path).people.name(0) == persons(5, 6)[0]
 
 
+def test_damage_in_any_piece_of_a_directory_is_detected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first and the last byte of each piece of keys, and a file that ends with one of them."""
+    file = opened(tmp_path)
+    file.people.take(persons(0, 140_000))
+    file.sync()()
+    sound = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    path = tmp_path / "people-0.keys"
+    piece = 65_536 * 17
+    for place in (0, piece - 1, piece, 2 * piece - 1, 2 * piece, len(sound[path]) - 1):
+        for spoil in (flip, cut):
+            for each, content in sound.items():
+                each.write_bytes(content)
+            spoil(path, place)
+            caplog.clear()
+            assert len(opened(tmp_path).people) == 0
+            assert "its keys are " in caplog.text
+    for each, content in sound.items():
+        each.write_bytes(content)
+    assert opened(tmp_path).people.find(persons(139_000, 139_002)).tolist() == [139_000, 139_001]
+
+
 def test_a_directory_that_is_another_s_or_gone_is_not_used(tmp_path: Path) -> None:
     for spoil in ("cluster", "people-0.head", "people-0.keys"):
         file = opened(tmp_path)
