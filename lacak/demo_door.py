@@ -75,8 +75,8 @@ def show_door(
         http=Serving(port=0),
     )
     console.print(
-        f"\n[bold]The door[/bold]: a gateway at {mall.name}, {local(now_ms, settings.zone_info)}. It has statuses, counts "
-        "and rules of its own, and asks nobody.",
+        f"\n[bold]The door[/bold] of {mall.name}, {local(now_ms, settings.zone_info)}. Its gateway "
+        "has statuses, counts and rules of its own, and asks nobody.",
         highlight=False,
     )
     with threaded_gateway(own, _Clock(now_ms)) as gateway:

@@ -196,7 +196,7 @@ def test_a_presence_that_goes_on_elsewhere_in_the_mall_has_not_ended() -> None:
     door.recount(10, "shop", 4)
     assert (door.at(25), door.at(25, "shop")) == (4, 0)
     index = door.chain.places[0]._index
-    mall, shop = (index.lineages.numbers[name] for name in ("mall", "shop"))
+    mall, shop = (index.lineages.venue(name) for name in ("mall", "shop"))
     assert ends_of_presences(index, mall, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 140 * MINUTE]
     assert ends_of_presences(index, shop, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 20 * MINUTE]
 
