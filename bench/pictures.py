@@ -1,7 +1,9 @@
-"""`python -m bench.pictures [FOLDER]`: the pictures in docs/pictures, of traces of a made-up city, without a broker."""
+"""`python -m bench.pictures [FOLDER]`: the pictures in docs/pictures, without a broker: traces of a made-up city, and
+the poster of one of its doors, with a code of the test vectors."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,12 +21,14 @@ from contacts.registry import Registry
 from contacts.risk import load_risk
 from contacts.spread import Terms
 from contacts.visits import derive_visits
+from gateway.poster import poster
 from lacak.city import City
 from officer.picture import svg
-from schemas.messages import Direction, TestResult, Trace
+from schemas.messages import Direction, TestResult, Trace, Venue
 
 _PROFILE: Final = "who"
 _ROWS: Final = 100_000
+_ADDRESS: Final = "https://lacak.example.id"
 
 
 class World:
@@ -75,10 +79,17 @@ class World:
         )  # fmt: skip
 
 
+def example_poster() -> str:
+    """A poster for a door that does not exist, signed by a key that everybody knows."""
+    vectors = json.loads((Path(__file__).parents[1] / "tests" / "vectors" / "qr.json").read_text("utf-8"))["vectors"]
+    return poster(Venue(venue="mall-kartini", name="Mall Kartini"), vectors[0]["token"], _ADDRESS).svg()
+
+
 def main(folder: Path) -> None:
-    """Draw a trace of each direction."""
+    """Draw a trace of each direction, and a poster."""
     world = World()
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "poster.svg").write_text(example_poster(), encoding="utf-8")
     directions: tuple[Direction, ...] = ("forward", "backward")
     for direction in directions:
         trace = world.farthest(direction, 3)

@@ -105,7 +105,7 @@ class Registry:
         """Raises RegistryError when the record would move a venue, put it within itself, or has impossible numbers."""
         if not is_name(venue.venue):
             raise RegistryError("a venue needs an id of at most 200 characters, none of them a control character")
-        for name in ("assumed_stay_minutes", "longest_stay_minutes", "capacity"):
+        for name in ("assumed_stay_minutes", "longest_stay_minutes", "capacity", "area_m2"):
             number = getattr(venue, name)
             if number is not None and not 0 <= number < 1e9:
                 raise RegistryError(f"{name} of venue {venue.venue!r} is {number}: it must not be negative")

@@ -261,7 +261,7 @@ class Verifier:
             raise
         except (InvalidSignature, ValueError):  # msgspec's errors are ValueErrors
             raise BadCode("not_ours") from None
-        if not is_name(claims.sub):
+        if not is_name(claims.sub) or (isinstance(claims, _Card) and not is_name(claims.jti)):
             raise BadCode("not_ours")
         known = header.kid, claims
         self._known[token] = known

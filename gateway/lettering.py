@@ -1,8 +1,8 @@
 """Which font draws a text on paper, and how wide it comes out.
 
 Texts in Western European letters are drawn in Helvetica, which every PDF reader has. Others need a font file that holds
-their letters: the one given, or one of this machine's. Letters that are joined or go from right to left need shaping
-too, which is done where the package uharfbuzz is installed. What cannot be drawn right is refused, never drawn wrong.
+their letters: the one given, or one of this machine's. Letters that are joined, carry marks or go from right to left
+need more than a font. What cannot be drawn right is refused, never drawn wrong.
 
 A browser finds fonts and shapes text by itself: an SVG can always be made, and only measures its text here.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from fontTools.ttLib import TTFont, TTLibError
@@ -65,10 +64,10 @@ def font_for(text: str, font: Path | None) -> Path | None:
     """
     if in_helvetica(text):
         return None
-    if not shapes() and needs_shaping(text):
+    if needs_shaping(text):
         raise LetteringError(
-            f"The letters of {text!r} must be joined or go from right to left, which a PDF needs the package uharfbuzz "
-            "for: install it, or take the SVG and print it from a browser."
+            f"The letters of {text!r} are joined, carry marks or go from right to left, which no PDF of ours can "
+            "draw: take the SVG and print it from a browser."
         )
     letters = frozenset(letter for letter in text if not letter.isspace())
     found = font if font is not None and _has(font, letters) else _on_this_machine(letters)
@@ -87,12 +86,6 @@ def needs_shaping(text: str) -> bool:
         unicodedata.category(letter) in _JOINED or unicodedata.bidirectional(letter) in _RIGHT_TO_LEFT
         for letter in unicodedata.normalize("NFC", text)
     )
-
-
-@cache
-def shapes() -> bool:
-    """Whether texts can be shaped here."""
-    return find_spec("uharfbuzz") is not None
 
 
 @cache
@@ -135,7 +128,7 @@ def _has(file: Path, letters: frozenset[str]) -> bool:
 @cache
 def _letters_of(file: Path) -> frozenset[int]:
     try:
-        with TTFont(file, lazy=True, fontNumber=0) as font:
+        with file.open("rb") as stream, TTFont(stream, lazy=True, fontNumber=0) as font:
             return frozenset(font.getBestCmap() or ())
     except (OSError, TTLibError, AssertionError, KeyError, ValueError):
         return frozenset()  # no font, or one that is damaged

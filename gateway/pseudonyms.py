@@ -12,6 +12,8 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 _SECRET_BYTES = 32
 _SECRET_LEAST, _SECRET_MOST = 16, 64  # BLAKE2b takes no more
 _IDENTITY_MOST = 1000
+_GROUPING = str.maketrans("", "", " .-")
+_NIK_DIGITS = 16
 
 
 class KeyFileError(ValueError):
@@ -76,8 +78,14 @@ class Key:
             raise KeyFileError(f"The key file {path} is no key: one line, ID:HEX.") from None
 
     def pseudonym(self, identity: str) -> str:
-        """`KEY_ID:32 hex digits` for an identity, the same whatever blanks surround it. Raises ValueError."""
+        """`KEY_ID:32 hex digits` for an identity, the same whatever blanks surround it. Raises ValueError.
+
+        A number of 16 digits (Indonesia's NIK) is the same however they are grouped: by blanks, dots or dashes.
+        """
         identity = identity.strip()
+        digits = identity.translate(_GROUPING)
+        if len(digits) == _NIK_DIGITS and digits.isascii() and digits.isdigit():
+            identity = digits
         if not identity or len(identity) > _IDENTITY_MOST or not identity.isprintable():
             raise ValueError("an identity is 1 to 1000 characters, none of them a control character")
         digest = hashlib.blake2b(identity.encode("utf-8"), key=self._secret, digest_size=16)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,7 +18,7 @@ from fpdf.drawing import PaintedPath
 from fpdf.drawing_primitives import DeviceRGB
 from fpdf.enums import PathPaintRule
 
-from gateway.lettering import ENCODING, FAMILIES, font_for, needs_shaping, width
+from gateway.lettering import ENCODING, FAMILIES, font_for, width
 
 QUIET_MODULES = 4
 """The white border that ISO/IEC 18004 wants around a QR code, in modules."""
@@ -108,6 +109,7 @@ def code_version(content: str) -> int:
     return int(_code(content).version)
 
 
+@lru_cache(maxsize=64)
 def _code(content: str) -> segno.QRCode:
     """Level M, or better where that makes it no larger."""
     return segno.make_qr(content, error="m")
@@ -145,14 +147,12 @@ def _svg(item: Item) -> str:
 def _write(pdf: FPDF, words: Words, font: Path | None) -> None:
     file = font_for(words.text, font)
     if file is None:
-        pdf.set_text_shaping(False)
         pdf.set_font("helvetica", "B" if words.bold else "", words.size * _POINTS_PER_MM)
     else:
         family = f"file-{file.stem.lower()}"
         if family not in pdf.fonts:
             pdf.add_font(family, fname=file)
         pdf.set_font(family, "", words.size * _POINTS_PER_MM)
-        pdf.set_text_shaping(needs_shaping(words.text))
     pdf.set_text_color(words.fill)
     wide = pdf.get_string_width(words.text) if words.anchor != "start" else 0.0
     pdf.text(words.x - wide * {"start": 0.0, "middle": 0.5, "end": 1.0}[words.anchor], words.y, words.text)

@@ -16,7 +16,12 @@ _COMMANDS = {
     },
     "Publish": {
         "publish": ("lacak.publish:publish", "Publish a file of scans (CSV, NDJSON, gzip, or - for standard input)."),
-        "venues": ("lacak.venues:venues", "Import venues into the registry."),
+        "venues": ("lacak.venues:venues", "Register venues, and make the posters for their doors."),
+        "identity": (
+            "lacak.identity_commands:identity",
+            "The identity register: one-time codes and cards for people whose papers were seen.",
+        ),
+        "keys": ("lacak.key_commands:keys", "The keys that sign QR codes: make, rotate, retire, publish."),
     },
     "Run doors": {
         "gateway": ("lacak.gateway_commands:gateway", "Run a gateway: decisions at doors, over HTTP."),

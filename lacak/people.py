@@ -55,14 +55,19 @@ def named(person: str | None, identity: bool, identity_file: str | None, key_fil
     if key_file is None:
         raise click.UsageError("an identity needs --key FILE, the key that makes its pseudonym.")
     try:
-        key = Key.load(key_file)
-        text = (
-            Path(identity_file).read_text("utf-8").strip()
-            if identity_file
-            else click.prompt("Identity", hide_input=True)
-        )
-        return key.pseudonym(text)
+        return Key.load(key_file).pseudonym(told_identity(identity_file))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def told_identity(identity_file: str | None) -> str:
+    """The identity in a file, or asked for without echo."""
+    if not identity_file:
+        text: str = click.prompt("Identity", hide_input=True)
+        return text
+    try:
+        return Path(identity_file).read_text("utf-8").strip()
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{identity_file} is no text.") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from error

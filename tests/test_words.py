@@ -80,6 +80,21 @@ def test_a_refused_venue_has_its_line(tmp_path: Path) -> None:
         registry.add(Venue(venue="shop"))
 
 
+def test_a_file_of_venues_has_areas_and_fallbacks(tmp_path: Path) -> None:
+    """`area_m2` and `fallback` are read where they stand; what is no area or no fallback is a line with its reason."""
+    path = tmp_path / "venues.csv"
+    path.write_text(
+        "venue,area_m2,fallback,route\na,120.5,refuse,A > B\nb,,,\nc,wide,,\nd,,maybe,\ne,-1,,\nf,2e9,admit,\n", "utf-8"
+    )
+    registry, bad = Registry(), list[BadLine]()
+    good = list(read_venues(str(path), bad.append, None, registry.add))
+    found = [(venue.venue, venue.area_m2, venue.fallback, venue.route) for venue in good]
+    assert found == [("a", 120.5, "refuse", "A > B"), ("b", None, "check", "")]
+    assert [line.number for line in bad] == [4, 5, 6, 7]
+    assert "no number" in bad[0].reason and "admit, check, refuse" in bad[1].reason
+    assert "not negative" in bad[2].reason and "area_m2 of venue 'f'" in bad[3].reason
+
+
 def test_of_a_large_block_the_first_rows_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """`lacak tail` prints a screenful; --json all."""
     value = msgspec.json.encode({"rows": list(range(500))})
