@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from contacts.registry import Registry
+from gateway.bindings import Bindings
 from gateway.copies import Copies
 from gateway.devices import Devices, Scope
 from gateway.door import Door
@@ -46,7 +47,7 @@ class Listing:
 class Parts:
     """The parts of one gateway: `parts_of(request)` in a route.
 
-    `card_revoked` says whether a card with this serial number was withdrawn (the identity service knows).
+    `bindings`: whom browsers stand for; `card_revoked`: whether the card of a serial number was withdrawn.
     """
 
     settings: GatewaySettings
@@ -54,7 +55,8 @@ class Parts:
     devices: Devices
     door: Door
     signing: Signing
-    card_revoked: Callable[[str], bool] = lambda _: False
+    bindings: Bindings
+    card_revoked: Callable[[str], bool]
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams_open: int = 0

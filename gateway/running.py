@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.app import make_app
+from gateway.bindings import Bindings
 from gateway.devices import Devices
 from gateway.door import open_door
 from gateway.edge import Clock
@@ -19,15 +20,18 @@ from gateway.signing import Signing
 
 DEVICES_FILE: Final = "devices.sqlite"
 KEYS_FOLDER: Final = "keys"
+BINDINGS_FILE: Final = "bindings.sqlite"
 
 
 @asynccontextmanager
 async def running_parts(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Parts]:
-    """The parts of a gateway, at work. Raises SpoolError or DeviceError where a file cannot be used."""
+    """The parts of a gateway, at work. Raises SpoolError, DeviceError or BindingsError where a file cannot be
+    used."""
     folder = settings.data_dir
-    with Devices(folder / DEVICES_FILE) as devices:
+    with Devices(folder / DEVICES_FILE) as devices, Bindings(folder / BINDINGS_FILE) as bindings:
         async with open_door(settings, clock.now_ms) as door:
-            parts = Parts(settings, clock, devices, door, Signing(folder / KEYS_FOLDER))
+            signing = Signing(folder / KEYS_FOLDER)
+            parts = Parts(settings, clock, devices, door, signing, bindings, card_revoked=bindings.revoked)
             try:
                 yield parts
             finally:
