@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -350,6 +351,7 @@ async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> Asy
     """
     # The spool's thread lets go of the interpreter in every call of SQLite's, and waits so long to have it again.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a line for every attempt; ours say it once
     spool = Spool(settings.data_dir / "spool", settings.spool)
     spool.open()
     try:
