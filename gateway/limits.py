@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,8 +10,7 @@ import msgspec
 
 from gateway.problems import Problem
 
-_KEY_LEAST: Final = 8
-_KEY_MOST: Final = 128
+_KEY: Final = re.compile(rb"[\x21-\x7e]{8,128}")
 _ENTRY_BYTES: Final = 400
 """What an entry of `Answers` takes beside the answer itself: two keys, the tuple, the dictionary's slot."""
 
@@ -128,11 +128,7 @@ def check_time(header: bytes | None, now_ms: int, tolerance_seconds: int) -> Non
 
 def check_key(header: bytes | None) -> bytes:
     """The Idempotency-Key. Raises Problem where it is missing or not usable."""
-    if (
-        header is None
-        or not _KEY_LEAST <= len(header) <= _KEY_MOST
-        or not all(33 <= letter <= 126 for letter in header)
-    ):
+    if header is None or _KEY.fullmatch(header) is None:
         raise Problem("nonce-missing")
     return header
 

@@ -27,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._routes: dict[str, tuple[Histogram, dict[int, Counter]]] = {}
+        self._decisions: dict[str, Counter] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -37,6 +38,13 @@ class Metrics:
         counter = known[1].get(status)
         if counter is None:
             counter = known[1][status] = REQUESTS.labels(route, status)
+        counter.inc()
+
+    def decision(self, outcome: str) -> None:
+        """A door has decided."""
+        counter = self._decisions.get(outcome)
+        if counter is None:
+            counter = self._decisions[outcome] = DECISIONS.labels(outcome)
         counter.inc()
 
     def problem(self, kind: str) -> None:

@@ -36,7 +36,8 @@ _LOG: Final = logging.getLogger("lacak.gateway")
 
 @asynccontextmanager
 async def running_parts(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Parts]:
-    """The parts of a gateway, at work. Raises SpoolError or DeviceError where a file cannot be used."""
+    """The parts of a gateway, at work. Raises SpoolError, DeviceError or BindingsError where a file cannot be
+    used."""
     folder = settings.data_dir
     signing = Signing(folder / KEYS_FOLDER, settings.codes.grace_seconds)
     with ExitStack() as files:

@@ -245,7 +245,7 @@ class CopyState(Reply, frozen=True, omit_defaults=True, kw_only=True):
     age_ms: int | None = None
 
 
-class Readiness(Reply, frozen=True, omit_defaults=True, kw_only=True):
+class Readiness(Reply, frozen=True, omit_defaults=False, kw_only=True):
     """Whether the gateway decides by what is so. `degraded` still decides; `reasons` says what is amiss."""
 
     state: Literal["ready", "degraded", "starting"]

@@ -39,18 +39,21 @@ FAULTS = (AlreadyRunning, MigrationError, OSError, ServerError, ServerFell, Topi
 
 
 class Deployment(AbstractContextManager["Deployment"]):
-    """Servers where none are named in the settings, and `workers` processes of each role (default one)."""
+    """Servers where none are named in the settings, `workers` processes of each role (default one), and a gateway that
+    listens on `gateway_port` where one is given."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         workers: Mapping[str, int] | None = None,
+        gateway_port: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.workers: list[Worker] = []
         self._counts = workers or {}
+        self._gateway_port = gateway_port
         self._say = say
         self._stack = ExitStack()
         self._broker: Tansu | None = None
@@ -117,6 +120,9 @@ class Deployment(AbstractContextManager["Deployment"]):
                 port = settings.metrics_port and settings.metrics_port + len(self.workers)
                 own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index)
                 self.workers.append(Worker(role, index, environment_of(own), folder / "logs"))
+        if self._gateway_port is not None:
+            command = ("gateway", "--port", str(self._gateway_port))
+            self.workers.append(Worker("gateway", 0, environment_of(settings), folder / "logs", command))
         self._stack.callback(stop_all, self.workers)
         for worker in self.workers:
             worker.start()

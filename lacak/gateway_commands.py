@@ -15,6 +15,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from gateway.bindings import BindingsError
 from gateway.devices import SCOPES, Device, DeviceError, Devices
 from gateway.running import DEVICES_FILE, run_gateway
 from gateway.serve import ServeError
@@ -94,7 +95,7 @@ def gateway(data_dir: Path | None, name: str | None, **given: Any) -> None:
 
     try:
         uvloop.run(run_gateway(settings, SystemClock(), started))
-    except (DeviceError, ServeError, SpoolError) as error:
+    except (BindingsError, DeviceError, ServeError, SpoolError) as error:
         raise click.ClickException(str(error)) from error
     except SystemExit as error:  # uvicorn has said why
         raise click.ClickException(

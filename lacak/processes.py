@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -27,10 +27,13 @@ class WorkerFell(RuntimeError):
 
 
 class Worker:
-    """One worker process: a role, its index, its log file."""
+    """One worker process: a role, its index, its log file. `command` is what `lacak` is given, else `worker ROLE`."""
 
-    def __init__(self, role: str, index: int, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self, role: str, index: int, environment: Mapping[str, str], logs: Path, command: Sequence[str] = ()
+    ) -> None:
         self.role = role
+        self._command = tuple(command) or ("worker", role)
         self.index = index
         self.log = logs / f"{role}-{index}.log"
         self._environment = {**os.environ, **environment}
@@ -48,7 +51,7 @@ class Worker:
         self._starts.append(time.monotonic())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lacak", "worker", self.role],
+                [sys.executable, "-m", "lacak", *self._command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -22,7 +22,9 @@ _DOWN_SECONDS = 30.0
     multiple=True,
     help="How many workers of a role, such as visits=2. Default: one of each.",
 )
-def up(workers: tuple[str, ...]) -> None:
+@click.option("--gateway", is_flag=True, help="Run a gateway beside the workers: decisions at doors, over HTTP.")
+@click.option("--gateway-port", type=click.IntRange(1, 65535), default=8600, show_default=True)
+def up(workers: tuple[str, ...], gateway: bool, gateway_port: int) -> None:
     """Run everything here, in the foreground, until Ctrl-C.
 
     Starts a broker and PostgreSQL from their Python packages unless LACAK_BROKERS and LACAK_DATABASE name yours, makes
@@ -37,7 +39,10 @@ def up(workers: tuple[str, ...]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Deployment(
-            settings, workers=_counts(workers), say=lambda text: console.print(f"· {text}", highlight=False)
+            settings,
+            workers=_counts(workers),
+            gateway_port=gateway_port if gateway else None,
+            say=lambda text: console.print(f"· {text}", highlight=False),
         ) as lacak:
             console.print("[bold]Lacak is up.[/bold] In another terminal in this folder:", highlight=False)
             for line in (
@@ -48,6 +53,12 @@ def up(workers: tuple[str, ...]) -> None:
                 "lacak traces",
             ):
                 console.print(f"    {line}", highlight=False)
+            if gateway:
+                console.print(
+                    f"The gateway is at http://127.0.0.1:{gateway_port} (/readyz, /openapi.json). "
+                    "Callers need a key: lacak devices add NAME --scope scan",
+                    highlight=False,
+                )
             console.print(
                 f"Logs are in {lacak.settings.data_dir / 'logs'}. Ctrl-C, or `lacak down`, stops it.", highlight=False
             )

@@ -17,8 +17,10 @@ from contacts.admission import Reason
 from gateway import wire
 from gateway.codes import sign_card, sign_rotating, sign_static
 from gateway.devices import LOOK_SECONDS
+from gateway.identity import Withdrawal
 from gateway.keyring import Keyring
 from gateway.problems import KINDS
+from gateway.register import Register
 from gateway.spool import Parcel
 from schemas.door import DoorEvent, Recount
 from schemas.health import COLOURS, Declaration
@@ -187,7 +189,10 @@ def test_a_card_and_a_typed_id(gateway: Running, client: httpx.Client) -> None:
     gateway.status(person(50), "green", doses=2, full=True, age_band="18-59")
     card = sign_card(ring, person(50), "serial-1", gateway.clock.now_ms())
     assert post(gateway, client, "/v1/cards", {"venue": "mall-1", "token": f"LACAK:{card}"})["outcome"] == "admit"
-    gateway.parts.card_revoked = {"serial-1"}.__contains__
+    withdrawn = Withdrawal(number=1, at_ms=gateway.clock.now_ms(), person=person(50), serial="serial-1")
+    with Register(gateway.parts.settings.data_dir / "identity") as office:
+        office.withdrawn = lambda after: (withdrawn,) if after < 1 else ()  # type: ignore[method-assign]
+        gateway.parts.bindings.follow(office)
     answer = client.post("/v1/cards", json={"venue": "mall-1", "token": card}, headers=gateway.stamped())
     problem(answer, 422, "bad-code")
     before = len(parcels(gateway, "door-events"))
