@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from contacts.doorrows import EntryRow
 from contacts.doorrules import Requirements
-from schemas.health import AgeBand, Colour, NegativeTest
+from schemas.health import COLOURS, AgeBand, Colour, NegativeTest
 from schemas.messages import Fallback
 
 Outcome = Literal["admit", "check", "refuse", "full"]
@@ -99,6 +99,8 @@ class _Verdict(NamedTuple):
 
 _CLOSED: Final = Decision("refuse", "closed")
 _WELCOME: Final = _Verdict("admit", "welcome")
+_ADMITTED: Final = {colour: Decision("admit", "welcome", 0, colour) for colour in COLOURS}
+_MAY_STAY: Final = ("admit", "check")
 
 
 def decide(
@@ -117,22 +119,25 @@ def decide(
     group: Sequence[Visitor] = (visitors,) if isinstance(visitors, Visitor) else visitors
     if not group:
         raise ValueError("nobody asks")
-    if not requirements.is_open(at_ms):
+    if requirements.open is not None and not requirements.is_open(at_ms):
         return _CLOSED
     adults = () if len(group) == 1 else tuple(each.colour for each in group if each.age_band not in _CHILDREN)
-    best = Decision("admit", "welcome", 0, group[0].colour)
+    best, severity = _ADMITTED[group[0].colour], 0
     for who, visitor in enumerate(group):
         verdict = _judge(visitor, requirements, adults, fallback, at_ms, limits)
-        if _SEVERITY[verdict.outcome] > _SEVERITY[best.outcome]:
-            best = Decision(verdict.outcome, verdict.reason, who, visitor.colour, "", verdict.row)
+        if verdict is not _WELCOME and _SEVERITY[verdict.outcome] > severity:
+            best, severity = _of(verdict, who, visitor.colour), _SEVERITY[verdict.outcome]
     for load in loads:
-        crowd = _crowd(load, len(group), fallback, limits)
-        if _SEVERITY[crowd.outcome] > _SEVERITY[best.outcome]:
-            best = Decision(crowd.outcome, crowd.reason, -1, group[0].colour, load.venue)
-    minutes = requirements.longest_stay_minutes
-    if minutes is not None and best.outcome in ("admit", "check"):
-        best = best._replace(stay_until_ms=at_ms + minutes * _MINUTE_MS)
+        verdict = _crowd(load, len(group), fallback, limits)
+        if verdict is not _WELCOME and _SEVERITY[verdict.outcome] > severity:
+            best, severity = _of(verdict, -1, group[0].colour, load.venue), _SEVERITY[verdict.outcome]
+    if requirements.room is not None and (minutes := requirements.room.longest_stay_minutes) is not None:
+        return best._replace(stay_until_ms=at_ms + minutes * _MINUTE_MS) if best.outcome in _MAY_STAY else best
     return best
+
+
+def _of(verdict: _Verdict, who: int, colour: Colour, venue: str = "") -> Decision:
+    return Decision(verdict.outcome, verdict.reason, who, colour, venue, verdict.row)
 
 
 def _judge(
@@ -144,7 +149,7 @@ def _judge(
     limits: Limits,
 ) -> _Verdict:
     """What is said of one person, were the place empty."""
-    row = requirements.entry(visitor.age_band)
+    row = requirements.by_age[visitor.age_band]
     if row is None:
         return _Verdict(fallback, "no_rule")
     stale = visitor.status_age_ms is None or visitor.status_age_ms > limits.status_ms
