@@ -118,7 +118,7 @@ class Statuses:
             state, position = owner.state(partition), owner.position(partition)
             if state is None or not isinstance(position, int) or now < self._ticked.get(partition, now):
                 continue
-            at_ms = max(state.log_time_ms, 0) if self._by_files else self._clock.now_ms()
+            at_ms = max(state.log_time_ms, 0 if self._by_files else self._clock.now_ms())
             if state.wants_tick(at_ms, position):
                 self._ticked[partition] = now + _AGAIN_SECONDS
                 self._outbox.send("health-records", partition, frame(CONTROL_MAGIC, Tick(at_ms)), key=TICK_KEY)
