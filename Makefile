@@ -45,6 +45,9 @@ bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a s
 bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
 	@$(BIN)/python -m bench.visits
 
+bench-colours: .venv/ready ## Measure what a person's colour costs when a health record comes
+	@$(BIN)/python -m bench.colours
+
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
 
@@ -73,4 +76,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-trace bench-index bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-colours bench-trace bench-index bench-reach bench-peers validation pictures lock clean

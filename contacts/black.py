@@ -14,6 +14,8 @@ from contacts.vaccines import NOTHING, Had
 from schemas.messages import TestKind
 
 CASE, CONTACT, ARRIVAL = range(3)  # places in colourrules.BLACK_REASONS
+BLACK_FACTS = "a case", "a contact", "an arrival from abroad"
+"""What a person is who is black for each of BLACK_REASONS."""
 
 Negative = tuple[int, int, TestKind, str]
 

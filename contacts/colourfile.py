@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contacts.profile_faults import Fault, read_toml
+from contacts.listed_faults import blocks, read_listed
+from contacts.profile_faults import Fault
 from schemas.health import AgeBand, Colour
 from schemas.messages import TestKind
 
@@ -143,16 +144,11 @@ class ColourFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_colour_file(text: str) -> ColourFile:
     """The rules that a TOML text holds. Raises Fault, which knows the line and what to do."""
-    table: ColourFile = read_toml(text, ColourFile)
+    table = read_listed(text, ColourFile, "docs/colours.md")
     for key, place, wrong in _wrong(table):
-        raise Fault(text, (), wrong, _line_of(text, key, place))
+        lines = [line for line, _ in blocks(text, key)]
+        raise Fault(text, (key,), wrong, lines[place] if place < len(lines) else None)
     return table
-
-
-def _line_of(text: str, key: str, place: int) -> int:
-    """The line on which the nth table of a list begins, where it is written as [[key]]."""
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith(f"[[{key}]]")]
-    return lines[place] if place < len(lines) else 1
 
 
 def _wrong(table: ColourFile) -> Iterator[tuple[str, int, str]]:

@@ -66,6 +66,8 @@ class SetInForce:
         self.table, self.days, self.since_ms, self.until_ms = each, days, since_ms, until_ms
         self.version = f"{rules_id}@{each.since.isoformat()}"
         self.black = tuple(Ruling(self._verdict("black", reason), None) for reason in BLACK_REASONS)
+        makes_black = each.case is not None, each.contact is not None, each.black_on_arrival
+        self.black_reasons = tuple(place for place, makes in enumerate(makes_black) if makes)
         self.no_record = Ruling(self._verdict("unknown", "no_record"), None)
         self._rulings: dict[tuple[AgeBand, int, bool, bool, bool, bool], Ruling] = {}
         self.known_by = frozenset(table.known_by)

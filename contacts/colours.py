@@ -83,17 +83,17 @@ class _Case(NamedTuple):
 
 def colour_of(facts: Facts, at_ms: int, rules: ColourRules, zone: ZoneInfo) -> Judgement:
     """The colour at a time, exact to the millisecond, of who these facts are about."""
+    known = facts.by_kind()
     in_force = rules.in_force(at_ms, zone)
     if in_force is None:
-        return Judgement("unknown", min(at_ms, 0), rules.first_ms(zone), rules.no_rules.rule, "no_rules", ())
-    known = facts.by_kind()
+        until_ms = _told_until(known, at_ms, rules.first_ms(zone))
+        return Judgement("unknown", min(at_ms, 0), until_ms, rules.no_rules.rule, "no_rules", ())
     case = _case(facts, known, rules, in_force, zone)
     ruling = _verdict(case, at_ms)
     colour, reason, rule = ruling[0]
-    since_ms, until_ms = _holds(case, ruling[0], at_ms)
-    return Judgement(
-        colour, since_ms, _told_until(known, at_ms, until_ms), rule, reason, _used(case, known, ruling, at_ms)
-    )
+    since_ms, last_ms = _holds(case, ruling[0], at_ms)
+    until_ms = _told_until(known, at_ms, last_ms)
+    return Judgement(colour, since_ms, until_ms, rule, reason, _used(case, known, ruling, at_ms))
 
 
 def summary(facts: Facts, at_ms: int, rules: ColourRules) -> Summary:
@@ -117,7 +117,7 @@ def _case(facts: Facts, known: Sorted, rules: ColourRules, in_force: SetInForce,
     negative: Sequence[_Good] = ()
     if known.positives or known.contacts or known.travels:
         black = black_spans(known, history, rules, in_force, zone)
-    if in_force.asks_recovered:
+    if in_force.asks_recovered and (black or known.recoveries):
         recovered = _recovered(known, black, in_force)
     if in_force.asks_negative and known.negatives:
         hours = in_force.table.negative_hours

@@ -1,4 +1,4 @@
-"""What is wrong in a profile's file, told with its line and what to do."""
+"""What is wrong in a file of profiles or rules, told with its line and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import tomllib
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -37,8 +37,8 @@ class Fault(ValueError):
         super().__init__(f"line {self.line}: {sentence}")
 
 
-def read_toml(text: str, kind: type[_Struct]) -> _Struct:
-    """The struct that a TOML text describes. Raises Fault."""
+def read_toml(text: str, kind: type[_Struct], page: str = "docs/profiles.md") -> _Struct:
+    """The struct that a TOML text describes; `page` explains it. Raises Fault."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -49,17 +49,17 @@ def read_toml(text: str, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise _fault(text, table, kind, str(error)) from error
+        raise _fault(text, table, kind, str(error), page) from error
 
 
-def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: str) -> Fault:
+def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: str, page: str) -> Fault:
     found = _AT.match(said)
     assert found is not None
     path = _path(table, kind, said, found["path"] or "")
     what = found["what"]
     field = _FIELD.search(what)
     if field is None:
-        return Fault(text, path, f"{'.'.join(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what)}.")
+        return Fault(text, path, f"{'.'.join(path)}: {what[:1].lower()}{what[1:]}; {_advice(kind, path, what, page)}.")
     known = [each.name for each in msgspec.structs.fields(_kind_at(kind, path)) if each.name != "id"]
     if field["missing"]:
         here = f"the table [{'.'.join(path)}]" if path else "the file"
@@ -69,14 +69,21 @@ def _fault(text: str, table: dict[str, Any], kind: type[msgspec.Struct], said: s
     return Fault(text, (*path, field["unknown"]), f"{field['unknown']} is not known here; {advice}")
 
 
-def _advice(kind: type[msgspec.Struct], path: Path, what: str) -> str:
+def _advice(kind: type[msgspec.Struct], path: Path, what: str, page: str) -> str:
     """What to write instead."""
     for name, advice in _WRITE.items():
         if what.startswith(f"Expected `{name}"):
             return advice
     types = {each.name: each.type for each in msgspec.structs.fields(_kind_at(kind, path[:-1]))}
-    choices = getattr(types.get(path[-1]) if path else None, "__args__", ())
-    return f"write one of {', '.join(map(str, choices))}" if choices else "see docs/profiles.md"
+    choices = _choices(types.get(path[-1])) if path else []
+    return f"write one of {', '.join(choices)}" if choices else f"see {page}"
+
+
+def _choices(kind: object) -> list[str]:
+    """The words that a type allows, in a list or alone."""
+    if get_origin(kind) is Literal:
+        return [str(each) for each in get_args(kind)]
+    return [choice for inner in get_args(kind) for choice in _choices(inner)]
 
 
 def _path(table: dict[str, Any], kind: type[msgspec.Struct], said: str, text: str) -> Path:

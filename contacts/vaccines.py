@@ -12,7 +12,7 @@ import msgspec
 
 from contacts.profile_faults import Fault, read_toml
 
-_FILE = "vaccines.toml"
+_FOLDER, _FILE = "vaccines", "vaccines.toml"
 _MOST_KNOWN = 4096
 
 Doses = Annotated[int, msgspec.Meta(ge=1, le=20)]
@@ -97,7 +97,7 @@ class Vaccines:
 
 def load_vaccines(folder: Path | None = None) -> Vaccines:
     """The vaccines of `folder` if it holds a list, else Lacak's own. Raises VaccinesError."""
-    own = None if folder is None else folder / _FILE
+    own = None if folder is None else folder / _FOLDER / _FILE
     if own is not None and own.exists():
         return read_vaccines(own.read_text("utf-8"), str(own))
     return _shipped()
@@ -111,7 +111,7 @@ def _shipped() -> Vaccines:
 def read_vaccines(text: str, where: str) -> Vaccines:
     """The vaccines that a TOML text lists; `where` names it in errors. Raises VaccinesError."""
     try:
-        table: _File = read_toml(text, _File)
+        table: _File = read_toml(text, _File, "docs/colours.md")
         courses: dict[str, int] = {}
         for key, product in table.products.items():
             for name in (key, *product.names):

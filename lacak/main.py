@@ -33,6 +33,7 @@ _COMMANDS = {
         "dismiss": ("lacak.officer_commands:dismiss", "Dismiss a contact of a trace."),
         "sources": ("lacak.source_commands:sources", "Find where and by whom several cases may have been infected."),
         "clusters": ("lacak.cluster_commands:clusters", "Show where several cases were together, once or live."),
+        "status": ("lacak.status_commands:status", "Show the colour that doors are told of a person, and why."),
         "occupancy": ("lacak.officer_commands:occupancy", "Show how many people are inside, once or live."),
     },
     "Offline, on files": {
@@ -46,6 +47,7 @@ _COMMANDS = {
             "lacak.profile_commands:profiles",
             "List, show and check the numbers that make somebody a contact.",
         ),
+        "colours": ("lacak.colour_commands:colours", "List, show and check the rules of green, yellow, red and black."),
         "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {

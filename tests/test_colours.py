@@ -42,7 +42,23 @@ def by_doses(green: str = "green", yellow: str = "yellow", red: str = "red") -> 
     return [(FULL, green), (HALF, yellow), ([ADULT], red)]
 
 
+TWO_OF_THREE = doses("2021-07-10", "2021-07-20", product="Zifivax")
+
 BY_LINE = [
+    # two doses are two doses, also of a product whose course is three
+    *[(day, TWO_OF_THREE, "green") for day in ("2021-08-10", "2021-10-21", "2022-02-10")],
+    ("2022-08-01", [*TWO_OF_THREE, ADULT], "yellow"),
+    ("2022-08-01", [*TWO_OF_THREE, TEEN], "green"),
+    # a positive test of any kind makes a case
+    *[
+        (f"{day} 12:00", [*FULL, lab(kind, "positive", f"{day} 08:00")], "black")
+        for day in ("2021-10-21", "2022-02-06", "2022-02-20", "2022-08-01")
+        for kind in ("pcr", "antigen", "other")
+    ],
+    # whose case has ended has recovered
+    ("2022-02-06", [lab("pcr", "positive", "2022-01-10")], "yellow"),
+    ("2022-08-20", [*FULL, ADULT, lab("pcr", "positive", "2022-08-01")], "green"),
+    ("2022-08-01 12:00", [HALF[0], arrival("2022-08-01")], "black"),
     # August 2021: 2 doses green, 1 dose yellow, none red, no black
     *[("2021-08-01 00:00", *case) for case in by_doses()],
     *[("2021-08-29 23:59", *case) for case in by_doses()],
@@ -239,6 +255,18 @@ def test_negatives() -> None:
     ]
     assert summary(facts, at("2022-01-05"), RULES).negatives[0].specimen_ms == at("2022-01-03")
     assert colour_of(facts, at("2022-01-04"), RULES, ZONE).until_ms == at("2022-01-05")
+
+
+def test_before_all_rules() -> None:
+    """Before the first rules everybody is unknown; what a summary tells of still changes at the time that is named."""
+    facts = facts_of(*FULL, lab("pcr", "negative", "2021-07-20 08:00"))
+    borders = []
+    time = at("2021-01-01")
+    while (found := colour_of(facts, time, RULES, ZONE)).reason == "no_rules":
+        assert found.until_ms is not None
+        time = found.until_ms
+        borders.append(time)
+    assert borders == [at(each) for each in ("2021-03-01", "2021-04-01", "2021-07-20 09:00", "2021-08-01")]
 
 
 def test_small() -> None:
