@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_crash.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_crash.py
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
@@ -47,6 +47,9 @@ bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by
 
 bench-colours: .venv/ready ## Measure what a person's colour costs when a health record comes
 	@$(BIN)/python -m bench.colours
+
+bench-status: .venv/ready ## Measure what a health event costs the status agent, and the time from a positive test to black
+	@$(BIN)/python -m bench.status
 
 bench-trace: .venv/ready ## Measure the time from a positive test to the report
 	@$(BIN)/python -m bench.trace
@@ -79,4 +82,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean

@@ -31,7 +31,7 @@ _AGAIN_SECONDS = 2.0
 _RECORDS = msgspec.json.Decoder(HealthRecord)
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     """One record of the log: its place in the batch, and what it says of a person or of all."""
 
     place: int
@@ -83,8 +83,17 @@ class Statuses:
 
     def derive(self, state: HealthState, batch: Batch) -> None:
         """Take one batch through the core and send what it makes."""
+        self.take(state, batch, self.read(batch))
+        self.tell(state, batch)
+
+    def read(self, batch: Batch) -> list[Said]:
+        """What the records say; what says nothing, or to another partition, goes to the dead letters."""
         said = self._at_home(batch, self._read(batch))
         self._letters.judge(len(batch), len(batch) - len(said))
+        return said
+
+    def take(self, state: HealthState, batch: Batch, said: list[Said]) -> None:
+        """Let the state take what the records say, each in turn."""
         numbers = iter(state.numbers([what.person for _, what in said if isinstance(what, HealthRecord)]))
         for index, what in said:
             offset, at_ms = batch.offsets[index], NEVER_MS if self._by_files else batch.timestamps_ms[index]
@@ -99,9 +108,9 @@ class Statuses:
                 state.erase(offset, at_ms, what.person, what.before_ms)
             elif isinstance(what, RulesChange):
                 state.change_rules(offset, at_ms, what.origin, what.rules_id, what.text)
-        self._tell(state, batch)
 
-    def _tell(self, state: HealthState, batch: Batch) -> None:
+    def tell(self, state: HealthState, batch: Batch) -> None:
+        """Send what came of it."""
         for person, status in state.made():
             value = None if status is None else msgspec.json.encode(status)
             self._outbox.send("statuses", batch.partition, value, key=person.encode())
@@ -118,31 +127,31 @@ class Statuses:
             state, position = owner.state(partition), owner.position(partition)
             if state is None or not isinstance(position, int) or now < self._ticked.get(partition, now):
                 continue
-            at_ms = max(state.log_time_ms, 0) if self._by_files else self._clock.now_ms()
+            at_ms = max(state.log_time_ms, 0 if self._by_files else self._clock.now_ms())
             if state.wants_tick(at_ms, position):
                 self._ticked[partition] = now + _AGAIN_SECONDS
                 self._outbox.send("health-records", partition, frame(CONTROL_MAGIC, Tick(at_ms)), key=TICK_KEY)
 
-    def _read(self, batch: Batch) -> list[_Said]:
-        """What the records say, each by itself; what says nothing goes to the dead letters."""
-        said: list[_Said] = []
+    def _read(self, batch: Batch) -> list[Said]:
+        """What the records say, each by itself."""
+        said: list[Said] = []
         for index, value in enumerate(batch.values):
             key = batch.keys[index] or b""
             try:
                 if value is None:
                     person, _, record_id = key.decode().partition("|")
-                    said.append(_Said(index, (person, record_id)))
+                    said.append(Said(index, (person, record_id)))
                 elif value[:4] == CONTROL_MAGIC:
                     control = unframe(CONTROL_MAGIC, value, CONTROLS)
                     ahead = isinstance(control, Tick) and self._ahead(control.at_ms, batch.timestamps_ms[index])
                     if ahead:
                         self._set_aside(batch, index, "arrival_ahead", "a tick is ahead of its record's time")
                     else:
-                        said.append(_Said(index, control))
+                        said.append(Said(index, control))
                 else:
                     record = _RECORDS.decode(value)
                     if (fault := self._fault(record, key, batch.timestamps_ms[index])) is None:
-                        said.append(_Said(index, record))
+                        said.append(Said(index, record))
                     else:
                         self._set_aside(batch, index, *fault)
             except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -162,7 +171,7 @@ class Statuses:
             return "arrival_ahead", "it was told later than its record came"
         return None
 
-    def _at_home(self, batch: Batch, said: list[_Said]) -> list[_Said]:
+    def _at_home(self, batch: Batch, said: list[Said]) -> list[Said]:
         """Without the records of people who belong to another partition."""
         places = [place for place, each in enumerate(said) if isinstance(each.what, HealthRecord)]
         persons = [each.what.person for each in said if isinstance(each.what, HealthRecord)]

@@ -33,14 +33,15 @@ class ColoursInForce:
             self._vaccines = load_vaccines(folder)
         except VaccinesError as error:
             raise ColourRulesError(str(error)) from error
-        self._of_files = self._read(self._text)
+        self._of_files = self.read(self._text)
 
     def __call__(self, published: Mapping[str, str]) -> tuple[ColourRules, str]:
         """The rules where these texts were published, by name, and a version that no other rules have."""
         text = published.get(self.rules_id)
-        return self._of_files if text is None else self._read(text)
+        return self._of_files if text is None else self.read(text)
 
-    def _read(self, text: str) -> tuple[ColourRules, str]:
+    def read(self, text: str) -> tuple[ColourRules, str]:
+        """The rules of a text, and their version. Raises ColourRulesError."""
         rules = read_colour_rules(self.rules_id, text, self._where, self._vaccines)
         return rules, xxhash.xxh3_128_hexdigest(self._salt + b"\x1f" + text.encode())
 

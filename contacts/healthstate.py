@@ -105,7 +105,7 @@ class HealthState:
         if facts is not None:
             if self._repairs:
                 self._repairs.pop(key, None)
-            self._keep(number, facts)
+            self._keep(number, facts, record.person)
         elif Facts().take(record) == Facts({record.record_id: held.rows[record.record_id]}):
             self._repairs.pop(key, None)  # the topic's newest says it
         else:
@@ -209,19 +209,19 @@ class HealthState:
                 self._tell(number, None)
             most -= 1
 
-    def _keep(self, number: int, facts: Facts) -> None:
+    def _keep(self, number: int, facts: Facts, person: str = "") -> None:
         self._facts[number] = facts.pack() if facts.rows else b""
         if self._silent_until:
             return
         if facts.rows:
-            self._judge(number, facts)
+            self._judge(number, facts, person)
         else:
             self._holds_until(number, None)
             self._told[number] = 0
             self._tell(number, None)
 
-    def _judge(self, number: int, facts: Facts) -> None:
-        """Tell of a person, if there is anything new."""
+    def _judge(self, number: int, facts: Facts, person: str = "") -> None:
+        """Tell of a person (by name where it is at hand), if there is anything new."""
         at_ms = self.log_time_ms
         judged = colour_of(facts, at_ms, self._rules, self._zone)
         doses, full, booster, age_band, negatives = summary(facts, at_ms, self._rules)
@@ -237,7 +237,7 @@ class HealthState:
         self._tell(
             number,
             Status(
-                person=self.people.name(number),
+                person=person or self.people.name(number),
                 colour=judged.colour,
                 since_ms=judged.since_ms,
                 until_ms=judged.until_ms,

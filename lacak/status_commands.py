@@ -7,17 +7,22 @@ from zoneinfo import ZoneInfo
 
 import click
 import msgspec
+from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from contacts.colour_words import Explanation, explain, reason_words, when
-from contacts.colourrules import DEFAULT_RULES
 from contacts.colours import ColourRules, ColourRulesError, Facts, Judgement, load_colour_rules
+from contacts.coloursinforce import ColoursInForce
 from lacak.clock import SystemClock
 from lacak.dates import Date
 from lacak.settings import load_settings
+from officer.store import Store, StoreError, ToldDoors
+from schemas.door import RuleSet
 from schemas.health import HealthRecord
+from streams.reader import MissingTopic, read_topic
+from streams.settings import Settings
 
 _STYLES = {
     "green": "bold green",
@@ -34,26 +39,70 @@ _DECODER = msgspec.json.Decoder(HealthRecord)
 @click.option("--explain", "explained", is_flag=True, help="Why, until when, by which records, what would change it.")
 @click.option("--at", "at_ms", type=Date(), metavar="TIME", help="The colour at a date or time; now where left out.")
 @click.option("--facts", "facts_file", metavar="FILE", help="Health records (NDJSON, one a line) to judge by.")
-@click.option("--rules", "rules_id", default=DEFAULT_RULES, show_default=True, help="Which colour rules.")
+@click.option("--rules", "rules_id", metavar="NAME", help="Which colour rules, of files. Default: those in force.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--officer", envvar="LACAK_OFFICER", show_envvar=True, help="Who you are; written to the audit.")
+@click.option("--purpose", envvar="LACAK_PURPOSE", show_envvar=True, help="Why you look; written to the audit.")
 def status(
-    person: str, explained: bool, at_ms: int | None, facts_file: str | None, rules_id: str, as_json: bool
-) -> None:
+    person: str, explained: bool, at_ms: int | None, facts_file: str | None, rules_id: str | None, as_json: bool,
+    officer: str | None, purpose: str | None,
+) -> None:  # fmt: skip
     """Show the colour that doors are told of PERSON, a pseudonym.
 
-    With --facts it is judged here from a FILE of health records, those of other people left aside, without a server:
-    what would the colour be, had only these been told? docs/colours.md has the rules, and `lacak colours show` too.
+    It is judged by all that was told of the person, as far as it is recorded: with --at, by what is known today of
+    another day. That is a look at somebody's health, so it needs --officer and --purpose, and is audited.
+
+    With --facts it is judged by a FILE of health records, those of other people left aside, without a server: what
+    would the colour be, had only these been told? docs/colours.md has the rules, and `lacak colours show` too.
     """
-    if facts_file is None:
-        raise click.UsageError("name the health records to judge by: --facts FILE.")
-    settings = load_settings(need_servers=False)
+    settings = load_settings(need_servers=facts_file is None)
     try:
-        rules = load_colour_rules(settings.rules_folder, rules_id)
+        rules = load_colour_rules(settings.rules_folder, rules_id or settings.colour_rules)
+        if facts_file is None and rules_id is None:
+            rules = _published(settings) or rules
     except (ColourRulesError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    facts = read_facts(facts_file, person)
-    asked_ms = SystemClock().now_ms() if at_ms is None else at_ms
+    now_ms, told = SystemClock().now_ms(), None
+    if facts_file is not None:
+        facts = read_facts(facts_file, person)
+    elif not (officer and purpose):
+        raise click.UsageError("say who you are and why you look: --officer, --purpose. Or name --facts FILE.")
+    else:
+        facts, told = _recorded(settings, person, officer, purpose)
+        if settings.clock == "file" and told is not None:
+            now_ms = told.log_time_ms
+    asked_ms = now_ms if at_ms is None else at_ms
     show_status(person, facts, asked_ms, rules, settings.zone_info, explained=explained, as_json=as_json)
+    if facts_file is None and explained and not as_json:
+        said = "nothing" if told is None else f"{told.colour}, at {when(told.log_time_ms, settings.zone_info)}"
+        click.echo(f"Doors were told last: {said}.")
+
+
+def _recorded(settings: Settings, person: str, officer: str, purpose: str) -> tuple[Facts, ToldDoors | None]:
+    """What is recorded of a person, once the look is in the audit, and what doors were told last."""
+    facts = Facts()
+    try:
+        with Store.opened(settings.database) as store:
+            store.audit(officer, purpose, "status", person=person)
+            for record in store.health_records(person):
+                facts = facts.take(record) or facts
+            return facts, store.told_doors(person)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _published(settings: Settings) -> ColourRules | None:
+    """The rules in force, where they were published and not read from a file."""
+    text = None
+    try:
+        for record in read_topic(settings, "rules"):
+            if record.value is not None:
+                found = msgspec.json.decode(record.value, type=RuleSet)
+                if found.kind == "colours" and found.rules_id == settings.colour_rules:
+                    text = found.text
+        return None if text is None else ColoursInForce(settings.colour_rules, settings.rules_folder).read(text)[0]
+    except (KafkaError, MissingTopic, msgspec.MsgspecError) as error:
+        raise click.ClickException(f"The rules that were published cannot be read: {error}") from error
 
 
 def read_facts(file: str, person: str) -> Facts:

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from officer.history import Version
+from schemas.health import HealthRecord
 from schemas.messages import Trace
 
 TRACES_CHANNEL = "lacak_traces"
@@ -31,6 +32,13 @@ class Inside(NamedTuple):
     allowed: int | None
     assumed_end_share: float
     log_time: datetime
+
+
+class ToldDoors(NamedTuple):
+    """What doors were told last of a person, at which log time (ms)."""
+
+    colour: str
+    log_time_ms: int
 
 
 class Listed(NamedTuple):
@@ -102,6 +110,21 @@ class Store:
             "insert into lacak.audit (officer, purpose, action, person, trace_id) values (%s, %s, %s, %s, %s)",
             (officer, purpose, action, person, trace_id),
         )
+
+    def health_records(self, person: str) -> list[HealthRecord]:
+        """What was told of a person's health, the latest of each record, withdrawn ones too."""
+        rows = self._db.execute(
+            "select record::text from lacak.health_records where person = %s order by record_id", (person,)
+        )
+        return [msgspec.json.decode(row[0], type=HealthRecord) for row in rows]
+
+    def told_doors(self, person: str) -> ToldDoors | None:
+        """What doors were told last of a person; None: nothing, or that nothing is known any more."""
+        row = self._db.execute(
+            "select colour, round(extract(epoch from log_time) * 1000)::bigint from lacak.statuses where person = %s",
+            (person,),
+        ).fetchone()
+        return None if row is None else ToldDoors(*row)
 
     def occupancy(self, venue: str | None = None, limit: int = 30) -> list[Inside]:
         """The fullest venues, or one."""

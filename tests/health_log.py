@@ -24,6 +24,7 @@ from schemas.health import (
     TravelFact,
     VaccinationFact,
 )
+from tests.oracle_colours import Oracle
 
 ZONE = ZoneInfo("Asia/Jakarta")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -145,7 +146,7 @@ def quiet(state: HealthState, log: list[Entry | None]) -> tuple[list[Entry | Non
 
 
 def expected(log: Sequence[Entry | None], at_ms: int) -> dict[str, Status]:
-    """By hand: of each record the latest told that no erasure took, and what the rules make of them."""
+    """Of each record the latest told that no erasure took, and what the rules make of them: held against the oracle."""
     entries = [entry.what for entry in log if entry is not None]
     erased: dict[str, int] = {}
     for each in entries:
@@ -164,6 +165,9 @@ def expected(log: Sequence[Entry | None], at_ms: int) -> dict[str, Status]:
         for (name, _), record in latest.items():
             facts = (facts.take(record) or facts) if name == person else facts
         judged, more = colour_of(facts, at_ms, rules, ZONE), summary(facts, at_ms, rules)
+        oracle = Oracle([record for (name, _), record in latest.items() if name == person], ZONE)
+        assert (judged.colour, judged.reason) == (oracle.judge(at_ms)[0], oracle.judge(at_ms)[2])
+        assert (more.doses, more.full, more.booster) == oracle.had(at_ms)
         found[person] = Status(
             person=person, colour=judged.colour, since_ms=judged.since_ms, until_ms=judged.until_ms, rule=judged.rule,
             reason=judged.reason, log_time_ms=0, position=(0, 0), **more._asdict(),
@@ -205,28 +209,33 @@ FACTS = st.one_of(
 def logs(draw: st.DrawFn, most: int = 14) -> list[Entry | None]:
     """Logs of few people and many changes: records told late, twice or out of order, ticks over days, erasures.
 
-    No two records are told at one time, so which of a key is the latest is plain.
+    No two records are told at one time, so which of a key is the latest is plain. Of ticks and erasures, which are
+    sent in order, the newest in the log is the greatest.
     """
     count = draw(st.integers(1, most))
-    now = START
+    now = ticked = START
+    said: list[HealthRecord] = []
+    erased: dict[str, int] = {}
     entries: list[Entry | None] = []
     for number in range(count):
         now += draw(st.sampled_from([0, MINUTE, 5 * HOUR, 3 * DAY, 60 * DAY]))
         kind = draw(st.sampled_from(["record"] * 6 + ["tick", "tick", "erased", "again"]))
         person = draw(st.sampled_from(PEOPLE))
         if kind == "tick":
-            entries.append(Entry(now, now + draw(st.sampled_from([0, DAY, 11 * DAY]))))
+            ticked = max(ticked, now + draw(st.sampled_from([0, DAY, 11 * DAY])))
+            entries.append(Entry(now, ticked))
         elif kind == "erased":
-            entries.append(Entry(now, Erased(person, now - draw(st.sampled_from([0, HOUR, 10 * DAY])))))
-        elif kind == "again" and entries:
-            before = draw(st.sampled_from(entries))
-            assert before is not None
-            entries.append(Entry(now, before.what))
+            before = max(now - draw(st.sampled_from([0, HOUR, 10 * DAY])), erased.get(person, 0))
+            erased[person] = before
+            entries.append(Entry(now, Erased(person, before)))
+        elif kind == "again" and said:
+            entries.append(Entry(now, draw(st.sampled_from(said))))
         else:
             told = now - draw(st.sampled_from([0, 0, 2 * HOUR, 20 * DAY])) - number
             record = HealthRecord(
                 person=person, record_id=draw(st.sampled_from(["a", "b", "c"])), fact=draw(FACTS), told_at_ms=told,
                 withdrawn=draw(st.sampled_from([False, False, False, True])),
             )  # fmt: skip
+            said.append(record)
             entries.append(Entry(now, record))
     return entries

@@ -228,7 +228,8 @@ def test_a_positive_test_is_black_at_once_and_a_stay_goes_to_the_scans(
         assert now - 60_000 <= told.since_ms <= now + 60_000
         revised = msgspec.structs.replace(first, onset_ms=now - 2 * DAY)
         stay = Declaration(
-            person="p1:ill", declaration_id="d", venue="cafe", start_ms=now - HOUR, end_ms=now - HOUR // 2, told_at_ms=now
+            person="p1:ill", declaration_id="d", venue="cafe", start_ms=now - HOUR, end_ms=now - HOUR // 2,
+            told_at_ms=now,
         )  # fmt: skip
         publish(running, [("test-results", revised), ("declarations", stay)])
 
