@@ -157,12 +157,13 @@ class Archive:
                     taken.append(visits.of(touches))
         return Sealed._make(np.concatenate(column) for column in zip(*taken, strict=True)) if taken else None
 
-    def take_derived(self, person: int, lineages: Ints, start_ms: int, late: int) -> Sealed | None:
-        """Take out the visit of a person that began at a time at one of the lineages, its reason below `late`."""
+    def take_begun(self, person: int, lineages: Ints, start_ms: int, first: int, last: int) -> Sealed | None:
+        """Take out the visit of a person that began at a time at one of the lineages, its reason `first` to `last`."""
         for segment in self.between(start_ms, start_ms):
             _, places = segment.of_persons(np.array([person]))
             visits = segment.visits(places)
-            same = (visits.start == start_ms) & (visits.reason < late) & among(visits.lineage, lineages)
+            same = (visits.start == start_ms) & (visits.reason >= first) & (visits.reason <= last)
+            same &= among(visits.lineage, lineages)
             if same.any():
                 segment.take_out(places[same])
                 return visits.of(same)

@@ -24,7 +24,7 @@ from contacts.people import Directory
 from contacts.runs import Asked, Runs
 from contacts.segments import Sealed
 from contacts.settling import AGAIN, GONE, HIDDEN, MEETS, SETTLED, Day, Settling
-from schemas.blocks import ASSUMED, LATE
+from schemas.blocks import ASSUMED, LATE, SELF_REPORTED
 
 __all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
 
@@ -138,15 +138,18 @@ class VisitIndex:
         columns = self._rows["start"], self._rows["end"], self._rows["flags"]
         return self._runs.search(asked, self.longest_ms, *columns, _OUT)
 
-    def derived(self, person: int, lineage: int, start_ms: int) -> int:
-        """The row of the derived visit that a check-in made, brought back if it was settled; -1: there is none."""
+    def known(self, person: int, lineage: int, start_ms: int, reason: int) -> int:
+        """The row of the visit of a check-in, or of a declared stay if that is the `reason`, brought back if it was
+        settled; -1: there is none."""
         rows = self.of_person(person)
         venue = int(self.lineages.own(ints([lineage]))[0])
-        same = (self._rows["start"][rows] == start_ms) & (self._rows["reason"][rows] < LATE)
+        first, last = (SELF_REPORTED, SELF_REPORTED) if reason == SELF_REPORTED else (ASSUMED, LATE - 1)
+        kept = self._rows["reason"][rows]
+        same = (self._rows["start"][rows] == start_ms) & (kept >= first) & (kept <= last)
         rows = rows[same & (self.own_venue(rows) == venue)]
         if len(rows):
             return int(rows[0])
-        taken = self.archive.take_derived(person, ints(self.lineages.of_venue(venue)), start_ms, LATE)
+        taken = self.archive.take_begun(person, ints(self.lineages.of_venue(venue)), start_ms, first, last)
         return int(self._revive(taken)[0]) if taken is not None else -1
 
     def revive_touching(self, persons: Ints, low: Ints, high: Ints) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct
 from contacts.index import MEETS, VisitIndex, end_assumed
-from contacts.presence import unite
+from contacts.presence import any_in, unite
 from contacts.reads import ASKED, Found
 from contacts.runs import Asked
+from schemas.blocks import SELF_REPORTED
 from schemas.messages import Direction
 
 _FIRST = -(1 << 62)
@@ -24,7 +25,8 @@ class Meetings(NamedTuple):
     """One row a pair of stays that share time. Times in ms.
 
     `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is what
-    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of.
+    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of; `told`: a
+    self-reported visit is part of the stay.
     """
 
     exposer: Ints
@@ -38,6 +40,8 @@ class Meetings(NamedTuple):
     other_end: Ints
     own_assumed: Bools
     other_assumed: Bools
+    own_told: Bools
+    other_told: Bools
 
     def of(self, chosen: Ints | Bools) -> Meetings:
         """The chosen rows."""
@@ -48,7 +52,7 @@ class Meetings(NamedTuple):
         """The rows of all parts, one after the other."""
         if not parts:
             none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-            return cls(none, none, none, none, none, none, none, none, none, no, no)
+            return cls(none, none, none, none, none, none, none, none, none, no, no, no, no)
         return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
@@ -61,6 +65,7 @@ class Visits(NamedTuple):
     start: Ints
     end: Ints
     assumed: Bools
+    told: Bools
     meets: Bools
 
     def of(self, chosen: Ints | Bools) -> Visits:
@@ -103,6 +108,7 @@ def meetings(
     if forward:
         begin, close = air.intervals(begin, close)
     own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
+    own_told = any_in(stays, own.told)[some]
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     found = _at_venues(index, asked, persons[exposer])
@@ -115,7 +121,7 @@ def meetings(
         others, start, end, stay = others.of(shares), start[shares], end[shares], stay[shares]
     return Meetings(
         exposer[stay], others.person, venue[stay], start, end, own_start[stay], own_end[stay], others.start,
-        others.end, own_assumed[stay], others.assumed,
+        others.end, own_assumed[stay], others.assumed, own_told[stay], others.told,
     )  # fmt: skip
 
 
@@ -177,7 +183,8 @@ def _whole(index: VisitIndex, found: Visits) -> Visits:
     united = unite(row, held.start[place], held.end[place], held.assumed[place])
     none = np.zeros(len(united.key), np.bool_)
     person, number = pair[united.key] >> 32, asked[united.key]
-    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, none)
+    told = any_in(united, held.told[place])
+    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, told, none)
     return _together([found.of(whole), stays])
 
 
@@ -189,7 +196,7 @@ def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
 
 def _visits(found: Found) -> Visits:
     asked, person, venue, start, end, reason, meets = found.columns()
-    return Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
+    return Visits(asked, person, venue, start, end, end_assumed(reason), reason == SELF_REPORTED, meets != 0)
 
 
 def _together(parts: list[Visits]) -> Visits:

@@ -46,7 +46,7 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
     lost = visit < 0
     lost[~lost] = index.column("flags")[visit[~lost]] & (GONE | SETTLED) != 0
     for row in np.flatnonzero(lost).tolist():  # settled meanwhile; or an erasure came first by another source
-        known = index.derived(int(person[row]), int(rows.lineage[row]), int(rows.start[row]))
+        known = index.known(int(person[row]), int(rows.lineage[row]), int(rows.start[row]), int(rows.reason[row]))
         visit[row] = known if known >= 0 else int(_add(index, rows, person, np.array([row]))[0])
     return visit
 
