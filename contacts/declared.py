@@ -1,4 +1,4 @@
-"""Self-reported stays: what has been declared of each person, and the visits that it makes (docs/visits.md, rule 9).
+"""Self-reported stays: what has been declared of each person, and the visits that it makes (docs/visits.md, rule 8).
 
 Declarations are few, so this is plain Python beside the columns of contacts/histories.py.
 """

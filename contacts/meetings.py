@@ -136,7 +136,7 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
             rows = rows[index.live(rows)]
             _add_rows(index, found, np.searchsorted(ordered, index.column("person")[rows].astype(np.int64)), rows)
         venue_of = index.lineages.all_own
-        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max())):
+        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max()) + index.longest_ms):
             found.of_persons(segment, ordered, venue_of)
         found.columns()[ASKED] = order[found.columns()[ASKED]]
     return _visits(found)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
+from contacts.declared import StayRefused
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
 from contacts.places import Places
@@ -16,18 +18,24 @@ from contacts.profiles import load_profiles
 from contacts.registry import Registry
 from contacts.visits import Acceptance, derive_visits
 from contacts.windows import WindowRows
-from schemas.blocks import REASONS, ErasureOrder, RegistryChange, Tick, VisitBlock
+from schemas.blocks import REASONS, ErasureOrder, RegistryChange, StayReport, Tick, VisitBlock
 from schemas.messages import Scan
 from schemas.partitions import partition_of
 from tests import oracle, profile_oracle
 from tests.test_places import KeepingShelf, settle
-from tests.worlds import BEGIN, DAY, HOUR, World, world
+from tests.worlds import BEGIN, DAY, HOUR, World, declared, world
 
 HORIZON, RETENTION, TOLERANCE = 3 * DAY, 28 * DAY, 300_000
 RULES = oracle.Rules(HORIZON, RETENTION, TOLERANCE)
 ZONE = ZoneInfo("Asia/Jakarta")
 WINDOW = 600_000
 END = BEGIN + 20 * DAY
+
+
+def report(stay: oracle.Stay) -> StayReport:
+    """A declared stay as it comes to the visits agent."""
+    origin, times = (0, stay.order), (stay.start, stay.end)
+    return StayReport(origin, stay.person, stay.venue, stay.declaration, *times, stay.withdrawn, stay.told)
 
 
 class Chain:
@@ -85,6 +93,18 @@ class Chain:
             self.offsets[number] += len(batch)
             self.derivers[number].derive(arrived, lambda *_: None)
             self._pass_on(number, first, empty=self.chance.random() < 0.3)
+            if self.chance.random() < 0.1:
+                self._reload(number)
+
+    def say(self, stays: list[oracle.Stay]) -> None:
+        """Declared stays in this order, each to its person's partition."""
+        for stay in stays:
+            number = partition_of(stay.person, self.count)
+            offset = self.offsets[number]
+            self.offsets[number] += 1
+            with suppress(StayRefused):
+                self.derivers[number].control(offset, report(stay))
+            self._pass_on(number, offset, empty=False)
             if self.chance.random() < 0.1:
                 self._reload(number)
 
@@ -160,16 +180,22 @@ def run(seed: int) -> tuple[World, Chain, list[oracle.Visit]]:
     chain = Chain(town, chance.choice((1, 2, 3, 4)), chance)
     for number, venue in enumerate(town.registry()):
         chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
-    scans = town.shuffled(seed)
+    scans, stays = town.shuffled(seed), declared(town, seed)
+    said = [*stays, *chance.sample(stays, 10)]
+    chance.shuffle(said)
     cut = chance.randrange(len(scans))
-    chain.take(scans[:cut])
+    chain.take(scans[: cut // 2])
+    chain.say(said[: len(said) // 3])
+    chain.take(scans[cut // 2 : cut])
+    chain.say(said[len(said) // 3 : len(said) // 2])
     for number, erasure in enumerate(town.erasures):
         chain.control(lambda offset, e=erasure, n=number: ErasureOrder((0, n), e.person, e.before))  # type: ignore[misc]
+    chain.say(said[len(said) // 2 :])
     chain.take(scans[cut:])
     chain.control(lambda offset: Tick(END, True))
     for number in range(chain.count):
         chain.tell(number)
-    return town, chain, oracle.visits(town.scans, town.venues, RULES, town.erasures)
+    return town, chain, oracle.visits(town.scans, town.venues, RULES, town.erasures, stays)
 
 
 @pytest.mark.parametrize("seed", range(60))
