@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
@@ -19,6 +20,7 @@ from gateway.fhir_codes import Limits
 from gateway.lines import FileError, Progress
 
 _MIB: Final = 1 << 20
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 _OBJECTS: Final = msgspec.json.Decoder(dict[str, Any])
 
 Resource = dict[str, Any]
@@ -47,7 +49,7 @@ OnFault = Callable[[Fault], None]
 def is_json(path: str) -> bool:
     """Whether a file begins as JSON does. Raises FileError."""
     with _opened(path, None) as stream:
-        return stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+        return stream.read(4096).lstrip(_BLANK).startswith(b"{")
 
 
 def read_entries(
@@ -57,25 +59,32 @@ def read_entries(
 
     Raises FileError.
     """
+    most = limits.largest_line_mib * _MIB
     with _opened(path, progress) as stream:
         number, line = 0, b"\n"
         while line and not line.strip():
-            number, line = number + 1, stream.readline(limits.largest_line_mib * _MIB)
+            number, line = number + 1, stream.readline(most)
         if not line:
             raise FileError(f"The file {path} is empty.")
-        if not line.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        if not line.lstrip(_BLANK).startswith(b"{"):
             raise FileError(f"The file {path} is no FHIR JSON: it must begin with {{.")
-        first = _object(line)
-        following = stream.readline(limits.largest_line_mib * _MIB)
-        if first is None or (not following and first.get("resourceType") == "Bundle"):
-            document = _whole(path, stream, line + following, limits)
-            yield from _document(path, document, on_fault)
+        following = stream.readline(most)
+        if not following or _object(line) is None:
+            yield from _document(path, _whole(path, stream, line + following, limits), on_fault)
             return
-        while line:
+        for line in chain((line,), _lines(stream, following, most)):
             if line.strip() and (not wanted or any(each in line for each in wanted)):
                 yield from _line(number, line, limits, on_fault)
-            number, line = number + 1, following
-            following = stream.readline(limits.largest_line_mib * _MIB) if line else b""
+            number += 1
+
+
+def _lines(stream: IO[bytes], line: bytes, most: int) -> Iterator[bytes]:
+    """A line and those after it; of one that is too long only its beginning."""
+    while line:
+        yield line
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(most)
+        line = stream.readline(most)
 
 
 def _line(number: int, line: bytes, limits: Limits, on_fault: OnFault) -> Iterator[Entry]:
@@ -156,9 +165,10 @@ def _whole(path: str, stream: IO[bytes], begun: bytes, limits: Limits) -> Resour
         return _OBJECTS.decode(text.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise FileError(f"The file {path} is no FHIR: it is nested too deeply.") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        where = str(error).partition("(")[2].rstrip(")")
-        raise FileError(f"The file {path} is no JSON{': ' + where if where.startswith('byte') else ''}.") from None
+    except msgspec.MsgspecError as error:  # it quotes nothing of the file
+        raise FileError(f"The file {path} is no JSON: {str(error).rstrip('.')}.") from None
+    except UnicodeDecodeError:
+        raise FileError(f"The file {path} is no UTF-8.") from None
 
 
 class _Counted:

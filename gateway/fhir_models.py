@@ -24,6 +24,11 @@ _NO_MEANING: Final = {
     "bool_type": "it is neither true nor false",
 }
 _LONGEST: Final = 100
+_TIMES: Final = {
+    "DateTime value": "it is neither a date nor a time with an offset",
+    "Date value": "it is no date",
+    "Instant value": "it is no time with an offset",
+}
 
 
 @cache
@@ -64,6 +69,9 @@ def fault_of(path: str, error: Exception) -> tuple[str, str]:
         names = re.findall(r"\w+", choices[1])
         several = "multiple" in message
         return f"{where}.{_stem(names)}[x]", "there is more than one of it" if several else "it is missing"
+    for begin, plain in _TIMES.items():
+        if message.startswith(begin):
+            return where, plain
     given = first.get("input")
     if (isinstance(given, str) and given and given in message) or len(message) > _LONGEST:
         message = "it is not as the standard has it"

@@ -6,15 +6,13 @@ import uuid
 from typing import get_args
 
 import click
-import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from contacts.registry import is_name
 from gateway.health_rows import COUNTRY
 from lacak.clock import SystemClock
 from lacak.dates import Date
-from lacak.health_import import import_files
+from lacak.health_import import import_files, publish_told
 from lacak.officer_commands import send
 from lacak.people import about_person, accountable, named
 from lacak.settings import load_settings
@@ -30,8 +28,6 @@ from schemas.health import (
     TravelFact,
     VaccinationFact,
 )
-from schemas.keys import health_key
-from schemas.partitions import partition_of
 from streams.settings import Settings
 
 _TOLERANCE_MS = 300_000
@@ -99,7 +95,7 @@ def record(
         withdrawn=withdraw, source="officer", officer=officer, purpose=purpose,
     )  # fmt: skip
     _audited(settings, officer, purpose, f"health record {name.partition('/')[0]}{' withdrawn' * withdraw}", who)
-    _send_record(settings, told)
+    publish_told(settings, [told])
     click.echo("Taken back." if withdraw else "Told.")
 
 
@@ -188,18 +184,3 @@ def _audited(settings: Settings, officer: str, purpose: str, action: str, person
             store.audit(officer, purpose, action, person=person)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _send_record(settings: Settings, told: HealthRecord) -> None:
-    try:
-        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
-        try:
-            home = partition_of(told.person, settings.partitions.cases)
-            topic = settings.topic("health-records")
-            producer.send(
-                topic, msgspec.json.encode(told), health_key(told.person, told.record_id), partition=home
-            ).get(timeout=30)
-        finally:
-            producer.close()
-    except KafkaError as error:
-        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error

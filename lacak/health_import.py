@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import click
 import msgspec
@@ -32,6 +33,7 @@ from schemas.partitions import partition_of
 from streams.settings import Settings
 
 _SHOWN = 5
+_FLUSH_SECONDS = 120
 _CALLED = {
     "patients": "patients",
     "reports": "reports of results",
@@ -176,34 +178,36 @@ def _write(output: str | None, found: list[Iterable[Told]]) -> None:
 
 
 def _publish(settings: Settings, found: list[Iterable[Told]], officer: str, purpose: str, files: int) -> None:
-    """Publish messages, and wait until all are acknowledged. The import is audited first."""
+    """Publish messages. The import is audited first."""
     try:
         with Store.opened(settings.database) as store:
             store.audit(officer, purpose, f"health import ({files} files)")
     except StoreError as error:
         raise click.ClickException(str(error)) from error
+    publish_told(settings, chain.from_iterable(found))
+
+
+def publish_told(settings: Settings, messages: Iterable[Told]) -> None:
+    """Publish health records and test results, and wait until all are acknowledged. Raises ClickException."""
     failed: list[Exception] = []
     try:
         producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=20)
         try:
-            for each in found:
-                for told in each:
-                    topic = "test-results" if isinstance(told, TestResult) else "health-records"
-                    key = (
-                        told.person.encode()
-                        if isinstance(told, TestResult)
-                        else health_key(told.person, told.record_id)
-                    )
-                    home = partition_of(told.person, settings.partitions.cases)
-                    producer.send(settings.topic(topic), msgspec.json.encode(told), key, partition=home).add_errback(
-                        failed.append
-                    )
-            producer.flush(120)
+            for told in messages:
+                topic, key = "health-records", told.person.encode()
+                if isinstance(told, TestResult):
+                    topic = "test-results"
+                else:
+                    key = health_key(told.person, told.record_id)
+                home = partition_of(told.person, settings.partitions.cases)
+                value = msgspec.json.encode(told)
+                producer.send(settings.topic(topic), value, key, partition=home).add_errback(failed.append)
+            producer.flush(_FLUSH_SECONDS)
         finally:
             producer.close()
     except KafkaError as error:
         raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
     if failed:
         raise click.ClickException(
-            f"{len(failed)} messages were not acknowledged ({failed[0]}): import the files again, it does no harm."
+            f"{len(failed)} messages were not acknowledged ({failed[0]}): do it again, it does no harm."
         )
