@@ -72,10 +72,9 @@ def read_entries(
         if not following or _object(line) is None:
             yield from _document(path, _whole(path, stream, line + following, limits), on_fault)
             return
-        for line in chain((line,), _lines(stream, following, most)):
-            if line.strip() and (not wanted or any(each in line for each in wanted)):
-                yield from _line(number, line, limits, on_fault)
-            number += 1
+        for place, text in enumerate(chain((line,), _lines(stream, following, most)), number):
+            if text.strip() and (not wanted or any(each in text for each in wanted)):
+                yield from _line(place, text, limits, on_fault)
 
 
 def _lines(stream: IO[bytes], line: bytes, most: int) -> Iterator[bytes]:

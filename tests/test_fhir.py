@@ -407,3 +407,44 @@ def test_too_long_is_refused(tmp_path: Path) -> None:
     assert [(fault.line, fault.reason) for fault in faults] == [(2, "the line is longer than 1 MiB")]
     with pytest.raises(FileError, match="more than 1 MiB: export it as NDJSON"):
         list(read_entries(str(written(tmp_path / "b.json", bundle(big))), limits, faults.append))
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from([*SECRETS, "", "é"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["coding", "system", "x"]), inner),
+    max_leaves=5,
+)
+
+
+def _replaced(value: Any, chance: random.Random, new: Any) -> Any:
+    """A copy in which one part, anywhere, is something else."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        name = chance.choice(sorted(value))
+        return {**value, name: _replaced(value[name], chance, new)}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        place = chance.randrange(len(value))
+        return [*value[:place], _replaced(value[place], chance, new), *value[place + 1 :]]
+    return new
+
+
+@settings(max_examples=150, deadline=None)
+@given(chance=st.randoms(use_true_random=False), new=_JSON, number=st.integers(0, len(SOME) - 1))
+def test_whatever_is_broken_is_a_fault_and_not_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, chance: random.Random, new: Any, number: int
+) -> None:
+    """One part of one resource is something else: the others are read as ever, and no fault says who it is about."""
+    broken = _replaced(SOME[number], chance, new)
+    others = [immunization("imm-8", occurrenceDateTime="2021-09-01"), patient()]
+    path = tmp_path_factory.mktemp("broken") / "b.json"
+    path.write_text(json.dumps(bundle(broken, *others)), "utf-8")
+    messages, faults, _ = read(path)
+    assert VaccinationFact(product="CoronaVac", at_ms=ms("2021-09-01T00:00:00+07:00"), dose=2) in [
+        each.fact for each in messages if isinstance(each, HealthRecord)
+    ]
+    out = msgspec.json.encode(messages).decode() + "\n".join(faults)
+    assert [secret for secret in SECRETS if secret in out] == []
