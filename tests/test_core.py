@@ -16,10 +16,10 @@ from contacts.matching import contacts_of, may_count
 from contacts.places import Places
 from contacts.profiles import load_profiles
 from contacts.registry import Registry
-from contacts.visits import Acceptance, derive_visits
+from contacts.visits import Acceptance, Visit, derive_visits
 from contacts.windows import WindowRows
 from schemas.blocks import REASONS, ErasureOrder, RegistryChange, StayReport, Tick, VisitBlock
-from schemas.messages import Scan
+from schemas.messages import Scan, StayEvidence
 from schemas.partitions import partition_of
 from tests import oracle, profile_oracle
 from tests.test_places import KeepingShelf, settle
@@ -30,6 +30,16 @@ RULES = oracle.Rules(HORIZON, RETENTION, TOLERANCE)
 ZONE = ZoneInfo("Asia/Jakarta")
 WINDOW = 600_000
 END = BEGIN + 20 * DAY
+
+
+def rests_on_word(visits: list[oracle.Visit], person: str, venue: str, stay: StayEvidence, as_of: int | None) -> bool:
+    """Whether a visit that was only declared is part of a stay."""
+    return any(
+        (visit.person, visit.venue, visit.reason) == (person, venue, "self_reported")
+        and stay.start_ms <= visit.start <= stay.end_ms
+        and (as_of is None or visit.start < as_of)
+        for visit in visits
+    )
 
 
 def report(stay: oracle.Stay) -> StayReport:
@@ -233,6 +243,13 @@ def test_contacts_under_every_profile_are_the_oracle_s(seed: int) -> None:
                 )
                 for contact in contacts_of(rows, profile, person, course)
             }
+            for other, shared in rows:
+                assert shared.case_stay.self_reported == rests_on_word(
+                    wanted, person, shared.venue, shared.case_stay, as_of
+                )
+                assert shared.contact_stay.self_reported == rests_on_word(
+                    wanted, other, shared.venue, shared.contact_stay, as_of
+                )
             expected = profile_oracle.contacts(
                 wanted, profile_oracle.table(name), person, window, as_of=as_of, direction=direction,
                 venues=town.venues, onset=onset,
@@ -280,6 +297,29 @@ def test_the_offline_way_gives_the_oracle_s_visits(seed: int) -> None:
         windows = {(told.venues[venue], start): tuple(row) for venue, start, *row in rows} if told is not None else {}
         assert windows == oracle.windows(wanted)
         assert np.all([row[0] >= 0 for row in rows])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_finished_visits_some_of_them_declared_give_the_oracle_s_windows_and_stays(seed: int) -> None:
+    """The offline way on: from a file of visits, among them self-reported ones."""
+    town, chance = world(seed), random.Random(f"finished {seed}")
+    wanted = oracle.visits(town.scans, town.venues, RULES, town.erasures, declared(town, seed))
+    assert any(visit.reason == "self_reported" for visit in wanted)
+    rows = [Visit(v.person, v.venue, v.start, v.end, REASONS.index(v.reason), v.ancestors) for v in wanted]
+    chance.shuffle(rows)
+    places = Places.from_visits(rows, WINDOW)
+    told = places.windows()
+    assert told is not None
+    found = {(told.venues[venue], start): tuple(row) for venue, start, *row in told.rows.tolist()}
+    assert found == oracle.windows(wanted)
+    for person in {visit.person for visit in wanted}:
+        window = BEGIN + chance.randrange(-DAY, DAY), BEGIN + chance.randrange(0, 3 * DAY)
+        shared = places.shared_stays(person, *window, None)
+        assert sorted(
+            oracle.Shared(other, stay.venue, stay.start_ms, stay.end_ms) for other, stay in shared
+        ) == oracle.shared_stays(wanted, person, window)
+        for other, stay in shared:
+            assert stay.contact_stay.self_reported == rests_on_word(wanted, other, stay.venue, stay.contact_stay, None)
 
 
 def test_a_stay_shared_to_the_millisecond() -> None:
