@@ -112,7 +112,7 @@ def meetings(
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     found = _at_venues(index, asked, persons[exposer])
-    others = _whole(index, found).cut(as_of_ms)
+    others = _whole(index, found, as_of_ms)
     stay = others.asked
     other_start, other_end = (others.start, others.end) if forward else air.intervals(others.start, others.end)
     start, end = np.maximum(other_start, begin[stay]), np.minimum(other_end, close[stay])
@@ -157,8 +157,10 @@ def _at_venues(index: VisitIndex, asked: Asked, without: Ints) -> Visits:
     return _visits(found)
 
 
-def _whole(index: VisitIndex, found: Visits) -> Visits:
-    """Stays in place of visits: where one touches others of its person at the venue, these are found, and united."""
+def _whole(index: VisitIndex, found: Visits, as_of_ms: int | None) -> Visits:
+    """Stays in place of visits, all cut at a time: where one touches others of its person at the venue, these are
+    found, and united."""
+    found = found.cut(as_of_ms)
     meets = found.meets
     if not meets.any():
         return found
@@ -169,7 +171,7 @@ def _whole(index: VisitIndex, found: Visits) -> Visits:
     whole = ~among((found.person << 32) | found.asked, pair)
     persons = distinct(several.person)
     since = np.full(len(persons), _FIRST)
-    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62))
+    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62)).cut(as_of_ms)
     asked, who = pair & 0xFFFF_FFFF, np.searchsorted(persons, pair >> 32)
     venue_of = np.zeros(int(found.asked.max()) + 1, np.int64)
     venue_of[found.asked] = keys % venues
