@@ -15,11 +15,11 @@ from collections.abc import Callable
 import msgspec
 
 from contacts.columns import ints
-from contacts.deriver import NEVER_MS
 from contacts.exposures import Named, Question, may_expose, packed
 from contacts.matching import may_count
 from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
+from contacts.visits import NEVER_MS
 from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.outbox import Outbox

@@ -30,17 +30,21 @@ from schemas.blocks import (
     BlockError,
     Control,
     ScanBlock,
+    StayReport,
     Tick,
     unframe,
 )
 from schemas.messages import Scan
-from schemas.partitions import partitions_of
+from schemas.partitions import partition_of, partitions_of
 from streams.batches import Batch
 from streams.spans import Spans
 
 _SCANS = msgspec.json.Decoder(Scan)
 _TIME_LIMIT = 2**53
 _OPEN, _CLOSE = ord("{"), ord("}")
+
+_BAD_PERSON = "a person is 1 to 200 characters, none of them a control"
+_WRONG_PARTITION = "the record's partition is not that of its person"
 
 SetAside = Callable[[int, int, str, str], None]
 """Told (offset, row, reason, detail) of what goes to the dead letters."""
@@ -72,10 +76,11 @@ class Intake:
                     self._set_aside(offset, 0, "undecodable", "the record is empty")
                 elif value[:4] == CONTROL_MAGIC:
                     control = unframe(CONTROL_MAGIC, value, CONTROLS)
-                    if isinstance(control, Tick) and self._ahead(control.at_ms, stamp):
-                        self._set_aside(offset, 0, "arrival_ahead", "a tick is ahead of its record's time")
-                    else:
+                    fault = self._fault(control, stamp)
+                    if fault is None:
                         yield offset, control
+                    else:
+                        self._set_aside(offset, 0, *fault)
                 elif value[:4] == SCANS_MAGIC:
                     yield self._block(offset, stamp, unframe(SCANS_MAGIC, value, SCAN_BLOCKS))
                 else:
@@ -171,11 +176,11 @@ class Intake:
         good = good & ~ahead
         nameless = good & (scans.person == NONE)
         for row in np.flatnonzero(nameless).tolist():
-            self._refuse(scans, row, "bad_person", "a person is 1 to 200 characters, none of them a control")
+            self._refuse(scans, row, "bad_person", _BAD_PERSON)
         scans = scans._replace(arrived=arrived).of(good & ~nameless)
         away = self._away(scans.person)
         for row in np.flatnonzero(away).tolist():
-            self._refuse(scans, row, "wrong_partition", "the record's partition is not that of its person")
+            self._refuse(scans, row, "wrong_partition", _WRONG_PARTITION)
         return scans.of(~away) if away.any() else scans
 
     def _away(self, person: Ints) -> Bools:
@@ -189,6 +194,22 @@ class Intake:
 
     def _refuse(self, scans: Scans, row: int, reason: str, detail: str) -> None:
         self._set_aside(int(scans.offset[row]), int(scans.number[row]), reason, detail)
+
+    def _fault(self, control: Control, stamp: int) -> tuple[str, str] | None:
+        """Why a control record cannot be taken: (reason, detail)."""
+        if isinstance(control, Tick):
+            return (
+                ("arrival_ahead", "a tick is ahead of its record's time") if self._ahead(control.at_ms, stamp) else None
+            )
+        if not isinstance(control, StayReport):
+            return None
+        if not is_name(control.person):
+            return "bad_person", _BAD_PERSON
+        if partition_of(control.person, self._partitions) != self._deriver.partition:
+            return "wrong_partition", _WRONG_PARTITION
+        if control.told_at_ms is not None and self._ahead(control.told_at_ms, stamp):
+            return "arrival_ahead", "the stay was told of ahead of its record's time"
+        return None
 
     def _ahead(self, at_ms: int, stamp: int) -> bool:
         return not self._file_clock and at_ms > stamp + self._tolerance_ms

@@ -11,11 +11,11 @@ import msgspec
 from agents.clusters import tell_clusters
 from agents.contacts import Contacts
 from contacts.clusterrules import ClusterRules
-from contacts.deriver import NEVER_MS
 from contacts.doorrules import DoorRulesError
 from contacts.occupancy import Count
 from contacts.places import Places, unused_people
 from contacts.thresholds import crosses
+from contacts.visits import NEVER_MS
 from contacts.windows import WindowRows
 from schemas.blocks import (
     VISIT_BLOCKS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from agents.intake import Intake
+from contacts.declared import StayRefused
 from contacts.deriver import Deriver, Scans
 from contacts.registry import RegistryError
 from contacts.visits import Acceptance
@@ -88,6 +89,8 @@ class Visits:
                     deriver.control(*part)
                 except RegistryError as error:
                     set_aside(part[0], 0, "refused_venue", str(error))
+                except StayRefused as error:
+                    set_aside(part[0], 0, error.reason, str(error))
         self._letters.judge(total + bad, bad)
         now = self._clock.monotonic()
         self._heard[partition] = now

@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 
 from contacts.columns import Ints, distinct, ints
 from contacts.segments import Sealed, Segment
+from schemas.blocks import LATE, SELF_REPORTED
 
 Arrays = Mapping[str, NDArray[Any]]
-CheckIn = tuple[int, int, int]
-"""A person, a venue, and a time in ms: what makes a visit."""
+Begun = tuple[int, int, int, bool]
+"""A person, a venue, a time in ms, and whether it is a declared stay's: what makes a visit."""
+
+
+def begun(person: Ints, venue: Ints, start: Ints, reason: Ints) -> list[Begun | None]:
+    """What makes each visit; None for late ones, which nothing changes."""
+    columns = (column.tolist() for column in (person, venue, start, reason == SELF_REPORTED))
+    made = zip(*columns, strict=True)
+    return [None if late else each for each, late in zip(made, (reason == LATE).tolist(), strict=True)]
 
 
 class Damaged(RuntimeError):
@@ -159,20 +167,18 @@ class Archive:
                     taken.append(visits.of(touches))
         return _together(taken)
 
-    def take_derived(self, wanted: Collection[CheckIn], late: int, venue_of: NDArray[np.int32]) -> Sealed | None:
-        """Take out the visits that check-ins made, their reasons below `late`; `venue_of` gives a lineage's venue.
+    def take_begun(self, wanted: Collection[Begun], venue_of: NDArray[np.int32]) -> Sealed | None:
+        """Take out the visits that check-ins or declared stays made, no late ones; `venue_of` gives a lineage's venue.
 
-        What one segment has of a check-in answers for it: no other is asked.
+        What one segment has of a visit answers for it: no other is asked.
         """
         left, taken = set(wanted), []
-        starts = [start_ms for _, _, start_ms in left]
+        starts = [start_ms for _, _, start_ms, _ in left]
         for segment in self.between(min(starts), max(starts)) if left else ():
             here = [each for each in left if segment.midnight_ms <= each[2] <= segment.until_ms]
-            row, places = segment.of_persons(persons := distinct(ints([person for person, _, _ in here])))
+            row, places = segment.of_persons(persons := distinct(ints([person for person, _, _, _ in here])))
             visits = segment.visits(places)
-            derived = zip(persons[row].tolist(), venue_of[visits.lineage].tolist(), visits.start.tolist(), strict=True)
-            late_ones = (visits.reason >= late).tolist()
-            made = [None if out else each for each, out in zip(derived, late_ones, strict=True)]
+            made = begun(persons[row], venue_of[visits.lineage], visits.start, visits.reason)
             chosen = ints([place for place, each in enumerate(made) if each in left])
             if len(chosen):
                 segment.take_out(places[chosen])

@@ -17,14 +17,17 @@ import msgspec
 import numpy as np
 
 from contacts.columns import Bools, Ints, among
+from contacts.declared import Declared
 from contacts.histories import NONE, Histories
 from contacts.registry import Place, are_names, is_name
 from contacts.scanloop import DUPLICATES, HELD, LATES, ORPHANS, ROW_PERSON, ROW_WIDTH, ROWS, split_rows, take_scans
 from contacts.spots import Spots
 from contacts.texts import Texts, grown
-from contacts.visits import DAY_MS, Acceptance
+from contacts.visits import DAY_MS, NEVER_MS, Acceptance
 from schemas.blocks import (
     KINDS,
+    SELF_REPORTED,
+    TOUCHES,
     VISIT_BLOCKS,
     Control,
     ErasureOrder,
@@ -37,9 +40,6 @@ from schemas.blocks import (
     VisitBlock,
 )
 from schemas.messages import Venue
-
-NEVER_MS = -(1 << 62)
-"""The log time of a partition that has seen nothing."""
 
 _FORMAT: Final = 3
 _ROWS_KEPT: Final = 1 << 16  # room for rows that stays when a batch needed more
@@ -90,6 +90,7 @@ class Deriver:
         self.counts: Counter[str] = Counter()
         self.histories = Histories()
         self._spots = Spots(route, self.counts)
+        self._declared = Declared(acceptance, self._spots.find)
         self._acceptance = acceptance
         self._route = route
         self._erased: dict[int, int] = {}
@@ -200,12 +201,16 @@ class Deriver:
             self.counts[name] += int(progress[place])
 
     def control(self, offset: int, control: Control) -> None:
-        """A control record at its place in the partition. Raises RegistryError for a record of a venue it refuses."""
+        """A control record at its place in the partition.
+
+        Raises RegistryError for a record of a venue, and StayRefused for a declared stay, that it refuses.
+        """
         if isinstance(control, Tick):
             self.log_time_ms = max(self.log_time_ms, control.at_ms)
             self._ticked = True
             return
         if isinstance(control, StayReport):
+            self._declare(offset, control)
             return
         targets = self._controls
         if isinstance(control, RegistryChange | RecountOrder | RulesChange) and not self._is_new(control):
@@ -219,6 +224,7 @@ class Deriver:
             person = int(self.people.take([control.person])[0])
             self._erased[person] = max(control.before_ms, self._erased.get(person, NEVER_MS))
             self.histories.cut(person, control.before_ms)
+            self._declared.erase(control.person, control.before_ms)
         placed = PlacedControl(offset, self.log_time_ms, control)
         for target in targets:
             target.append(placed)
@@ -231,6 +237,19 @@ class Deriver:
             return False
         self._origins[channel] = origin
         return True
+
+    def _declare(self, offset: int, report: StayReport) -> None:
+        """A declared stay: its visit stands alone, so all that it changes is told here. Raises StayRefused."""
+        person = int(self.people.take([report.person])[0])
+        erased_ms = self._erased.get(person, NEVER_MS)
+        for change, moved in enumerate(self._declared.take(offset, report, self.log_time_ms, erased_ms)):
+            if self._rows_made == len(self._rows):
+                self._rows = grown(self._rows, 2 * len(self._rows))
+            born, spot, start, end, old_end = moved
+            times = start, end, old_end, SELF_REPORTED, SELF_REPORTED
+            self._rows[self._rows_made] = offset, 0, change, born, 0, spot, *times, TOUCHES, person
+            self._rows_made += 1
+            self.counts["self_reported"] += end > start
 
     def packed(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[Packed]:
         """What the records `[first_offset, next_offset)` made, a block for each `visits` partition; then forgotten.
@@ -285,6 +304,7 @@ class Deriver:
         number_of = self.histories.prune(limit, np.array(list(erased), np.int64))
         self._erased = {int(number_of[person]): before for person, before in erased.items()}
         self._erased_people = np.empty(0, np.int64)
+        self._declared.prune(self.log_time_ms - self._acceptance.retention_ms)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state, as named parts."""
@@ -298,7 +318,9 @@ class Deriver:
             "venues": list(self._spots.registry.venues()),
             "counts": dict(self.counts),
         }
-        return {"state": msgspec.msgpack.encode(state), **self.histories.dump()}
+        return {
+            "state": msgspec.msgpack.encode(state), "declared": self._declared.dump(), **self.histories.dump()
+        }  # fmt: skip
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state. Raises ValueError when it is of another format: then it has to be rebuilt."""
@@ -314,4 +336,5 @@ class Deriver:
         self._erased = {int(person): before for person, before in state["erased"].items()}
         self._origins = dict(state["origins"])
         self.counts.update(state["counts"])
+        self._declared.load(parts["declared"])
         self.histories = Histories.load(parts)

@@ -107,8 +107,8 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
     met = Meetings._make(column[rows] for column in part.found.met)
     other, others = np.unique(met.other, return_inverse=True)
     venue, venues = np.unique(met.venue, return_inverse=True)
-    assumed = met.own_assumed.astype(np.int64) + 2 * met.other_assumed
-    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], assumed), axis=1)
+    marks = sum(column.astype(np.int64) << bit for bit, column in enumerate(met[9:13]))
+    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], marks), axis=1)
     return MeetingRows(
         people=tuple(part.people[number] for number in other.tolist()),
         venues=tuple(part.venues[number] for number in venue.tolist()),
@@ -121,11 +121,8 @@ def unpacked(rows: MeetingRows) -> Named:
     """Meetings that have travelled."""
     data = zlib.decompress(rows.rows) if rows.rows else b""
     columns = np.frombuffer(data, "<i8").reshape(-1, len(MEETING_COLUMNS)).T.astype(np.int64)
-    assumed = columns[10]
-    met = Meetings(
-        columns[0], columns[1], columns[2], columns[4], columns[5], columns[6], columns[7], columns[8], columns[9],
-        assumed & 1 != 0, assumed & 2 != 0,
-    )  # fmt: skip
+    marks = [columns[10] & (1 << bit) != 0 for bit in range(4)]
+    met = Meetings(*columns[:3], *columns[4:10], *marks)
     return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
 
 

@@ -86,4 +86,5 @@ def stay_of(told: Declaration, origin: tuple[int, int]) -> StayReport:
         start_ms=told.start_ms,
         end_ms=told.end_ms,
         withdrawn=told.withdrawn or not told.venue,
+        told_at_ms=told.told_at_ms,
     )

@@ -19,7 +19,8 @@ def trace_graph(trace: Trace) -> nx.MultiDiGraph:
     `decided_by`, `risk`, `earliest_ms`, `score` and `level`. Edges: `venue`, `category` where it is known, `start_ms`,
     `end_ms`, `minutes`, both stays (`case_start_ms`, `case_end_ms`, `contact_start_ms`, `contact_end_ms`; at a later
     hop the case's side is that of who exposed the contact), which ends are assumed (`case_end_assumed`,
-    `contact_end_assumed`), `rule` with its version, and where there is one `score` and `told_by`.
+    `contact_end_assumed`), of which a self-reported visit is part (`case_self_reported`, `contact_self_reported`),
+    `rule` with its version, and where there is one `score` and `told_by`.
     """
     graph = nx.MultiDiGraph(
         trace_id=trace.trace_id, case_id=trace.case_id, direction=trace.direction, profile=trace.profile,
@@ -67,6 +68,8 @@ def _stay(stay: SharedStay) -> Attributes:
         "contact_start_ms": stay.contact_stay.start_ms,
         "contact_end_ms": stay.contact_stay.end_ms,
         "contact_end_assumed": stay.contact_stay.end_assumed,
+        "case_self_reported": stay.case_stay.self_reported,
+        "contact_self_reported": stay.contact_stay.self_reported,
         **_given(known),
     }
 

@@ -149,4 +149,6 @@ def _as_meetings(rows: Sequence[tuple[str, SharedStay]], other: Ints, venue: Int
         ints([stay.contact_stay.end_ms for stay in stays]),
         np.array([stay.case_stay.end_assumed for stay in stays], np.bool_),
         np.array([stay.contact_stay.end_assumed for stay in stays], np.bool_),
+        np.array([stay.case_stay.self_reported for stay in stays], np.bool_),
+        np.array([stay.contact_stay.self_reported for stay in stays], np.bool_),
     )

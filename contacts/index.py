@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.archive import Archive, CheckIn, MemoryShelf, Shelf
+from contacts.archive import Archive, Begun, MemoryShelf, Shelf, begun
 from contacts.births import Births
 from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.compiled import compiled
@@ -138,26 +138,26 @@ class VisitIndex:
         columns = self._rows["start"], self._rows["end"], self._rows["flags"]
         return self._runs.search(asked, self.longest_ms, *columns, _OUT)
 
-    def derived(self, person: Ints, lineage: Ints, start: Ints) -> Ints:
-        """The rows of the derived visits that check-ins made, brought back if they were settled; -1: there is none."""
-        wanted = list(zip(person.tolist(), self.lineages.own(lineage).tolist(), start.tolist(), strict=True))
+    def begun(self, person: Ints, lineage: Ints, start: Ints, reason: Ints) -> Ints:
+        """The rows of the visits that check-ins made, or declared stays where that is the reason, brought back if they
+        were settled; -1: there is none."""
+        wanted = begun(person, self.lineages.own(lineage), start, reason)
         persons = distinct(person)
         since = np.full(len(persons), np.iinfo(np.int64).max)
         np.minimum.at(since, np.searchsorted(persons, person), start)
-        known = self._check_ins(self.kept(np.sort(self.of_persons(persons, since))))
-        taken = self.archive.take_derived(set(wanted) - known.keys(), LATE, self.lineages.all_own)
+        known = self._begun(self.kept(np.sort(self.of_persons(persons, since))))
+        asked = {each for each in wanted if each is not None} - known.keys()
+        taken = self.archive.take_begun(asked, self.lineages.all_own) if asked else None
         if taken is not None:
-            known |= self._check_ins(self._revive(taken))
-        return ints([known.get(each, -1) for each in wanted])
+            known |= self._begun(self._revive(taken))
+        return ints([-1 if each is None else known.get(each, -1) for each in wanted])
 
-    def _check_ins(self, rows: Ints) -> dict[CheckIn, int]:
-        """The first of derived rows for each check-in that made some."""
-        rows = rows[self._rows["reason"][rows] < LATE][::-1]
-        columns = (
-            column.tolist()
-            for column in (self._rows["person"][rows], self.own_venue(rows), self._rows["start"][rows], rows)
-        )
-        return {(person, venue, start): row for person, venue, start, row in zip(*columns, strict=True)}
+    def _begun(self, rows: Ints) -> dict[Begun, int]:
+        """The first of the rows of each check-in or declared stay that made some."""
+        rows = rows[::-1]
+        person, start, reason = (self._rows[name][rows] for name in ("person", "start", "reason"))
+        made = begun(person, self.own_venue(rows), start, reason)
+        return {each: row for each, row in zip(made, rows.tolist(), strict=True) if each is not None}
 
     def revive_touching(self, persons: Ints, low: Ints, high: Ints) -> None:
         """Bring settled visits of persons (sorted) back that touch their `[low, high]`, and those that touch these."""

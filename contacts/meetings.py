@@ -13,9 +13,10 @@ from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct, side_by_side
 from contacts.compiled import compiled
 from contacts.index import MEETS, VisitIndex, end_assumed
-from contacts.presence import unite
+from contacts.presence import any_in, unite
 from contacts.reads import ASKED, Found
 from contacts.runs import Asked
+from schemas.blocks import SELF_REPORTED
 from schemas.messages import Direction
 
 _FIRST = -(1 << 62)
@@ -25,7 +26,8 @@ class Meetings(NamedTuple):
     """One row a pair of stays that share time. Times in ms.
 
     `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is what
-    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of.
+    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of; `told`: a
+    self-reported visit is part of the stay.
     """
 
     exposer: Ints
@@ -39,6 +41,8 @@ class Meetings(NamedTuple):
     other_end: Ints
     own_assumed: Bools
     other_assumed: Bools
+    own_told: Bools
+    other_told: Bools
 
     def of(self, chosen: Ints | Bools) -> Meetings:
         """The chosen rows."""
@@ -49,7 +53,7 @@ class Meetings(NamedTuple):
         """The rows of all parts, one after the other."""
         if not parts:
             none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-            return cls(none, none, none, none, none, none, none, none, none, no, no)
+            return cls(none, none, none, none, none, none, none, none, none, no, no, no, no)
         return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
@@ -62,6 +66,7 @@ class Visits(NamedTuple):
     start: Ints
     end: Ints
     assumed: Bools
+    told: Bools
     meets: Bools
 
     def of(self, chosen: Ints | Bools) -> Visits:
@@ -104,14 +109,15 @@ def meetings(
     if forward:
         begin, close = air.intervals(begin, close)
     own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
+    own_told = any_in(stays, own.told)[some]
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     with Found.lent() as table:
-        others = _whole(index, _at_venues(index, asked, persons[exposer], table)).cut(as_of_ms)
+        others = _whole(index, _at_venues(index, asked, persons[exposer], table), as_of_ms)
         infectious = (others.start, others.end) if forward else air.intervals(others.start, others.end)
-        columns, marks = side_by_side(9, len(others.asked)), np.empty((2, len(others.asked)), np.bool_)
-        stays_asked = exposer, venue, begin, close, own_start, own_end, own_assumed
-        others_found = others.asked, others.person, others.start, others.end, others.assumed, *infectious
+        columns, marks = side_by_side(9, len(others.asked)), np.empty((4, len(others.asked)), np.bool_)
+        stays_asked = exposer, venue, begin, close, own_start, own_end, own_assumed, own_told
+        others_found = others.asked, others.person, others.start, others.end, others.assumed, others.told, *infectious
         count = _pair(*stays_asked, *others_found, columns, marks)
     return Meetings(*columns[:, :count], *marks[:, :count])
 
@@ -119,8 +125,8 @@ def meetings(
 @compiled
 def _pair(
     exposer: Ints, venue: Ints, begin: Ints, close: Ints, own_start: Ints, own_end: Ints, own_assumed: Bools,
-    stay: Ints, other: Ints, other_start: Ints, other_end: Ints, other_assumed: Bools, first: Ints, last: Ints,
-    columns: Ints, marks: Bools,
+    own_told: Bools, stay: Ints, other: Ints, other_start: Ints, other_end: Ints, other_assumed: Bools,
+    other_told: Bools, first: Ints, last: Ints, columns: Ints, marks: Bools,
 ) -> int:  # fmt: skip
     """Fill the columns of meetings, the marks apart, with the pairs that share time; how many there are."""
     count = 0
@@ -139,6 +145,8 @@ def _pair(
             columns[8, count] = other_end[row]
             marks[0, count] = own_assumed[own]
             marks[1, count] = other_assumed[row]
+            marks[2, count] = own_told[own]
+            marks[3, count] = other_told[row]
             count += 1
     return count
 
@@ -154,7 +162,7 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
             rows = rows[index.live(rows)]
             _add_rows(index, found, np.searchsorted(ordered, index.column("person")[rows].astype(np.int64)), rows)
         venue_of = index.lineages.all_own
-        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max())):
+        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max()) + index.longest_ms):
             found.of_persons(segment, ordered, venue_of)
         found.columns()[ASKED] = order[found.columns()[ASKED]]
     return _visits(found)
@@ -174,8 +182,10 @@ def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found) -> 
     return _visits(found)
 
 
-def _whole(index: VisitIndex, found: Visits) -> Visits:
-    """Stays in place of visits: where one touches others of its person at the venue, these are found, and united."""
+def _whole(index: VisitIndex, found: Visits, as_of_ms: int | None) -> Visits:
+    """Stays in place of visits, all cut at a time: where one touches others of its person at the venue, these are
+    found, and united."""
+    found = found.cut(as_of_ms)
     meets = found.meets
     if not meets.any():
         return found
@@ -186,7 +196,7 @@ def _whole(index: VisitIndex, found: Visits) -> Visits:
     whole = ~among((found.person << 32) | found.asked, pair)
     persons = distinct(several.person)
     since = np.full(len(persons), _FIRST)
-    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62))
+    held = visits_of(index, persons, since, np.full(len(persons), 1 << 62)).cut(as_of_ms)
     asked, who = pair & 0xFFFF_FFFF, np.searchsorted(persons, pair >> 32)
     venue_of = np.zeros(int(found.asked.max()) + 1, np.int64)
     venue_of[found.asked] = keys % venues
@@ -200,7 +210,8 @@ def _whole(index: VisitIndex, found: Visits) -> Visits:
     united = unite(row, held.start[place], held.end[place], held.assumed[place])
     none = np.zeros(len(united.key), np.bool_)
     person, number = pair[united.key] >> 32, asked[united.key]
-    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, none)
+    told = any_in(united, held.told[place])
+    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, told, none)
     return _together([found.of(whole), stays])
 
 
@@ -212,7 +223,7 @@ def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
 
 def _visits(found: Found) -> Visits:
     asked, person, venue, start, end, reason, meets = found.columns()
-    return Visits(asked, person, venue, start, end, end_assumed(reason), meets != 0)
+    return Visits(asked, person, venue, start, end, end_assumed(reason), reason == SELF_REPORTED, meets != 0)
 
 
 def _together(parts: list[Visits]) -> Visits:

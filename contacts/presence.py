@@ -58,6 +58,13 @@ def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
     return Union(key[first], start[first], until, ~sure, part_of)
 
 
+def any_in(union: Union, marked: Bools) -> Bools:
+    """Which unions have a marked interval in them."""
+    found = np.zeros(len(union.key), np.bool_)
+    found[union.part_of[marked]] = True
+    return found
+
+
 def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
     """The steps that a change of visits makes in the counts of all venues it reaches."""
     rows = change.rows

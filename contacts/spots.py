@@ -52,6 +52,11 @@ class Spots:
             found[row] = spot if spot != NONE else self._find(number, int(at[row]))
         return found
 
+    def find(self, venue: str, at_ms: int) -> tuple[int, Place]:
+        """The spot of one venue at a time."""
+        spots = self.take(self.venues.take([venue]), np.array([at_ms]), np.array([True]))
+        return int(spots[0]), self.spots[int(spots[0])]
+
     def _find(self, number: int, at: int) -> int:
         """The spot of a venue as a scan at `at` finds it."""
         venue = self.venues.text(number)

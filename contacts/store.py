@@ -46,16 +46,16 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
     lost = visit < 0
     lost[~lost] = index.column("flags")[visit[~lost]] & (GONE | SETTLED) != 0
     if lost.any():  # settled meanwhile; or an erasure came first by another source
-        visit[lost] = _derived(index, rows, person, np.flatnonzero(lost))
+        visit[lost] = _begun(index, rows, person, np.flatnonzero(lost))
         for row in np.flatnonzero(visit < 0):
             one = np.array([row])
-            known = _derived(index, rows, person, one)  # one before may have brought it
+            known = _begun(index, rows, person, one)  # one before may have brought it
             visit[row] = (known if known[0] >= 0 else _add(index, rows, person, one))[0]
     return visit
 
 
-def _derived(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:
-    return index.derived(person[chosen], rows.lineage[chosen], rows.start[chosen])
+def _begun(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:
+    return index.begun(person[chosen], rows.lineage[chosen], rows.start[chosen], rows.reason[chosen])
 
 
 def _add(index: VisitIndex, rows: Rows, person: Ints, chosen: Ints) -> Ints:

@@ -15,6 +15,8 @@ from schemas.blocks import ASSUMED, CHECKED_OUT, LATE, NEXT_CHECK_IN, REASONS, S
 from schemas.messages import Scan
 
 DAY_MS = 86_400_000
+NEVER_MS = -(1 << 62)
+"""The log time of a partition that has seen nothing."""
 OUT, IN = 0, 1
 """At equal times check-outs come first."""
 

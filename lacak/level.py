@@ -15,6 +15,7 @@ from schemas.blocks import (
     CONTROLS,
     LATE,
     REASONS,
+    SELF_REPORTED,
     VISIT_BLOCKS,
     VISIT_COLUMNS,
     VISITS_MAGIC,
@@ -41,7 +42,8 @@ class _Held(NamedTuple):
 
 
 def standing_visits(settings: Settings) -> list[Visit]:
-    """Every visit as the topic `visits` tells it, in order of (start, person, venue): rows applied once, by position.
+    """Every visit as the topic `visits` tells it, in order of (start, person, venue, self-reported last): rows applied
+    once, by position.
 
     Reads the whole topic: for small runs, tests and reports.
     """
@@ -60,7 +62,7 @@ def standing_visits(settings: Settings) -> list[Visit]:
                 erased[placed.control.person] = max(
                     placed.control.before_ms, erased.get(placed.control.person, placed.control.before_ms)
                 )
-    derived = {(v.person, v.venue, v.start_ms) for v in held.values() if v.reason != LATE}
+    derived = {(v.person, v.venue, v.start_ms) for v in held.values() if v.reason < LATE}
     late = {(v.person, v.venue, v.start_ms): v for v in held.values() if v.reason == LATE}
     standing = [v for v in held.values() if v.reason != LATE] + [v for key, v in late.items() if key not in derived]
     visits = [
@@ -68,7 +70,7 @@ def standing_visits(settings: Settings) -> list[Visit]:
         for v in standing
         if v.end_ms > v.start_ms and v.start_ms >= erased.get(v.person, v.start_ms)
     ]
-    visits.sort(key=lambda v: (v.start_ms, v.person, v.venue))
+    visits.sort(key=lambda v: (v.start_ms, v.person, v.venue, v.reason == SELF_REPORTED))
     return visits
 
 

@@ -36,6 +36,10 @@ _COMMANDS = {
             "lacak.officer_commands:test_result",
             "Report a test: a positive one opens a case and traces it.",
         ),
+        "health": (
+            "lacak.health_commands:health",
+            "Import FHIR files and lists of health facts; tell a vaccination, a recovery, where somebody was.",
+        ),
         "trace": ("lacak.officer_commands:trace", "Ask for a trace of your own choosing."),
         "traces": ("lacak.officer_commands:traces", "List the traces."),
         "show": (

@@ -18,7 +18,7 @@ from schemas.messages import Contact, Direction, SharedStay, Trace
 CSV_COLUMNS = (
     "trace_id", "case", "direction", "contact", "grade", "decided_by", "venue", "start", "end", "minutes",
     "case_start", "case_end", "case_end_assumed", "contact_start", "contact_end", "contact_end_assumed", "rule",
-    "score", "level", "hop", "exposed_by", "risk", "earliest",
+    "score", "level", "hop", "exposed_by", "risk", "earliest", "case_self_reported", "contact_self_reported",
 )  # fmt: skip
 """One row a shared stay; times are RFC 3339 in UTC. At a later hop `case_...` are of who exposed the contact."""
 
@@ -46,6 +46,7 @@ def to_csv(trace: Trace) -> str:
                     contact.rule, stay.score, contact.level,
                     contact.hop, " ".join(contact.exposed_by), "" if contact.risk is None else f"{contact.risk:.9f}",
                     "" if contact.earliest_ms is None else utc(contact.earliest_ms),
+                    stay.case_stay.self_reported, stay.contact_stay.self_reported,
                 )
             )  # fmt: skip
     return text.getvalue()
@@ -156,7 +157,7 @@ def _way(contact: Contact, direction: Direction, zone: ZoneInfo) -> list[Text]:
 
 def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
     mark = "~" if end_assumed(stay) else ""
-    told = f"  told to {stay.told_by}" if stay.told_by else ""
+    told = f"  told to {stay.told_by}" if stay.told_by else "  self-reported" if self_reported(stay) else ""
     return Text(
         f"{stay.venue or 'no venue'}  {local(stay.start_ms, zone)} to {mark}{local(stay.end_ms, zone)[11:]}"
         f"  {stay.minutes:.0f} min{told}"
@@ -166,6 +167,11 @@ def _evidence(stay: SharedStay, zone: ZoneInfo) -> Text:
 def end_assumed(stay: SharedStay) -> bool:
     """Whether one of the two may have left earlier than the shared part ends: they never checked out."""
     return stay.case_stay.end_assumed or stay.contact_stay.end_assumed
+
+
+def self_reported(stay: SharedStay) -> bool:
+    """Whether it rests on a stay that one of the two has only told of: no door saw all of it."""
+    return stay.case_stay.self_reported or stay.contact_stay.self_reported
 
 
 def utc(at_ms: int) -> str:

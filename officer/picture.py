@@ -13,7 +13,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from officer.drawn import Hop, band, drawing, exposer, hops_drawn, letters, short
-from officer.exports import end_assumed, lacking, local, percent, reach
+from officer.exports import end_assumed, lacking, local, percent, reach, self_reported
 from officer.ink import STYLE, mark, text, ticks
 from schemas.messages import Contact, SharedStay, StayEvidence, Trace
 
@@ -326,7 +326,9 @@ class _Picture:
         doubt = stay.end_assumed if isinstance(stay, StayEvidence) else assumed
         begin, end = local(stay.start_ms, self._zone), local(stay.end_ms, self._zone)
         words = f"{begin} to {end[11:] if end[:10] == begin[:10] else end}"
-        return f"{words} (assumed)" if doubt else words
+        words = f"{words} (assumed)" if doubt else words
+        told = stay.self_reported if isinstance(stay, StayEvidence) else self_reported(stay)
+        return f"{words} (self-reported)" if told else words
 
     def _who(self, contact: Contact) -> str:
         by = f" by {contact.decided_by}" if contact.decided_by else ""

@@ -116,7 +116,11 @@ class RulesChange(msgspec.Struct, frozen=True, array_like=True, tag="rules"):
 
 
 class StayReport(msgspec.Struct, frozen=True, array_like=True, tag="stay"):
-    """A person's declared stay at a registered venue, put into that person's scans partition alone."""
+    """A person's declared stay at a registered venue, put into that person's scans partition alone.
+
+    `origin` is the (partition, offset) of its record of `declarations`: of one person's reports with the same
+    `declaration_id` the one with the greatest counts. `told_at_ms` is the declaration's own; None: the log time.
+    """
 
     origin: tuple[int, int]
     person: str
@@ -125,6 +129,7 @@ class StayReport(msgspec.Struct, frozen=True, array_like=True, tag="stay"):
     start_ms: int
     end_ms: int
     withdrawn: bool = False
+    told_at_ms: int | None = None
 
 
 Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | StayReport

@@ -160,11 +160,13 @@ class Occupancy(Message, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """One stay as evidence: `[start_ms, end_ms)` and whether its end is only assumed."""
+    """One stay as evidence: `[start_ms, end_ms)`, whether its end is only assumed, and whether a self-reported visit
+    is part of it."""
 
     start_ms: int
     end_ms: int
     end_assumed: bool = False
+    self_reported: bool = False
 
 
 class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -356,7 +358,8 @@ MEETING_COLUMNS = (
     "exposer_end_ms",
     "other_start_ms",
     "other_end_ms",
-    "assumed",  # 1: the exposer's end is only assumed; 2: the other's is
+    "assumed",  # bits. 1: the exposer's end is only assumed; 2: the other's is; 4: self-reported is part of the
+    # exposer's stay; 8: of the other's
 )
 """The columns of `MeetingRows.rows`."""
 

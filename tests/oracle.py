@@ -45,6 +45,19 @@ class Erasure(NamedTuple):
     before: int
 
 
+class Stay(NamedTuple):
+    """A declared stay. Of those of one person with one `declaration` the one with the greatest `order` holds."""
+
+    person: str
+    venue: str
+    declaration: str
+    start: int
+    end: int
+    told: int
+    order: int
+    withdrawn: bool = False
+
+
 class Rules(NamedTuple):
     """How late and how early a scan may be, ms."""
 
@@ -104,8 +117,12 @@ def visits(
     venues: Sequence[VenueRecord] = (),
     rules: Rules | None = None,
     erasures: Iterable[Erasure] = (),
+    declared: Iterable[Stay] = (),
 ) -> list[Visit]:
-    """The visits of a set of scans, in order of (start, person, venue). Without rules every scan is in time."""
+    """The visits of a set of scans and declared stays, in order of (start, person, venue, reason).
+
+    Without rules every scan is in time.
+    """
     erased = list(erasures)
     found: list[Visit] = []
     everything = list(scans)
@@ -131,7 +148,42 @@ def visits(
             assumed = stays(venue, at, venues)[0]
             if kind == 1 and (venue, at) not in met and assumed > 0:
                 found.append(Visit(person, venue, at, at + assumed, "late", ancestors(venue, venues)))
-    return sorted(found, key=lambda visit: (visit.start, visit.person, visit.venue))
+    found += _self_reported(list(declared), venues, rules, erased)
+    return sorted(found, key=lambda visit: (visit.start, visit.person, visit.venue, visit.reason == "self_reported"))
+
+
+def _self_reported(
+    declared: Sequence[Stay], venues: Sequence[VenueRecord], rules: Rules | None, erased: Sequence[Erasure]
+) -> list[Visit]:
+    """Rule 8: the last word on each declaration, unless it cannot be one; of equal visits the longest."""
+    ends: dict[tuple[str, str, int], int] = {}
+    for stay in declared:
+        if not _can_be(stay, venues, rules):
+            continue
+        later = [
+            each
+            for each in declared
+            if (each.person, each.declaration) == (stay.person, stay.declaration)
+            and each.order > stay.order
+            and _can_be(each, venues, rules)
+        ]
+        gone = any(each.person == stay.person and stay.start < each.before for each in erased)
+        if not later and not gone and not stay.withdrawn:
+            key = (stay.person, stay.venue, stay.start)
+            ends[key] = max(stay.end, ends.get(key, stay.end))
+    return [
+        Visit(person, venue, start, end, "self_reported", ancestors(venue, venues))
+        for (person, venue, start), end in ends.items()
+    ]
+
+
+def _can_be(stay: Stay, venues: Sequence[VenueRecord], rules: Rules | None) -> bool:
+    """Whether a declaration is one: it lies in the past, within the retention, and is no longer than people stay."""
+    if stay.withdrawn:
+        return True
+    if not 0 < stay.end - stay.start <= stays(stay.venue, stay.start, venues)[1]:
+        return False
+    return rules is None or (stay.end - stay.told <= rules.tolerance and stay.told - stay.start <= rules.retention)
 
 
 def _one_person(person: str, scans: Sequence[tuple[int, int, str]], venues: Sequence[VenueRecord]) -> list[Visit]:

@@ -4,30 +4,57 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
+from contacts.declared import StayRefused
 from contacts.deriver import Deriver
 from contacts.matching import contacts_of, may_count
 from contacts.places import Places
 from contacts.profiles import load_profiles
 from contacts.registry import Registry
-from contacts.visits import Acceptance, derive_visits
+from contacts.visits import Acceptance, Visit, derive_visits
 from contacts.windows import WindowRows
-from schemas.blocks import REASONS, ErasureOrder, RecountOrder, RegistryChange, RulesChange, Tick, VisitBlock
-from schemas.messages import Scan
+from schemas.blocks import (
+    REASONS,
+    ErasureOrder,
+    RecountOrder,
+    RegistryChange,
+    RulesChange,
+    StayReport,
+    Tick,
+    VisitBlock,
+)
+from schemas.messages import Scan, StayEvidence
 from schemas.partitions import partition_of
 from tests import oracle, profile_oracle
 from tests.test_places import KeepingShelf, settle
-from tests.worlds import BEGIN, DAY, HOUR, World, world
+from tests.worlds import BEGIN, DAY, HOUR, World, declared, world
 
 HORIZON, RETENTION, TOLERANCE = 3 * DAY, 28 * DAY, 300_000
 RULES = oracle.Rules(HORIZON, RETENTION, TOLERANCE)
 ZONE = ZoneInfo("Asia/Jakarta")
 WINDOW = 600_000
 END = BEGIN + 20 * DAY
+
+
+def rests_on_word(visits: list[oracle.Visit], person: str, venue: str, stay: StayEvidence, as_of: int | None) -> bool:
+    """Whether a visit that was only declared is part of a stay."""
+    return any(
+        (visit.person, visit.venue, visit.reason) == (person, venue, "self_reported")
+        and stay.start_ms <= visit.start <= stay.end_ms
+        and (as_of is None or visit.start < as_of)
+        for visit in visits
+    )
+
+
+def report(stay: oracle.Stay) -> StayReport:
+    """A declared stay as it comes to the visits agent."""
+    origin, times = (0, stay.order), (stay.start, stay.end)
+    return StayReport(origin, stay.person, stay.venue, stay.declaration, *times, stay.withdrawn, stay.told)
 
 
 class Chain:
@@ -85,6 +112,18 @@ class Chain:
             self.offsets[number] += len(batch)
             self.derivers[number].derive(arrived, lambda *_: None)
             self._pass_on(number, first, empty=self.chance.random() < 0.3)
+            if self.chance.random() < 0.1:
+                self._reload(number)
+
+    def say(self, stays: list[oracle.Stay]) -> None:
+        """Declared stays in this order, each to its person's partition."""
+        for stay in stays:
+            number = partition_of(stay.person, self.count)
+            offset = self.offsets[number]
+            self.offsets[number] += 1
+            with suppress(StayRefused):
+                self.derivers[number].control(offset, report(stay))
+            self._pass_on(number, offset, empty=False)
             if self.chance.random() < 0.1:
                 self._reload(number)
 
@@ -164,16 +203,22 @@ def run(seed: int) -> tuple[World, Chain, list[oracle.Visit]]:
     chain = Chain(town, chance.choice((1, 2, 3, 4)), chance)
     for number, venue in enumerate(town.registry()):
         chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
-    scans = town.shuffled(seed)
+    scans, stays = town.shuffled(seed), declared(town, seed)
+    said = [*stays, *chance.sample(stays, 10)]
+    chance.shuffle(said)
     cut = chance.randrange(len(scans))
-    chain.take(scans[:cut])
+    chain.take(scans[: cut // 2])
+    chain.say(said[: len(said) // 3])
+    chain.take(scans[cut // 2 : cut])
+    chain.say(said[len(said) // 3 : len(said) // 2])
     for number, erasure in enumerate(town.erasures):
         chain.control(lambda offset, e=erasure, n=number: ErasureOrder((0, n), e.person, e.before))  # type: ignore[misc]
+    chain.say(said[len(said) // 2 :])
     chain.take(scans[cut:])
     chain.control(lambda offset: Tick(END, True))
     for number in range(chain.count):
         chain.tell(number)
-    return town, chain, oracle.visits(town.scans, town.venues, RULES, town.erasures)
+    return town, chain, oracle.visits(town.scans, town.venues, RULES, town.erasures, stays)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -211,6 +256,13 @@ def test_contacts_under_every_profile_are_the_oracle_s(seed: int) -> None:
                 )
                 for contact in contacts_of(rows, profile, person, course)
             }
+            for other, shared in rows:
+                assert shared.case_stay.self_reported == rests_on_word(
+                    wanted, person, shared.venue, shared.case_stay, as_of
+                )
+                assert shared.contact_stay.self_reported == rests_on_word(
+                    wanted, other, shared.venue, shared.contact_stay, as_of
+                )
             expected = profile_oracle.contacts(
                 wanted, profile_oracle.table(name), person, window, as_of=as_of, direction=direction,
                 venues=town.venues, onset=onset,
@@ -258,6 +310,29 @@ def test_the_offline_way_gives_the_oracle_s_visits(seed: int) -> None:
         windows = {(told.venues[venue], start): tuple(row) for venue, start, *row in rows} if told is not None else {}
         assert windows == oracle.windows(wanted)
         assert np.all([row[0] >= 0 for row in rows])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_finished_visits_some_of_them_declared_give_the_oracle_s_windows_and_stays(seed: int) -> None:
+    """The offline way on: from a file of visits, among them self-reported ones."""
+    town, chance = world(seed), random.Random(f"finished {seed}")
+    wanted = oracle.visits(town.scans, town.venues, RULES, town.erasures, declared(town, seed))
+    assert any(visit.reason == "self_reported" for visit in wanted)
+    rows = [Visit(v.person, v.venue, v.start, v.end, REASONS.index(v.reason), v.ancestors) for v in wanted]
+    chance.shuffle(rows)
+    places = Places.from_visits(rows, WINDOW)
+    told = places.windows()
+    assert told is not None
+    found = {(told.venues[venue], start): tuple(row) for venue, start, *row in told.rows.tolist()}
+    assert found == oracle.windows(wanted)
+    for person in {visit.person for visit in wanted}:
+        window = BEGIN + chance.randrange(-DAY, DAY), BEGIN + chance.randrange(0, 3 * DAY)
+        shared = places.shared_stays(person, *window, None)
+        assert sorted(
+            oracle.Shared(other, stay.venue, stay.start_ms, stay.end_ms) for other, stay in shared
+        ) == oracle.shared_stays(wanted, person, window)
+        for other, stay in shared:
+            assert stay.contact_stay.self_reported == rests_on_word(wanted, other, stay.venue, stay.contact_stay, None)
 
 
 def test_a_stay_shared_to_the_millisecond() -> None:

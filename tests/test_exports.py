@@ -132,7 +132,8 @@ def test_nodes_and_edges_say_what_the_report_says() -> None:
         "venue": "home", "category": "home", "start_ms": BEGIN + 5000 * MINUTE, "end_ms": BEGIN + 5600 * MINUTE,
         "minutes": 600.0, "case_start_ms": BEGIN + 4999 * MINUTE, "case_end_ms": BEGIN + 5600 * MINUTE,
         "case_end_assumed": True, "contact_start_ms": BEGIN + 5000 * MINUTE, "contact_end_ms": BEGIN + 5600 * MINUTE,
-        "contact_end_assumed": False, "rule": "who@2020-03-20",
+        "contact_end_assumed": False, "case_self_reported": False, "contact_self_reported": False,
+            "rule": "who@2020-03-20",
     }  # fmt: skip
     assert graph["ill"]["told"][0]["told_by"] == "nurse"
     assert (graph.graph["direction"], graph.graph["cut_by"]) == ("forward", "hops")

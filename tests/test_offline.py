@@ -118,6 +118,21 @@ def test_contacts_need_their_minutes(files: Path) -> None:
     assert (told.exit_code, rows(out)) == (0, [])  # ten minutes so far
 
 
+def test_contacts_of_a_stay_that_was_only_declared(files: Path) -> None:
+    """A file of visits may hold self-reported ones: they count as any other."""
+    (files / "visits.csv").write_text(
+        "person,venue,start,end,end_reason\n"
+        "ani,shop,2021-10-21T03:00:00Z,2021-10-21T04:00:00Z,checked_out\n"
+        "budi,shop,2021-10-21T03:10:00Z,2021-10-21T03:50:00Z,self_reported\n",
+        "utf-8",
+    )
+    words = ("contacts", files / "visits.csv", "--onset", "2021-10-21", "-o", files / "contacts.csv")
+    for person, other in (("ani", "budi"), ("budi", "ani")):
+        assert run(*words, "--person", person).exit_code == 0
+        (found,) = rows(files / "contacts.csv")
+        assert (found["person"], float(found["minutes"])) == (other, 40)
+
+
 def test_standard_input_and_output_and_gzip(files: Path) -> None:
     piped = run("visits", "-", "-o", "-", stdin=SCANS)
     assert piped.exit_code == 0

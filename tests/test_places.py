@@ -108,7 +108,7 @@ def block(
 def counted(visits: list[Visit]) -> list[Visit]:
     """Those that count: with a length, and late ones only where nothing was derived for the same check-in."""
     some = [visit for visit in visits if visit.end_ms > visit.start_ms]
-    derived = {visit[:3] for visit in some if visit.reason not in (LATE, SELF_REPORTED)}
+    derived = {visit[:3] for visit in visits if visit.reason < LATE}  # be they of no length
     kept: list[Visit] = []
     for visit in some:
         if visit.reason == LATE:
@@ -119,8 +119,8 @@ def counted(visits: list[Visit]) -> list[Visit]:
     return kept
 
 
-def united(visits: list[Visit]) -> list[tuple[int, int, bool]]:
-    """Unions of touching visits: start, end, whether all that end there are assumed ends."""
+def united(visits: list[Visit]) -> list[tuple[int, int, bool, bool]]:
+    """Unions of touching visits: start, end, whether all that end there are assumed ends, whether one is declared."""
     found: list[list[Visit]] = []
     for visit in sorted(visits, key=lambda each: each.start_ms):
         if found and visit.start_ms <= max(each.end_ms for each in found[-1]):
@@ -131,7 +131,7 @@ def united(visits: list[Visit]) -> list[tuple[int, int, bool]]:
     for part in found:
         end = max(each.end_ms for each in part)
         assumed = all(each.reason in (ASSUMED, LATE) for each in part if each.end_ms == end)
-        unions.append((part[0].start_ms, end, assumed))
+        unions.append((part[0].start_ms, end, assumed, any(each.reason == SELF_REPORTED for each in part)))
     return unions
 
 
@@ -143,7 +143,7 @@ def presences(visits: list[Visit]) -> dict[str, list[tuple[int, int, bool]]]:
             by_key[venue, visit.person].append(visit)
     found: dict[str, list[tuple[int, int, bool]]] = defaultdict(list)
     for (venue, _), part in by_key.items():
-        found[venue] += united(part)
+        found[venue] += [union[:3] for union in united(part)]
     return found
 
 
@@ -180,9 +180,9 @@ def shared_by_hand(
         for (place, other), theirs in stays.items():
             if case != person or place != venue or other == case:
                 continue
-            for start, end, assumed in mine:
+            for start, end, assumed, told in mine:
                 first, last = max(start, window[0]), min(end, window[1])
-                for other_start, other_end, other_assumed in theirs:
+                for other_start, other_end, other_assumed, other_told in theirs:
                     low = max(first, other_start)
                     high = min(last + linger * (direction == "forward"), other_end + linger * (direction == "backward"))
                     if first < last and low < high:
@@ -191,9 +191,12 @@ def shared_by_hand(
                             start_ms=low,
                             end_ms=high,
                             minutes=(high - low) / MINUTE,
-                            case_stay=StayEvidence(start_ms=start, end_ms=end, end_assumed=assumed),
+                            case_stay=StayEvidence(start_ms=start, end_ms=end, end_assumed=assumed, self_reported=told),
                             contact_stay=StayEvidence(
-                                start_ms=other_start, end_ms=other_end, end_assumed=other_assumed
+                                start_ms=other_start,
+                                end_ms=other_end,
+                                end_assumed=other_assumed,
+                                self_reported=other_told,
                             ),
                         )
                         found.append((other, evidence))
@@ -239,19 +242,23 @@ class World:
                 older = [number for number, born in enumerate(kept) if born.birth != (offset, scan)]
                 if change or (older and self.random.random() < 0.5):
                     number = self.random.choice(older or [-1])
-                    if number < 0 or kept[number].visit.reason in (LATE, SELF_REPORTED):
+                    if number < 0 or kept[number].visit.reason == LATE:
                         continue
                     born = kept[number]
                     longer = self.random.choice((-60, -10, -7, 0, 5, 30)) * MINUTE
                     reason = self.random.choice((ASSUMED, CHECKED_OUT, NEXT_CHECK_IN))
+                    if born.visit.reason == SELF_REPORTED:
+                        reason = SELF_REPORTED
+                        longer = self.random.choice((longer, born.visit.start_ms - born.visit.end_ms))  # withdrawn
                     end = max(born.visit.start_ms, born.visit.end_ms + longer)
                     after = born._replace(visit=born.visit._replace(end_ms=end, reason=reason))
                 else:
                     number, born, after = len(kept), None, self._birth(person, (offset, scan))
                     if after.visit.start_ms < self.erased.get(person, NEVER):
                         continue
-                    if after.visit.reason < LATE and any(
-                        other.visit[:3] == after.visit[:3] and other.visit.reason < LATE for other in kept
+                    kind = (LATE, SELF_REPORTED) if after.visit.reason == SELF_REPORTED else (-1, LATE - 1)
+                    if after.visit.reason != LATE and any(
+                        other.visit[:3] == after.visit[:3] and kind[0] < other.visit.reason <= kind[1] for other in kept
                     ):
                         continue
                     kept.append(after)

@@ -193,9 +193,9 @@ def test_a_busy_venue_is_searched() -> None:
         assert [row[1] for row in sorted(found)] == np.flatnonzero(shares).tolist()
 
 
-def check_in(visit: Seen) -> tuple[int, int, int]:
+def check_in(visit: Seen) -> tuple[int, int, int, bool]:
     """What made a visit, two lineages being of one venue."""
-    return visit.person, visit.lineage // 2, visit.start
+    return visit.person, visit.lineage // 2, visit.start, visit.reason == SELF_REPORTED
 
 
 def settle(archive: Archive, days: Sequence[int], visits: Sequence[Seen], *, living: bool = True) -> list[Seen]:
@@ -244,9 +244,9 @@ def test_an_archive_is_a_list_of_visits(data: st.DataObject) -> None:
             kept = [visit for visit in kept if visit not in out]
         elif what == "derived" and kept:
             some = data.draw(st.lists(st.sampled_from(kept), max_size=5))
-            wanted = [check_in(one) for one in some] + [(2, 1, one.start + 1) for one in some[:1]]
-            taken = archive.take_derived(wanted, LATE, np.arange(8) // 2)
-            same = [visit for visit in kept if visit.reason < LATE and check_in(visit) in wanted]
+            wanted = [check_in(one) for one in some] + [(2, 1, one.start + 1, False) for one in some[:1]]
+            taken = archive.take_begun(wanted, np.arange(8) // 2)
+            same = [visit for visit in kept if visit.reason != LATE and check_in(visit) in wanted]
             got = listed(taken) if taken is not None else []
             assert {check_in(visit) for visit in got} == {check_in(visit) for visit in same}
             assert set(got) <= set(same)

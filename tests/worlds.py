@@ -104,6 +104,33 @@ def world(
     return World(records, found, gone)
 
 
+def declared(town: World, seed: int, count: int = 40) -> list[oracle.Stay]:
+    """Declared stays for a world, revised, withdrawn and doubled, some of which cannot be; and some like its visits."""
+    chance = random.Random(f"declared {seed}")
+    names = [*dict.fromkeys(record.venue for record in town.venues), "unregistered"]
+    persons = sorted({scan.person for scan in town.scans})
+    found: list[oracle.Stay] = []
+    for order in range(count):
+        person, venue = chance.choice(persons), chance.choice(names)
+        start = BEGIN + chance.randrange(-12 * DAY, 2 * DAY) // (10 * MINUTE) * (10 * MINUTE)
+        if chance.random() < 0.6:  # when and where there is a scan
+            scan = chance.choice(town.scans)
+            person, venue, start = scan.person, scan.venue, scan.at
+        end = start + chance.choice((0, 1, MINUTE, HOUR, HOUR, 2 * HOUR, 4 * HOUR, 12 * HOUR, 12 * HOUR + 1, 24 * HOUR))
+        told = max(start, end) + chance.choice((-300_001, -300_000, 0, HOUR, DAY, 9 * DAY))
+        if chance.random() < 0.1:
+            told = start + chance.choice((28 * DAY, 28 * DAY + 1))
+        name = f"d{chance.randrange(count // 3)}"
+        if found and chance.random() < 0.3:  # the same person says something about the same again
+            before = chance.choice(found)
+            person, name = before.person, chance.choice((before.declaration, name))
+            if chance.random() < 0.5:
+                venue, start = before.venue, before.start
+                told = max(told, start)
+        found.append(oracle.Stay(person, venue, name, start, end, told, order, chance.random() < 0.15))
+    return found
+
+
 def _registry(chance: random.Random, count: int, dated: bool) -> list[oracle.VenueRecord]:
     """Trees of venues up to four deep."""
     records: list[oracle.VenueRecord] = []

@@ -28,7 +28,7 @@ _SHARED: Final = m.SharedStay(
     end_ms=_T + 1_234_567,
     minutes=20.576116666666668,
     case_stay=m.StayEvidence(start_ms=_T - 60_000, end_ms=_T + 1_234_567, end_assumed=True),
-    contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000),
+    contact_stay=m.StayEvidence(start_ms=_T, end_ms=_T + 7_200_000, self_reported=True),
     score=12.6,
     told_by="officer-8",
     category="mall",
@@ -311,6 +311,7 @@ _STAY: Final = blocks.StayReport(
     start_ms=_T,
     end_ms=_T + 3_600_000,
     withdrawn=True,
+    told_at_ms=_T + 7_200_000,
 )
 _PASSED_ON: Final = (_CHANGE, _ERASURE, _WATCH, _BARRIER, _RECOUNT, _RULES)
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
