@@ -7,7 +7,7 @@ import random
 import pytest
 
 from contacts.places import Places
-from contacts.presence import ends_of_presences
+from contacts.presence import presences_at
 from contacts.recounts import Recounts
 from contacts.visits import Visit
 from schemas.blocks import REASONS, ErasureOrder, RecountOrder, RegistryChange, Tick
@@ -182,7 +182,7 @@ def test_places_without_a_recount_cost_nothing() -> None:
     door.at(1)
     assert recounts
     door.at(24 * 60 + 1)
-    assert not recounts and not recounts._ends and not recounts._points
+    assert not recounts and not recounts._known and not recounts._points
 
 
 def test_a_presence_that_goes_on_elsewhere_in_the_mall_has_not_ended() -> None:
@@ -195,8 +195,8 @@ def test_a_presence_that_goes_on_elsewhere_in_the_mall_has_not_ended() -> None:
     assert (door.at(25), door.at(25, "shop")) == (4, 0)
     index = door.chain.places[0]._index
     mall, shop = (index.lineages.numbers[name] for name in ("mall", "shop"))
-    assert ends_of_presences(index, mall, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 140 * MINUTE]
-    assert ends_of_presences(index, shop, BEGIN + 10 * MINUTE).tolist() == [BEGIN + 20 * MINUTE]
+    assert presences_at(index, mall, BEGIN + 10 * MINUTE).ends.tolist() == [BEGIN + 140 * MINUTE]
+    assert presences_at(index, shop, BEGIN + 10 * MINUTE).ends.tolist() == [BEGIN + 20 * MINUTE]
 
 
 def test_a_mall_that_was_emptied_and_counted_anew_has_empty_shops() -> None:
@@ -243,3 +243,13 @@ def test_the_order_in_which_recounts_are_told_of_means_nothing(seed: int) -> Non
         assert {name: found.get(name, 0) for name in names} == {
             name: oracle_door.inside(wanted, known, name, at, town.venues) for name in names
         }
+
+
+def test_a_presence_that_a_later_visit_makes_longer_is_still_one_of_those_counted() -> None:
+    """In the hall from 0 to 120 by assumption, in a shop of the mall from 110 to 140: inside the mall until then."""
+    door = Door()
+    door.scan(0, "mall", "in", "a")
+    door.recount(10, "mall", 4)
+    assert door.at(10) == 4
+    door.scan(110, "shop", "in", "a")
+    assert (door.at(130), door.at(140)) == (4, 0)
