@@ -93,13 +93,20 @@ def test_the_worlds_have_recounts_of_every_kind() -> None:
     assert any(not held for held, *_ in kinds)
 
 
+class Calm(random.Random):
+    """Chance by which nothing comes twice, and nobody is killed."""
+
+    def random(self) -> float:
+        return 0.99
+
+
 class Door:
     """One partition, with a mall of a longest stay of 10 hours and a shop in it."""
 
     def __init__(self) -> None:
         mall = Venue(venue="mall", category="mall", capacity=100)
         shop = Venue(venue="shop", category="shop", within="mall")
-        self.chain = Chain(World([], [], []), 1, random.Random(0))
+        self.chain = Chain(World([], [], []), 1, Calm())
         for number, venue in enumerate((mall, shop)):
             self.chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
         self.counts: dict[str, tuple[int, int]] = {}
