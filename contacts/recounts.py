@@ -65,11 +65,8 @@ class Recounts:
         """These visits have changed. One that began after a recount, of somebody not inside at it, means nothing."""
         if not self._known:
             return
-        own, person, start = (
-            self._index.own_venue(rows),
-            self._index.column("person")[rows],
-            self._index.column("start"),
-        )
+        own, start = self._index.own_venue(rows), self._index.column("start")[rows]
+        person = ints(self._index.column("person")[rows])
         venues_of = self._places_of(distinct(own))
         for key, known in list(self._known.items()):
             here = np.flatnonzero(among(own, venues_of[key[0]])) if key[0] in venues_of else ()
