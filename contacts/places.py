@@ -140,7 +140,7 @@ class Places:
         if self._watches:
             self._watches.changed(self._index, change)
         if self._recounts:
-            self._recounts.touched(lineage)
+            self._recounts.touched(change.rows)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""

@@ -164,12 +164,19 @@ def _settle(index: VisitIndex, change: Change, rows: Ints, rehidden: Ints, perso
     return steps, earliest
 
 
-def ends_of_presences(index: VisitIndex, venue: int, at_ms: int) -> Ints:
-    """When the presences at a venue end that have begun by a time and not ended, in order."""
+class AtOnce(NamedTuple):
+    """The presences at one venue that have begun by a time and not ended: whose, and when they end, each in order."""
+
+    persons: Ints
+    ends: Ints
+
+
+def presences_at(index: VisitIndex, venue: int, at_ms: int) -> AtOnce:
+    """Who is inside a venue at a time by all visits known, and until when."""
     counts = index.lineages.counting_at(venue)
     persons = distinct(_inside(index, counts, at_ms))
     if not len(persons):
-        return persons
+        return AtOnce(persons, persons)
     found = Found()
     since = np.full(len(persons), at_ms - index.longest_ms)
     rows = index.of_persons(persons, since)
@@ -183,7 +190,7 @@ def ends_of_presences(index: VisitIndex, venue: int, at_ms: int) -> Ints:
     kept = np.flatnonzero((counted != 0) & (end > at_ms))
     kept = kept[np.lexsort((start[kept], who[kept]))]
     union = unite(who[kept], start[kept], end[kept], np.zeros(len(kept), np.bool_))
-    return np.sort(union.end[union.start <= at_ms])
+    return AtOnce(persons, np.sort(union.end[union.start <= at_ms]))
 
 
 def _inside(index: VisitIndex, counts: Bools, at_ms: int) -> Ints:

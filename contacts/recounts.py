@@ -18,7 +18,7 @@ import numpy as np
 from contacts.columns import Ints, among, distinct, ints
 from contacts.index import VisitIndex
 from contacts.occupancy import Numbers
-from contacts.presence import ends_of_presences
+from contacts.presence import AtOnce, presences_at
 from contacts.registry import Registry, stay_limit_ms
 from schemas.blocks import RecountOrder
 
@@ -42,7 +42,7 @@ class Recounts:
         self._index, self._registry = index, registry
         self._orders: dict[str, list[RecountOrder]] = {}
         self._points: dict[int, list[_Point]] | None = {}
-        self._ends: dict[tuple[int, int], Ints] = {}
+        self._known: dict[tuple[int, int], AtOnce] = {}
         self._asked: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -63,14 +63,27 @@ class Recounts:
         """The registry has changed: other venues may lie within, or stays be of another length."""
         self._points = None
 
-    def touched(self, lineage: Ints) -> None:
-        """Visits of these lineages have changed, or others of theirs at the same venue."""
+    def touched(self, rows: Ints) -> None:
+        """These visits have changed. One that began after a recount, of somebody not inside at it, means nothing."""
+        if not self._known:
+            return
+        own, start = self._index.own_venue(rows), self._index.column("start")[rows]
+        person = ints(self._index.column("person")[rows])
+        venues_of = self._places_of(distinct(own))
+        for key, known in list(self._known.items()):
+            here = np.flatnonzero(among(own, venues_of[key[0]])) if key[0] in venues_of else ()
+            if len(here) and ((start[here] <= key[1]).any() or among(person[here], known.persons).any()):
+                del self._known[key]
+
+    def _places_of(self, own: Ints) -> dict[int, Ints]:
+        """By venue, in order: those of the venues given that lie within it or are it, by any of their lineages."""
         lineages = self._index.lineages
-        _, related = lineages.of_venues(distinct(lineages.own(lineage)))
-        _, venues = lineages.places(related)
-        changed = set(venues.tolist())
-        for key in [key for key in self._ends if key[0] in changed]:
-            del self._ends[key]
+        which, lineage = lineages.of_venues(own)
+        row, venue = lineages.places(lineage)
+        found: dict[int, set[int]] = {}
+        for each, around in zip(own[which[row]].tolist(), venue.tolist(), strict=True):
+            found.setdefault(around, set()).add(each)
+        return {around: ints(sorted(each)) for around, each in found.items()}
 
     def venues(self, at_ms: int) -> Ints:
         """The venues whose counts recounts may change at a time, or may have changed when this was asked last."""
@@ -99,11 +112,11 @@ class Recounts:
         name = self._index.lineages.venues[venue]
         if at_ms >= point.at_ms + self._registry.place(name, point.at_ms).longest_ms:
             return None
-        ends = self._ends.get((venue, point.at_ms))
-        if ends is None:
-            ends = self._ends[venue, point.at_ms] = ends_of_presences(self._index, venue, point.at_ms)
-        were = len(ends)
-        still = were - int(np.searchsorted(ends, at_ms, "right"))
+        known = self._known.get((venue, point.at_ms))
+        if known is None:
+            known = self._known[venue, point.at_ms] = presences_at(self._index, venue, point.at_ms)
+        were = len(known.ends)
+        still = were - int(np.searchsorted(known.ends, at_ms, "right"))
         return by_visits - still + (_share(point.inside, still, were) if were else point.inside)
 
     def _by_venue(self) -> dict[int, list[_Point]]:
@@ -136,7 +149,7 @@ class Recounts:
                     del self._orders[name]
         if self._points is None:
             held = {order.at_ms for orders in self._orders.values() for order in orders}
-            self._ends = {key: ends for key, ends in self._ends.items() if key[1] in held}
+            self._known = {key: known for key, known in self._known.items() if key[1] in held}
 
     def dump(self) -> dict[str, bytes]:
         """What a snapshot keeps, as named parts."""
