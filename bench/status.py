@@ -1,8 +1,8 @@
 """`python -m bench.status`: what a health event costs the status agent, stage by stage, and how soon doors know.
 
 First the stages in this process, a batch at a time, without a broker. Then a status worker over a real broker: events
-as fast as a producer goes, CPU time of the worker's process over events; and then positive tests one after the other, from
-just before the `test-results` record is handed to the producer until a consumer of `statuses` has the black one.
+as fast as a producer goes, CPU time of the worker's process over events; and then positive tests one after the other,
+from just before the `test-results` record is handed to the producer until a consumer of `statuses` has the black one.
 """
 
 from __future__ import annotations
