@@ -8,6 +8,7 @@ from just before the `test-results` record is handed to the producer until a con
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import random
 import threading
@@ -33,6 +34,7 @@ from bench.machine import (
     running_broker,
     usable_broker,
 )
+from bench.producing import Producer
 from contacts.coloursinforce import ColoursInForce
 from contacts.healthstate import HealthState
 from lacak.clock import SystemClock
@@ -95,7 +97,7 @@ class _Sink:
 
 
 def stages(given: argparse.Namespace) -> dict[str, float]:
-    """CPU microseconds an event of reading, judging and telling, and the state's bytes a person."""
+    """CPU microseconds an event of reading, judging and telling."""
     settings, clock, sink = Settings(partitions=Partitions(cases=1)), SystemClock(), _Sink()
     colours = ColoursInForce()
     letters = DeadLetters(sink, DeadLetterLimits())
@@ -108,7 +110,6 @@ def stages(given: argparse.Namespace) -> dict[str, float]:
         offsets = range(start, start + len(part))
         keys, values = [key for _, key, _ in part], [value for _, _, value in part]
         batches.append(Batch("health-records", 0, offsets, [now_ms] * len(part), keys, values, highwater=len(records)))
-    before_mib = resident_mib()
     state: HealthState = statuses.make(0)
     spent = {"read": 0.0, "judge": 0.0, "tell": 0.0}
     for batch in batches:
@@ -122,8 +123,7 @@ def stages(given: argparse.Namespace) -> dict[str, float]:
         for name, seconds in zip(spent, (read - began, judged - read, told - judged), strict=True):
             spent[name] += seconds
     us = {name: seconds / len(records) * 1e6 for name, seconds in spent.items()}
-    return {**us, "all": sum(us.values()), "told": sink.sent / len(records), "people": len(state),
-            "bytes_a_person": (resident_mib() - before_mib) * 2**20 / len(state)}  # fmt: skip
+    return {**us, "all": sum(us.values()), "statuses an event": sink.sent / len(records)}
 
 
 class Doors(threading.Thread):
@@ -207,10 +207,10 @@ def _flow(
     before = doors.count
     idle = cpu_seconds(worker.pid)
     began = time.monotonic()
-    topic = settings.topic("health-records")
+    lanes: list[list[tuple[bytes, bytes]]] = [[] for _ in range(settings.partitions.cases)]
     for home, (_, key, value) in zip(homes, records, strict=True):
-        producer.send(topic, value, key, partition=home)
-    producer.flush()
+        lanes[home].append((key, value))
+    asyncio.run(_send(settings, lanes))
     sent = time.monotonic()
     marker = "case:marker"
     _black(settings, producer, doors, marker, 600.0)
@@ -227,6 +227,11 @@ def _flow(
         "seconds": quiet - began,
         "worker_mib": resident_mib(worker.pid),
     }
+
+
+async def _send(settings: Settings, lanes: list[list[tuple[bytes, bytes]]]) -> None:
+    async with Producer(settings.brokers, settings.topic("health-records")) as producer:
+        await asyncio.gather(*(producer.send(number, lane) for number, lane in enumerate(lanes)))
 
 
 def main() -> int:

@@ -10,8 +10,11 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaProducer
 
+from lacak.main import cli
+from lacak.settings import environment_of
 from schemas.blocks import CONTROL_MAGIC, CONTROLS, StayReport, Tick, frame, unframe
 from schemas.health import (
     Declaration,
@@ -253,3 +256,16 @@ def test_a_positive_test_is_black_at_once_and_a_stay_goes_to_the_scans(
         ]
         assert [fact.result_ms for fact in results] == [told.since_ms] * 2  # type: ignore[union-attr]
         assert statuses(running)["p1:ill"] == told
+        until(lambda: "p1:ill" in recorded(running), lambda: "the recorder wrote no status")
+        asked = ["status", "p1:ill", "--explain"]
+        who = ["--officer", "dr", "--purpose", "the person asked"]
+        refused = CliRunner().invoke(cli, asked, env=environment_of(running.settings))
+        assert "--officer" in refused.output
+        said = CliRunner().invoke(cli, [*asked, *who], env={**environment_of(running.settings), "COLUMNS": "200"})
+        assert said.exit_code == 0, said.output
+        assert "black" in said.output
+        assert f"test/{now - DAY}" in said.output
+        assert "Doors were told last: black" in said.output
+        with psycopg.connect(running.settings.database) as database:
+            looks = database.execute("select officer, action, person from lacak.audit").fetchall()
+        assert looks == [("dr", "status", "p1:ill")]
