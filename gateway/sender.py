@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from gateway.packing import Record, packed
+from gateway.reading import is_cancelled
 from gateway.settings import GatewaySettings
 from gateway.spool import Lane, Parcel, Row, Spool
 from schemas.messages import Scan
@@ -98,8 +99,10 @@ class Sender:
                     began_ms = self._now_ms()  # for brokers that do not say which time they gave a record
                 while batches:
                     latest = max(latest, await self._send(batches))
-            except Exception as error:
-                if not isinstance(error, KafkaError | OSError):
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancelled(error):
+                    raise
+                if not isinstance(error, KafkaError | OSError | asyncio.CancelledError):
                     _LOG.exception("Sending %s failed; it is tried again, and nothing is lost.", lane)
                 pause = await self._wait(lane, error, pause)
                 continue
@@ -210,7 +213,7 @@ class Sender:
                 self._producer = producer
             return self._producer
 
-    async def _wait(self, lane: Lane, error: Exception, pause: float) -> float:
+    async def _wait(self, lane: Lane, error: BaseException, pause: float) -> float:
         """The brokers do not take it: say so once, wait a little, longer each time. Returns the next pause."""
         self.failures += 1
         if self.away_since_ms is None:
