@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -86,10 +87,14 @@ class Sender:
         batches: dict[Place, list[Record]] = {}
         rows: list[Row] = []
         latest = began_ms = 0
+        began = 0.0
         while True:
             try:
                 if not batches:
                     await self._spool.fresh(lane)
+                    if (wait := began + self._limits.every_ms / 1000 - time.monotonic()) > 0:
+                        await asyncio.sleep(wait)
+                    began = time.monotonic()
                     rows = await self._next(lane, after)
                     if not rows:  # a damaged group that is being set aside
                         await asyncio.sleep(_A_MOMENT)
