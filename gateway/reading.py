@@ -24,7 +24,7 @@ _LOG: Final = logging.getLogger(__name__)
 _WAIT_MS: Final = 200
 _PARTITION_BYTES: Final = 512 << 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_SILENCE_SECONDS: Final = 5.0
+_SILENCE_SECONDS: Final = 2.0
 
 Records = Sequence[tuple[bytes | None, bytes | None]]
 
@@ -117,8 +117,12 @@ class Reader:
                     await consumer.stop()
             except OffsetOutOfRangeError:
                 self._again = True
-            except (KafkaError, OSError, TimeoutError) as error:
-                if not said:
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancelled(error):
+                    raise
+                if not isinstance(error, KafkaError | OSError | asyncio.CancelledError):
+                    _LOG.exception("Reading %s failed; it is tried again.", self._topic)
+                elif not said:
                     _LOG.warning("%s cannot be read (%s): the last copy holds.", self._topic, type(error).__name__)
                 said = True
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways
@@ -159,7 +163,7 @@ class Reader:
         return consumer, places
 
     async def _follow(self, consumer: Any, places: Sequence[TopicPartition]) -> None:
-        """Read on until the brokers have been silent for a while."""
+        """Read on until the brokers have been silent for a while, or have less than was read."""
         seen: dict[TopicPartition, int | None] = {}
         loop = asyncio.get_running_loop()
         heard = loop.time()
@@ -174,14 +178,18 @@ class Reader:
                 self.records += len(records)
             now_ms = self._now_ms()
             for tp, state in states.items():
-                if state.has_valid_position:
-                    self.offsets[tp.partition] = state.position
-                if state.timestamp != seen.get(tp):  # the broker has answered since
+                if not state.has_valid_position:
+                    continue
+                self.offsets[tp.partition] = state.position
+                end = state.highwater
+                if end is not None and state.position > end:  # a log that has lost its end, or another one
+                    await asyncio.sleep(1.0)
+                    return
+                answered = state.timestamp != seen.get(tp)
+                if answered:
                     seen[tp] = state.timestamp
                     heard = loop.time()
-                    if state.has_valid_position and state.position >= (state.highwater or 0):
-                        self._level_at[tp] = now_ms
-                elif fetched.get(tp) and state.position >= (state.highwater or 0):
+                if (answered or fetched.get(tp)) and end is not None and state.position == end:
                     self._level_at[tp] = now_ms
             if len(self._level_at) == len(places):
                 self.level_at_ms = min(self._level_at.values())
@@ -192,6 +200,12 @@ class Reader:
                 return
             if fetched:
                 await asyncio.sleep(0)  # others' turn: what has been fetched already is given without a pause
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this very task is to end: aiokafka lets its own cancelled futures come out of what one waits for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 async def _survey(brokers: Sequence[str], topic: str) -> tuple[str, list[TopicPartition]]:

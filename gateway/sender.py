@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -19,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from gateway.packing import Record, packed
+from gateway.reading import is_cancelled
 from gateway.settings import GatewaySettings
 from gateway.spool import Lane, Parcel, Row, Spool
 from schemas.messages import Scan
@@ -85,10 +87,14 @@ class Sender:
         batches: dict[Place, list[Record]] = {}
         rows: list[Row] = []
         latest = began_ms = 0
+        began = 0.0
         while True:
             try:
                 if not batches:
                     await self._spool.fresh(lane)
+                    if (wait := began + self._limits.every_ms / 1000 - time.monotonic()) > 0:
+                        await asyncio.sleep(wait)
+                    began = time.monotonic()
                     rows = await self._next(lane, after)
                     if not rows:  # a damaged group that is being set aside
                         await asyncio.sleep(_A_MOMENT)
@@ -98,8 +104,10 @@ class Sender:
                     began_ms = self._now_ms()  # for brokers that do not say which time they gave a record
                 while batches:
                     latest = max(latest, await self._send(batches))
-            except Exception as error:
-                if not isinstance(error, KafkaError | OSError):
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancelled(error):
+                    raise
+                if not isinstance(error, KafkaError | OSError | asyncio.CancelledError):
                     _LOG.exception("Sending %s failed; it is tried again, and nothing is lost.", lane)
                 pause = await self._wait(lane, error, pause)
                 continue
@@ -210,7 +218,7 @@ class Sender:
                 self._producer = producer
             return self._producer
 
-    async def _wait(self, lane: Lane, error: Exception, pause: float) -> float:
+    async def _wait(self, lane: Lane, error: BaseException, pause: float) -> float:
         """The brokers do not take it: say so once, wait a little, longer each time. Returns the next pause."""
         self.failures += 1
         if self.away_since_ms is None:

@@ -31,9 +31,11 @@ class SpoolLimits(msgspec.Struct, frozen=True):
 
 
 class SendLimits(msgspec.Struct, frozen=True):
-    """How the spool is emptied: so many scans at once, and how long to wait before a broker is tried again."""
+    """How the spool is emptied: so many scans at once, one round in so many ms, and how long to wait before a broker is
+    tried again. A round costs a millisecond or two, whether it sends one scan or a thousand."""
 
     scans_most: int = 20_000
+    every_ms: float = 25.0
     batch_bytes: int = 1 << 20
     timeout_seconds: float = 10.0
     retry_seconds: float = 0.1

@@ -16,32 +16,19 @@ import shutil
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import msgspec
-
+from gateway.groups import LANES, TABLES, Lane, Parcel, Row, TicketRow, connect, packed, unpacked
 from gateway.settings import SpoolLimits
 from schemas.messages import Scan
 
-Lane = Literal["scans", "others"]
-LANES: Final[tuple[Lane, ...]] = ("scans", "others")
-"""What is sent apart, so that a topic that is missing holds up no scan. Within a lane the order is kept."""
+__all__ = ["LANES", "Lane", "Parcel", "Row", "Spool", "SpoolError", "SpoolFull", "TicketRow"]
 
 _IDLE_SECONDS: Final = 0.05
 _FREE_LOOK_SECONDS: Final = 1.0
 _GIVE_BACK_PAGES: Final = 2000
-_CRC_BYTES: Final = 4
-
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS waiting(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL, items INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS waiting_lane ON waiting(lane, seq);
-CREATE TABLE IF NOT EXISTS tickets(ticket_id TEXT PRIMARY KEY, until_ms INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS damaged(seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, body BLOB NOT NULL);
-"""
 
 
 class SpoolError(RuntimeError):
@@ -50,31 +37,6 @@ class SpoolError(RuntimeError):
 
 class SpoolFull(SpoolError):
     """There is no room: so much waits for the brokers, or the disk is full."""
-
-
-class Parcel(msgspec.Struct, frozen=True, array_like=True):
-    """One record for another topic than `scans`, its name without prefix. Its partition is that of `placed_by`, or of
-    its key where that is empty."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    placed_by: bytes = b""
-
-
-class TicketRow(NamedTuple):
-    """What is kept of a ticket that waits for an answer; without a body it is taken away."""
-
-    ticket_id: str
-    until_ms: int
-    body: bytes | None
-
-
-class Row(NamedTuple):
-    """A group that waits to be sent."""
-
-    seq: int
-    items: tuple[Scan, ...] | tuple[Parcel, ...]
 
 
 class _Kept(NamedTuple):
@@ -97,11 +59,6 @@ class _Write(NamedTuple):
     mark: Any = None
     sent: tuple[Lane, int] | None = None  # up to this row
     flaws: Sequence[int] = ()
-
-
-_SCANS: Final = msgspec.msgpack.Decoder(tuple[Scan, ...])
-_PARCELS: Final = msgspec.msgpack.Decoder(tuple[Parcel, ...])
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
 class Spool:
@@ -139,9 +96,9 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"The spool's folder {self._folder} cannot be used: {error.strerror}.") from error
         try:
-            self._write = self._connect()
-            self._write.executescript(_TABLES)
-            self._read = self._connect()
+            self._write = connect(self._folder / "spool.db")
+            self._write.executescript(TABLES)
+            self._read = connect(self._folder / "spool.db")
             for seq, lane, count, size in self._read.execute("SELECT seq, lane, items, length(body) FROM waiting"):
                 self._count(_Kept(seq, LANES[lane], count, size, []))
             (self.damaged,) = self._read.execute("SELECT count(*) FROM damaged").fetchone()
@@ -230,7 +187,7 @@ class Spool:
             (number, after, self._settled),  # what the loop does not know of yet is for the next time
         ):
             try:
-                rows.append(Row(seq, _unpacked(lane, body)))
+                rows.append(Row(seq, unpacked(lane, body)))
                 count += items
             except ValueError:
                 flaws.append(seq)
@@ -251,16 +208,6 @@ class Spool:
     def tickets(self) -> list[TicketRow]:
         """The tickets that wait, as at `open`."""
         return [TicketRow(*row) for row in self._read.execute("SELECT ticket_id, until_ms, body FROM tickets")]
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._folder / "spool.db", isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA fullfsync=ON")  # macOS: else the disk may still hold it in its cache
-        connection.execute("PRAGMA checkpoint_fullfsync=ON")
-        connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
-        return connection
 
     def _work(self) -> None:
         """The thread that writes."""
@@ -300,7 +247,7 @@ class Spool:
         problem: SpoolError | None = None
         try:
             if self._broken:
-                self._write = self._connect()
+                self._write = connect(self._folder / "spool.db")
                 self._broken = False
             self._write.execute("BEGIN IMMEDIATE")
             self._change(group, rows)
@@ -323,7 +270,7 @@ class Spool:
         for lane in LANES:
             items = scans if lane == "scans" else parcels
             if items:
-                body = _packed(items)
+                body = packed(items)
                 done = execute(
                     "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
                 )
@@ -422,16 +369,3 @@ class Spool:
             return
         least = self._limits.free_bytes_least
         self._low = None if free >= least else f"{free} bytes are free on its disk, and {least} are to stay free"
-
-
-def _packed(items: Sequence[Scan] | Sequence[Parcel]) -> bytes:
-    body = _ENCODE(items)
-    return zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
-
-
-def _unpacked(lane: Lane, body: bytes) -> tuple[Scan, ...] | tuple[Parcel, ...]:
-    """The items of a group. Raises ValueError when it is damaged."""
-    packed = memoryview(body)[_CRC_BYTES:]
-    if zlib.crc32(packed).to_bytes(_CRC_BYTES, "big") != body[:_CRC_BYTES]:
-        raise ValueError("the checksum does not hold")
-    return _SCANS.decode(packed) if lane == "scans" else _PARCELS.decode(packed)

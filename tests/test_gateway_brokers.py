@@ -63,10 +63,13 @@ def scans_in(brokers: str, topic: str = "scans") -> list[list[Scan]]:
     consumer.assign(places)
     consumer.seek_to_beginning(*places)
     found: list[list[Scan]] = [[] for _ in places]
-    quiet = time.monotonic() + 3
-    while time.monotonic() < quiet:
-        for place, records in consumer.poll(timeout_ms=300).items():
-            quiet = time.monotonic() + 2
+    quiet, deadline = 0, time.monotonic() + 60
+    while quiet < 10:  # looks at which nothing came and every partition was read to its end
+        assert time.monotonic() < deadline, "the scans cannot be read"
+        fetched = consumer.poll(timeout_ms=200)
+        at_end = all(consumer.position(place) >= (consumer.highwater(place) or 0) for place in places)
+        quiet = quiet + 1 if at_end and not fetched else 0
+        for place, records in fetched.items():
             for record in records:
                 if record.value[:4] != SCANS_MAGIC:
                     found[place.partition].append(msgspec.json.decode(record.value, type=Scan))
@@ -274,7 +277,7 @@ def test_brokers_that_come_back_empty_are_another_log(
     async def load(door: Door) -> None:
         number = 0
         while going:
-            await door.ask(Ask(venue="mall", person=person(number), scan_id=str(number)))
+            await door.ask(Ask(venue="mall", person=person(number), scan_id=str(number), kind="out"))
             answered.append(number)
             number += 1
             await asyncio.sleep(0.002)
