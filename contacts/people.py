@@ -124,6 +124,11 @@ class Directory:
             slot = (slot + 1) & mask
         return -1
 
+    def ready(self) -> None:
+        """Have the table made that is made when it is first needed: for whom the first question is to be quick."""
+        if not len(self._table):
+            self._rehash(len(self))
+
     def name(self, number: int) -> str:
         """The name of a number; empty where it was forgotten. Raises IndexError for a number that was never given."""
         tag = int(self._columns["tag"][number])
