@@ -146,6 +146,10 @@ class Directory:
             slot = (slot + 1) & mask
         return -1
 
+    def ready(self) -> None:
+        """Make the table now: else the next name waits until it is made, or is looked for among all."""
+        self._make_table(len(self))
+
     def name(self, number: int) -> str:
         """The name of a number; empty where it was forgotten. Raises IndexError for a number that was never given."""
         tag = int(self._columns["tag"][number])

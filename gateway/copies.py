@@ -213,7 +213,9 @@ class Copies:
 
     def place(self, venue_id: str, at_ms: int) -> Place:
         """The venue as a check-in finds it."""
-        spot = self.spot(venue_id, self._now_ms())
+        spot = self._spots.get(venue_id)
+        if spot is None or self._version != (self._venues.version, self._rules.version):
+            spot = self.spot(venue_id, self._now_ms())
         return spot.place if spot.from_ms <= at_ms < spot.until_ms else self.registry.place(venue_id, at_ms)
 
     def spot(self, venue_id: str, at_ms: int) -> Spot:

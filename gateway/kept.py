@@ -100,6 +100,7 @@ def load_statuses(path: Path) -> tuple[StatusCopy, Standpoint]:
     except (StopIteration, msgspec.MsgspecError) as error:
         raise Damaged(f"{path.name} is cut short or altered") from error
     copy.people.restore(len(keys), [keys], head.people)
+    copy.people.ready()
     copy.round = head.round
     copy.count = int((copy.columns["position"] != ABSENT).sum())
     if head.rows and int(copy.columns["sort"].max()) >= max(len(copy.sorts), 1):

@@ -9,19 +9,24 @@ and where in doubt for a moment twice rather than not at all.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from contacts.registry import Place
 from schemas.messages import Scan
 
 _PEOPLE_MOST: Final = 200_000
+_AHEAD_MS: Final = 60_000
 _TOLD_LATE_MS: Final = 2000
 """A count is told at most once a second (agents.occupancy), and on the way for less than another."""
 
 Mark = dict[str, int]
 """What some scans add to each venue."""
+
+
+_Stays = tuple[tuple[str, int, tuple[str, ...]], ...]
+"""Where a person is: venue, until when a stay is assumed to last, what it lies within."""
 
 
 class _Sum:
@@ -44,7 +49,7 @@ class OwnScans:
     ) -> None:
         self._place, self._log_time, self._longest_ms = place, log_time, longest_ms
         self._sums: dict[str, _Sum] = {}
-        self._stays: OrderedDict[str, dict[str, tuple[int, tuple[str, ...]]]] = OrderedDict()
+        self._stays: dict[str, _Stays] = {}
 
     def inside_already(self, persons: Sequence[str], venue: str, now_ms: int) -> int:
         """How many of these persons, by what this gateway has seen, are at a venue or within it."""
@@ -64,31 +69,37 @@ class OwnScans:
         return mark
 
     def _add(self, scan: Scan, now_ms: int, mark: Mark) -> None:
-        venue, at_ms = scan.venue, scan.at_ms
+        venue, at_ms, person = scan.venue, scan.at_ms, scan.person
         _, assumed_ms, _, ancestors = self._place(venue, at_ms)
-        if at_ms + assumed_ms <= now_ms or at_ms > now_ms + 60_000:
+        if at_ms + assumed_ms <= now_ms or at_ms > now_ms + _AHEAD_MS:
             return
-        stays = self._stays.get(scan.person)
-        before = _present(stays, now_ms) if stays else set()
+        stays = self._stays.get(person)
         if scan.kind == "in":
-            kept = {each: stays[each] for each in ancestors if each in stays} if stays else {}
-            kept[venue] = (at_ms + assumed_ms, ancestors)
-            self._stays[scan.person] = kept
-            self._stays.move_to_end(scan.person)
-            if len(self._stays) > _PEOPLE_MOST:
-                self._stays.popitem(last=False)
-            after = _present(kept, now_ms)
+            stay = (venue, at_ms + assumed_ms, ancestors)
+            if stays is None:  # nearly always
+                self._stays[person] = (stay,)
+                if len(self._stays) > _PEOPLE_MOST:
+                    del self._stays[next(iter(self._stays))]
+                for each in (venue, *ancestors):
+                    mark[each] = mark.get(each, 0) + 1
+                return
+            if len(stays) == 1 and stays[0][0] == venue and stays[0][1] > now_ms:
+                self._stays[person] = (stay,)
+                return
+            kept: _Stays = (*(each for each in stays if each[0] in ancestors), stay)
+            del self._stays[person]  # to the end: the last to be forgotten
         elif stays is None:  # who came in before this gateway remembers, or by another
             mark[venue] = mark.get(venue, 0) - 1
             return
         else:
-            kept = {each: stay for each, stay in stays.items() if each != venue and venue not in stay[1]}
-            self._stays[scan.person] = kept
-            after = _present(kept, now_ms)
-        for each in after - before:
-            mark[each] = mark.get(each, 0) + 1
-        for each in before - after:
-            mark[each] = mark.get(each, 0) - 1
+            kept = tuple(each for each in stays if each[0] != venue and venue not in each[2])
+        self._stays[person] = kept
+        before, after = _present(stays, now_ms), _present(kept, now_ms)
+        if before != after:
+            for each in after - before:
+                mark[each] = mark.get(each, 0) + 1
+            for each in before - after:
+                mark[each] = mark.get(each, 0) - 1
 
     def adjust(self, mark: Mark) -> None:
         """Count these too."""
@@ -134,10 +145,10 @@ class OwnScans:
         return found
 
 
-def _present(stays: Mapping[str, tuple[int, tuple[str, ...]]], now_ms: int) -> set[str]:
+def _present(stays: _Stays, now_ms: int) -> set[str]:
     """Where somebody is: the venues of their stays that are not over, and what those lie within."""
     found: set[str] = set()
-    for venue, (until_ms, ancestors) in stays.items():
+    for venue, until_ms, ancestors in stays:
         if until_ms > now_ms:
             found.add(venue)
             found.update(ancestors)

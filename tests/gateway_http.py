@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
-import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +11,12 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
-import uvloop
 
-from gateway.app import make_app
 from gateway.devices import Scope
 from gateway.limits import Limits, Serving
 from gateway.parts import Parts
-from gateway.running import running_parts
-from gateway.serve import make_server
 from gateway.settings import GatewaySettings
+from gateway.threaded import threaded_gateway
 from schemas.health import Colour, Status
 from schemas.messages import Scan, Venue
 
@@ -117,52 +112,9 @@ def running_gateway(
 ) -> Iterator[Running]:
     """A gateway over a folder, without brokers."""
     clock = TestClock()
-    settings = GatewaySettings(data_dir=folder, limits=limits or Limits(), http=serving or Serving())
-    ready: threading.Event = threading.Event()
-    box: list[Any] = []
-
-    async def life() -> None:
-        async with running_parts(settings, clock) as parts:
-            for venue in venues:
-                parts.copies.registry.add(venue)
-            sockets: list[Sequence[socket.socket]] = []
-
-            def started(found: Sequence[socket.socket]) -> None:
-                sockets.append(found)
-                ready.set()
-
-            server = make_server(
-                make_app(parts, hot=hot),
-                msgspec.structs.replace(settings.http, port=0),
-                settings.limits.head_max_bytes,
-                started=started,
-                closing=parts.closing.set,
-            )
-            box.extend((parts, asyncio.get_running_loop(), server, sockets))
-            await server.serve()
-
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            uvloop.run(life())
-        except BaseException as error:
-            failed.append(error)
-            ready.set()
-
-    thread = threading.Thread(target=work, name="gateway under test")
-    thread.start()
-    assert ready.wait(30)
-    if failed:
-        raise failed[0]
-    parts, loop, server, sockets = box
-    port = sockets[0][0].getsockname()[1]
-    scheme = "https" if settings.http.tls_certificate else "http"
-    try:
-        yield Running(parts, loop, f"{scheme}://127.0.0.1:{port}", clock)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
-        if failed:
-            raise failed[0]
+    free = msgspec.structs.replace(serving or Serving(), port=0)
+    settings = GatewaySettings(data_dir=folder, limits=limits or Limits(), http=free)
+    with threaded_gateway(settings, clock, hot=hot) as gateway:
+        for venue in venues:
+            gateway.parts.copies.registry.add(venue)
+        yield Running(gateway.parts, gateway.loop, gateway.url, clock)
