@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import segno
 from litestar import Response, get
+from litestar.params import FromPath
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from gateway.codes import next_step_ms, sign_rotating, venue_text
@@ -32,7 +33,7 @@ def code_svg(parts: Parts, venue: str) -> str:
 
 
 @get("/screen/{venue:str}", include_in_schema=False, sync_to_thread=False)
-def screen_page(request: Asked, venue: str) -> Response[Any]:
+def screen_page(request: Asked, venue: FromPath[str]) -> Response[Any]:
     """The screen, for a device that signed in with the scope `venue`."""
     parts, language = parts_of(request), language_asked(request)
     if device_of(request, "venue", venue) is None:
@@ -51,7 +52,7 @@ def screen_page(request: Asked, venue: str) -> Response[Any]:
 
 
 @get("/screen/{venue:str}/events", include_in_schema=False)
-async def screen_events(request: Asked, venue: str) -> ServerSentEvent:
+async def screen_events(request: Asked, venue: FromPath[str]) -> ServerSentEvent:
     """The count whenever it changes, and the code whenever it does."""
     parts, language = parts_of(request), language_asked(request)
     if device_of(request, "venue", venue) is None:

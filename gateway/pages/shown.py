@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Response, get
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from gateway.pages.texts import Language, other, texts
@@ -81,7 +82,7 @@ def own_path(path: str) -> str:
 
 
 @get("/static/{name:str}", include_in_schema=False, sync_to_thread=False)
-def static(name: str) -> Response[bytes]:
+def static(name: FromPath[str]) -> Response[bytes]:
     """A style sheet or script."""
     if name not in _FILES:
         raise Problem("not-found")

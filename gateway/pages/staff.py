@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import zxingcpp
 from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery
 from PIL import Image, UnidentifiedImageError
 
 from contacts.admission import Decision
@@ -73,7 +74,7 @@ class CountBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/staff/sign-in", include_in_schema=False, sync_to_thread=False)
-def sign_in_page(request: Asked, back: str = "/me") -> Response[Any]:
+def sign_in_page(request: Asked, back: FromQuery[str] = "/me") -> Response[Any]:
     """Where a device's key is typed, once."""
     return page("sign_in.html", language_asked(request), "/staff/sign-in", to=own_path(back), fault="")
 
@@ -99,7 +100,7 @@ async def sign_in(request: Asked) -> Response[Any]:
 
 
 @get("/staff/{venue:str}", include_in_schema=False, sync_to_thread=False)
-def staff_page(request: Asked, venue: str) -> Response[Any]:
+def staff_page(request: Asked, venue: FromPath[str]) -> Response[Any]:
     """The scanner."""
     parts, language = parts_of(request), language_asked(request)
     if device_of(request, "staff", venue) is None:
@@ -116,7 +117,7 @@ def staff_page(request: Asked, venue: str) -> Response[Any]:
 
 
 @get("/staff/{venue:str}/waiting", include_in_schema=False, sync_to_thread=False)
-def waiting(request: Asked, venue: str) -> dict[str, Any]:
+def waiting(request: Asked, venue: FromPath[str]) -> dict[str, Any]:
     """Who waits for a check, and how full the place is."""
     parts, language = parts_of(request), language_asked(request)
     _device(request, "staff", venue)
@@ -131,7 +132,7 @@ def waiting(request: Asked, venue: str) -> dict[str, Any]:
 
 
 @post("/staff/{venue:str}/frame", include_in_schema=False, status_code=200)
-async def frame(request: Asked, venue: str) -> Response[bytes]:
+async def frame(request: Asked, venue: FromPath[str]) -> Response[bytes]:
     """A picture of the camera: the code in it, or nothing (204)."""
     check_origin(request)
     _device(request, "staff", venue)
@@ -142,7 +143,7 @@ async def frame(request: Asked, venue: str) -> Response[bytes]:
 
 
 @post("/staff/{venue:str}/card", include_in_schema=False, status_code=200)
-async def card(request: Asked, venue: str) -> Shown:
+async def card(request: Asked, venue: FromPath[str]) -> Shown:
     """Somebody with a card."""
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
@@ -154,7 +155,7 @@ async def card(request: Asked, venue: str) -> Shown:
 
 
 @post("/staff/{venue:str}/typed", include_in_schema=False, status_code=200)
-async def typed(request: Asked, venue: str) -> Shown:
+async def typed(request: Asked, venue: FromPath[str]) -> Shown:
     """Somebody whose id was typed: few a minute, each audited."""
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
@@ -171,7 +172,7 @@ async def typed(request: Asked, venue: str) -> Shown:
 
 
 @post("/staff/{venue:str}/answer", include_in_schema=False, status_code=200)
-async def answer(request: Asked, venue: str) -> Shown:
+async def answer(request: Asked, venue: FromPath[str]) -> Shown:
     """What the guard found at a check."""
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
@@ -183,7 +184,7 @@ async def answer(request: Asked, venue: str) -> Shown:
 
 
 @post("/staff/{venue:str}/recount", include_in_schema=False, status_code=200)
-async def recount(request: Asked, venue: str) -> dict[str, int]:
+async def recount(request: Asked, venue: FromPath[str]) -> dict[str, int]:
     """A count by hand."""
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from contacts.admission import Decision
@@ -32,7 +33,7 @@ _ENCODE: Final = msgspec.json.encode
 
 
 @get("/v/{token:str}", include_in_schema=False, sync_to_thread=False)
-def venue_page(request: Asked, token: str) -> Response[str]:
+def venue_page(request: Asked, token: FromPath[str]) -> Response[str]:
     """What a poster's code opens: the place, how full it is, and the button."""
     parts, language, browser = parts_of(request), language_asked(request), browser_of(request)
     venue = _venue(parts, language, token, f"/v/{token}")
@@ -55,7 +56,7 @@ def venue_page(request: Asked, token: str) -> Response[str]:
 
 
 @post("/v/{token:str}/in", include_in_schema=False)
-async def check_in(request: Asked, token: str) -> Response[Any]:
+async def check_in(request: Asked, token: FromPath[str]) -> Response[Any]:
     """The button: the door decides, and the ticket says what."""
     check_origin(request)
     parts, language, browser = parts_of(request), language_asked(request), browser_of(request)
@@ -125,7 +126,7 @@ async def check_out(request: Asked) -> Response[Any]:
 
 
 @get("/bind", include_in_schema=False, sync_to_thread=False)
-def bind_page(request: Asked, back: str = "/me") -> Response[str]:
+def bind_page(request: Asked, back: FromQuery[str] = "/me") -> Response[str]:
     """Where the officer's one-time code is typed."""
     browser = browser_of(request)
     return _kept(request, page("bind.html", language_asked(request), "/bind", to=own_path(back), fault=""), browser)
