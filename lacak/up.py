@@ -23,7 +23,9 @@ _DOWN_SECONDS = 30.0
     help="How many workers of a role, such as visits=2. Default: one of each.",
 )
 @click.option("--gateway", is_flag=True, help="Run a gateway beside the workers: decisions at doors, over HTTP.")
-@click.option("--gateway-port", type=click.IntRange(1, 65535), default=8600, show_default=True)
+@click.option(
+    "--gateway-port", type=click.IntRange(1, 65535), default=8600, show_default=True, help="Where the gateway listens."
+)
 def up(workers: tuple[str, ...], gateway: bool, gateway_port: int) -> None:
     """Run everything here, in the foreground, until Ctrl-C.
 
