@@ -58,6 +58,9 @@ async def scans(
 async def answers(request: Asked, data: JSONBody[AnswerRequest]) -> AnswerReply:
     """Staff looked at somebody whose ticket says `check`, and let them in or not. The same answer again is the same."""
     parts, device = parts_of(request), caller_of(request).device
+    asked = parts.door.ticket(data.ticket)
+    if asked is not None and not device.serves(asked.venue):
+        raise Problem("other-venue")
     ticket = await parts.door.answer(data.ticket, data.admitted, device.device)
     return AnswerReply(ticket=ticket.ticket_id, admitted=data.admitted)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +17,17 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the servers keep their files; PostgreSQL may run as another user, who must get there."""
-    folder = tmp_path_factory.mktemp("servers")
-    for each in (folder, *folder.parents):
-        if each.owner() == folder.owner() and each.name.startswith("pytest-"):
-            each.chmod(each.stat().st_mode | 0o011)
+def servers_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Where the servers keep their files; left behind for a look when a test has failed.
+
+    Not in pytest's own folder: PostgreSQL may run as another user, who must get there, and every start of pytest by the
+    same user closes that folder to others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lacak-servers-"))
     folder.chmod(0o711)
-    return folder
+    yield folder
+    if not request.session.testsfailed:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,11 @@ def test_a_device_for_one_venue_serves_no_other(gateway: Running) -> None:
             problem(client.post(path, json=body, headers=gateway.stamped()), 403, "other-venue")
         for path in ("/occupancy", "/occupancy/stream", "/poster.svg"):
             problem(client.get(f"/v1/venues/mall-9{path}"), 403, "other-venue")
+        with gateway.client(gateway.add("scan")) as anywhere:
+            waits = anywhere.post("/v1/scans", json=elsewhere, headers=gateway.stamped()).json()
+        assert waits["outcome"] == "check"
+        answer = {"ticket": waits["ticket"], "admitted": True}
+        problem(client.post("/v1/answers", json=answer, headers=gateway.stamped()), 403, "other-venue")
 
 
 def test_a_device_has_its_rate(gateway: Running) -> None:

@@ -177,9 +177,10 @@ async def answer(request: Asked, venue: FromPath[str]) -> Shown:
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
     body = _body(await request.body(), AnswerBody)
-    ticket = await parts.door.answer(body.ticket, body.admitted, device.device)
-    if ticket.venue != venue:
+    asked = parts.door.ticket(body.ticket)
+    if asked is not None and asked.venue != venue:
         raise Problem("other-venue")
+    ticket = await parts.door.answer(body.ticket, body.admitted, device.device)
     return _shown(ticket, language_asked(request))
 
 
