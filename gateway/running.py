@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -29,6 +30,9 @@ DEVICES_FILE: Final = "devices.sqlite"
 KEYS_FOLDER: Final = "keys"
 BINDINGS_FILE: Final = "bindings.sqlite"
 TICKET_FILE: Final = "ticket.key"
+_GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""A request leaves no cycles behind: at Python's own thresholds looking for them costs a tenth of it."""
+
 _FOLLOW_SECONDS: Final = 1.0
 _SECRET_BYTES: Final = 32
 _LOG: Final = logging.getLogger("lacak.gateway")
@@ -84,6 +88,7 @@ async def run_gateway(
     Raises ServeError, and as running_parts.
     """
     check_serving(settings.http)
+    gc.set_threshold(*_GC_THRESHOLDS)
     async with running_parts(settings, clock) as parts:
         server = make_server(
             make_app(parts), settings.http, settings.limits.head_max_bytes, started=started, closing=parts.closing.set
