@@ -87,9 +87,9 @@ def show_door(
         if contact:
             _await_colour(gateway, contact, "black")
         who = {
-            "the case": case,
-            "the contact whom the officer confirmed": contact,
-            "somebody nothing is known of": other,
+            "The case": case,
+            "The contact whom the officer confirmed": contact,
+            "Somebody of whom nothing is known": other,
         }
         for name, person in who.items():
             if person:
