@@ -9,7 +9,7 @@ from litestar import MediaType, Response, post
 from litestar.params import JSONBody
 
 from contacts.registry import is_name
-from gateway.edge import Hot, too_many
+from gateway.edge import Hot
 from gateway.parts import Asked, Parts, caller_of, needs, parts_of
 from gateway.problems import Fault, Problem
 from gateway.scans import guard_answer, made_id, scans_answer
@@ -86,7 +86,7 @@ async def cards(request: Asked, data: JSONBody[CardRequest]) -> GuardAnswer:
         raise Problem("invalid", errors=(Fault("$", _OUTSIDE.format("token", "typed_id")),))
     if not caller.device.serves(data.venue):
         raise Problem("other-venue")
-    person = _card_holder(parts, data.token) if data.token is not None else data.typed_id
+    person = parts.card_holder(data.token, "$.token") if data.token is not None else data.typed_id
     assert person is not None
     if data.typed_id is not None:
         _check_typed(parts, caller.device.device, person)
@@ -103,19 +103,10 @@ async def cards(request: Asked, data: JSONBody[CardRequest]) -> GuardAnswer:
     return guard_answer(ticket)
 
 
-def _card_holder(parts: Parts, token: str) -> str:
-    card = parts.signing.card(token, "$.token", parts.clock.monotonic(), parts.clock.now_ms())
-    if parts.bindings.revoked(card.serial):
-        raise Problem("bad-code", "This card was withdrawn.", errors=(Fault("$.token", "This card was withdrawn."),))
-    return card.person
-
-
 def _check_typed(parts: Parts, device: str, person: str) -> None:
     if not is_name(person):
         raise Problem("invalid", errors=(Fault("$.typed_id", "Not a name: a control character."),))
-    wait = parts.typed.take(device, 1, parts.clock.monotonic())
-    if wait > 0.0:
-        raise too_many(wait)
+    parts.spend_typed(device)
 
 
 @post(

@@ -14,16 +14,17 @@ from litestar.types import Guard
 
 from contacts.registry import Registry, is_name
 from gateway.bindings import Bindings
+from gateway.codes import BadCode
 from gateway.copies import Copies
 from gateway.devices import Devices, Scope
 from gateway.door import Door
-from gateway.edge import Caller, Clock, lacking
+from gateway.edge import Caller, Clock, lacking, too_many
 from gateway.identity import Identity
 from gateway.limits import Buckets, Limits
 from gateway.metrics import Metrics
 from gateway.pseudonyms import Key
 from gateway.settings import GatewaySettings
-from gateway.signing import Signing
+from gateway.signing import Signing, bad_code
 from gateway.spool import Spool
 
 Asked = Request[Any, Any, Any]
@@ -79,6 +80,19 @@ class Parts:
     def address(self) -> str:
         """How phones reach this gateway."""
         return self.settings.http.address
+
+    def card_holder(self, text: str, path: str) -> str:
+        """The person of a scanned card. Raises Problem that names `path` when it is none, or no longer good."""
+        card = self.signing.card(text, path, self.clock.monotonic(), self.clock.now_ms())
+        if self.bindings.revoked(card.serial):
+            raise bad_code(BadCode("revoked"), path)
+        return card.person
+
+    def spend_typed(self, name: str) -> None:
+        """Something was typed under this name: few a minute. Raises Problem when it is one too many."""
+        wait = self.typed.take(name, 1, self.clock.monotonic())
+        if wait > 0.0:
+            raise too_many(wait)
 
     def person_typed(self, text: str) -> str:
         """The person of an id that staff typed. Raises ValueError."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from gateway.codes import sign_static, venue_text
+from gateway.codes import BadCode, sign_static, venue_text
 from gateway.identity import Withdrawal
 from gateway.keyring import Keyring
 from gateway.limits import Serving
@@ -53,8 +53,8 @@ class _HealthOffice:
     def redeem(self, code: str, browser: str, source: str, now_ms: int) -> str:  # noqa: ARG002
         return self.codes[code]
 
-    def card(self, token: str, now_ms: int) -> str:
-        raise NotImplementedError
+    def card(self, token: str, now_ms: int) -> str:  # noqa: ARG002
+        raise BadCode("not_ours")
 
     def withdrawn(self, after: int) -> tuple[Withdrawal, ...]:  # noqa: ARG002
         return ()

@@ -16,10 +16,9 @@ from gateway.live import counts
 from gateway.pages.browsers import device_of, language_asked
 from gateway.pages.shown import go_to, page
 from gateway.pages.texts import Language, texts
-from gateway.pages.views import load_view
+from gateway.pages.views import load_of, venue_of
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Problem
-from schemas.messages import Venue
 
 _QUIET_MODULES: Final = 2
 
@@ -38,15 +37,13 @@ def screen_page(request: Asked, venue: FromPath[str]) -> Response[Any]:
     parts, language = parts_of(request), language_asked(request)
     if device_of(request, "venue", venue) is None:
         return go_to(f"/staff/sign-in?back=/screen/{venue}")
-    record = parts.copies.venue(venue) or Venue(venue=venue)
-    text = texts(language)
     return page(
         "screen.html",
         language,
         f"/screen/{venue}",
-        venue={"venue": venue, "name": record.name or venue},
-        load=_view(parts, venue, language),
-        words={"old": text["old"]},
+        venue=venue_of(parts, venue),
+        load=load_of(parts, venue, language),
+        words={"old": texts(language)["old"]},
         code=code_svg(parts, venue),
     )
 
@@ -73,14 +70,10 @@ async def _events(
             body = msgspec.json.encode({"svg": code_svg(parts, venue)}).decode()
             yield ServerSentEventMessage(data=body, event="code")
         if event.event == "count":
-            body = msgspec.json.encode(_view(parts, venue, language)).decode()
+            body = msgspec.json.encode(load_of(parts, venue, language)).decode()
             yield ServerSentEventMessage(data=body, event="load")
         else:
             yield event
-
-
-def _view(parts: Parts, venue: str, language: Language) -> dict[str, Any]:
-    return load_view(parts.copies.count(venue), texts(language), parts.settings.copies.counts_stale_seconds * 1000)
 
 
 HANDLERS: Final = (screen_page, screen_events)

@@ -19,16 +19,14 @@ from PIL import Image, UnidentifiedImageError
 from contacts.admission import Decision
 from contacts.doortexts import Language, for_guard
 from gateway.devices import Device, Scope
-from gateway.edge import too_many
 from gateway.pages.browsers import DEVICE, check_origin, cookie, device_of, language_asked
 from gateway.pages.forms import form_of
 from gateway.pages.shown import go_to, own_path, page
 from gateway.pages.texts import texts
-from gateway.pages.views import load_view, short_number
+from gateway.pages.views import load_of, short_number, venue_of
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Fault, Problem
 from gateway.tickets import Ask, Ticket
-from schemas.messages import Venue
 
 _PIXELS_MOST: Final = 2_000_000
 _FORMATS: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
@@ -89,9 +87,7 @@ async def sign_in(request: Asked) -> Response[Any]:
     to, key = own_path(form.get("back", "/me")), form.get("key", "").strip()
     device = parts.devices.find(key.encode())
     if device is None or device.revoked_ms is not None:
-        wait = parts.typed.take(f"sign-in {source}", 1, parts.clock.monotonic())
-        if wait > 0.0:
-            raise too_many(wait)
+        parts.spend_typed(f"sign-in {source}")
         fault = texts(language)["device_bad"]
         return page("sign_in.html", language, "/staff/sign-in", 401, to=to, fault=fault)
     answer = go_to(to)
@@ -105,13 +101,13 @@ def staff_page(request: Asked, venue: FromPath[str]) -> Response[Any]:
     parts, language = parts_of(request), language_asked(request)
     if device_of(request, "staff", venue) is None:
         return go_to(f"/staff/sign-in?back=/staff/{venue}")
-    record, text = parts.copies.venue(venue) or Venue(venue=venue), texts(language)
+    text = texts(language)
     return page(
         "staff.html",
         language,
         f"/staff/{venue}",
-        venue={"venue": venue, "name": record.name or venue},
-        load=load_view(parts.copies.count(venue), text, parts.settings.copies.counts_stale_seconds * 1000),
+        venue=venue_of(parts, venue),
+        load=load_of(parts, venue, language),
         words={name: text[name] for name in ("admit", "refuse", "recounted", "everyone_out_sure")},
     )
 
@@ -121,13 +117,12 @@ def waiting(request: Asked, venue: FromPath[str]) -> dict[str, Any]:
     """Who waits for a check, and how full the place is."""
     parts, language = parts_of(request), language_asked(request)
     _device(request, "staff", venue)
-    stale_ms = parts.settings.copies.counts_stale_seconds * 1000
     return {
         "waiting": [
             {"ticket": ticket.ticket_id, "number": short_number(ticket.ticket_id)}
             for ticket in parts.door.waiting(venue)
         ],
-        "load": load_view(parts.copies.count(venue), texts(language), stale_ms),
+        "load": load_of(parts, venue, language),
     }
 
 
@@ -148,10 +143,7 @@ async def card(request: Asked, venue: FromPath[str]) -> Shown:
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
     body = _body(await request.body(), CardBody)
-    found = parts.signing.card(body.code, "$.code", parts.clock.monotonic(), parts.clock.now_ms())
-    if parts.bindings.revoked(found.serial):
-        raise Problem("bad-code", "This card was withdrawn.")
-    return await _ask(request, parts, venue, device, found.person, body.kind, typed=False)
+    return await _ask(request, parts, venue, device, parts.card_holder(body.code, "$.code"), body.kind, typed=False)
 
 
 @post("/staff/{venue:str}/typed", include_in_schema=False, status_code=200)
@@ -165,9 +157,7 @@ async def typed(request: Asked, venue: FromPath[str]) -> Shown:
         person = parts.person_typed(identity)
     except ValueError as error:
         raise Problem("invalid", str(error), errors=(Fault("$.identity", str(error)),)) from error
-    wait = parts.typed.take(device.device, 1, parts.clock.monotonic())
-    if wait > 0.0:
-        raise too_many(wait)
+    parts.spend_typed(device.device)
     return await _ask(request, parts, venue, device, person, body.kind, typed=True)
 
 
@@ -202,9 +192,7 @@ def read_code(picture: bytes) -> str | None:
         with Image.open(BytesIO(picture), formats=("JPEG", "PNG")) as opened:
             if opened.width * opened.height > _PIXELS_MOST:
                 return None
-            found = zxingcpp.read_barcode(
-                opened.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
-            )
+            found = zxingcpp.read_barcode(opened.convert("L"), formats=_FORMATS)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
         return None
     return found.text if found is not None else None

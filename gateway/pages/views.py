@@ -7,6 +7,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.copies import Count
+from gateway.pages.texts import Language, texts
+from gateway.parts import Parts
 
 SIGNS: Final = {"admit": "✓", "check": "?", "refuse": "✕", "full": "■", "out": "✓"}
 _NEAR_SHARE: Final = 0.9
@@ -39,6 +41,18 @@ def load_view(count: Count, text: dict[str, str], stale_ms: float) -> dict[str, 
         "line": line,
         "of": f"/ {allowed}" if allowed is not None else "",
     }
+
+
+def load_of(parts: Parts, venue: str, language: Language) -> dict[str, Any]:
+    """How full a venue is now, as `load_view` shows it."""
+    stale_ms = parts.settings.copies.counts_stale_seconds * 1000
+    return load_view(parts.copies.count(venue), texts(language), stale_ms)
+
+
+def venue_of(parts: Parts, venue: str) -> dict[str, str]:
+    """A venue's id and its name; one that is not registered is named by its id."""
+    record = parts.copies.venue(venue)
+    return {"venue": venue, "name": (record.name if record is not None else "") or venue}
 
 
 def age_words(age_ms: int | None) -> str:

@@ -21,12 +21,11 @@ from gateway.pages.forms import form_of, read_travel
 from gateway.pages.shown import go_to, message, own_path, page
 from gateway.pages.texts import Language, language_of, texts
 from gateway.pages.tickets import Held, held_of, seal, ticket_view, unseal
-from gateway.pages.views import SIGNS, load_view, offset_minutes, time_words
+from gateway.pages.views import SIGNS, load_of, offset_minutes, time_words, venue_of
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Problem
 from gateway.spool import Parcel
 from gateway.tickets import Ask, Companion
-from schemas.messages import Venue
 
 _CHILDREN_MOST: Final = 5
 _ENCODE: Final = msgspec.json.encode
@@ -44,11 +43,11 @@ def venue_page(request: Asked, token: FromPath[str]) -> Response[str]:
         "venue.html",
         language,
         f"/v/{token}",
-        venue=_named(venue),
-        load=_load(parts, venue.venue, language),
+        venue=venue_of(parts, venue),
+        load=load_of(parts, venue, language),
         token=token,
         once=secrets.token_hex(12),
-        inside=held is not None and held.inside and held.venue == venue.venue,
+        inside=held is not None and held.inside and held.venue == venue,
         bound=browser.bound,
         children_most=_CHILDREN_MOST,
     )
@@ -68,7 +67,7 @@ async def check_in(request: Asked, token: FromPath[str]) -> Response[Any]:
     once = form.get("once", "")
     ticket = await parts.door.ask(
         Ask(
-            venue=venue.venue,
+            venue=venue,
             person=browser.person,
             party=tuple(Companion(child, "6-11", False) for child in children_of(browser.person, children)),
             scan_id=f"web-{once}" if once.isalnum() and len(once) <= 40 else None,
@@ -76,7 +75,7 @@ async def check_in(request: Asked, token: FromPath[str]) -> Response[Any]:
         )
     )
     held = held_of(ticket, browser.bound)
-    return _kept(request, go_to("/ticket"), browser, held, parts)
+    return _kept(request, go_to("/ticket"), browser, held)
 
 
 @get("/ticket", include_in_schema=False, sync_to_thread=False)
@@ -87,20 +86,19 @@ def ticket_page(request: Asked) -> Response[str]:
     if held is None:
         return message(language, "/ticket", texts(language)["ticket"], fault=texts(language)["no_ticket"], status=404)
     zone = parts.settings.zone_info
-    venue = parts.copies.venue(held.venue) or Venue(venue=held.venue)
     now_ms = parts.clock.now_ms()
     answer = page(
         "ticket.html",
         language,
         "/ticket",
-        venue=_named(venue),
+        venue=venue_of(parts, held.venue),
         ticket=ticket_view(held, texts(language), language, time_words(now_ms, zone)),
-        load=_load(parts, held.venue, language),
+        load=load_of(parts, held.venue, language),
         now_ms=now_ms,
         offset_minutes=offset_minutes(now_ms, zone),
         bound=browser.bound,
     )
-    return _kept(request, answer, browser, held, parts)
+    return _kept(request, answer, browser, held)
 
 
 @post("/ticket/out", include_in_schema=False)
@@ -122,7 +120,7 @@ async def check_out(request: Asked) -> Response[Any]:
         )
     )
     left = msgspec.structs.replace(held, out=True)
-    return _kept(request, go_to("/ticket"), browser, left, parts)
+    return _kept(request, go_to("/ticket"), browser, left)
 
 
 @get("/bind", include_in_schema=False, sync_to_thread=False)
@@ -225,7 +223,7 @@ def _me(request: Asked, said: str = "", fault: str = "") -> Response[str]:
     return _kept(request, answer, browser)
 
 
-def _venue(parts: Parts, language: Language, token: str, back: str) -> Venue | Response[str]:
+def _venue(parts: Parts, language: Language, token: str, back: str) -> str | Response[str]:
     """The venue of a code, or the page that says what is wrong with it."""
     text = texts(language)
     try:
@@ -234,15 +232,7 @@ def _venue(parts: Parts, language: Language, token: str, back: str) -> Venue | R
         cause = problem.__cause__
         fault = cause.sentence(language) if isinstance(cause, BadCode) else problem.detail
         return message(language, back, text["welcome"], fault=fault, status=problem.status)
-    return parts.copies.venue(code.venue) or Venue(venue=code.venue)
-
-
-def _named(venue: Venue) -> dict[str, str]:
-    return {"venue": venue.venue, "name": venue.name or venue.venue}
-
-
-def _load(parts: Parts, venue: str, language: Language) -> dict[str, Any]:
-    return load_view(parts.copies.count(venue), texts(language), parts.settings.copies.counts_stale_seconds * 1000)
+    return code.venue
 
 
 def _held(request: Asked, parts: Parts, browser: Browser) -> Held | None:
@@ -261,14 +251,13 @@ def _kept(
     answer: Response[Any] | Redirect,
     browser: Browser,
     held: Held | None = None,
-    parts: Parts | None = None,
 ) -> Response[Any]:
     """An answer with the cookies that the browser is to keep."""
     cookies: list[Cookie] = []
     if browser.is_new:
         cookies.append(cookie(request, BROWSER, browser.token))
-    if held is not None and parts is not None:
-        cookies.append(cookie(request, TICKET, seal(held, parts.ticket_secret)))
+    if held is not None:
+        cookies.append(cookie(request, TICKET, seal(held, parts_of(request).ticket_secret)))
     answer.cookies.extend(cookies)
     return answer
 
