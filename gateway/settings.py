@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from gateway.codes import CodeSettings
+from gateway.environment import SettingsError, check_zone, decode, read_tree
+from gateway.environment import variables as variables_of
 from gateway.limits import Limits, Serving
 
+__all__ = ["GatewaySettings", "SettingsError", "printed", "read_settings", "variables"]
+
 PREFIX: Final = "LACAK_GATEWAY_"
-
-
-class SettingsError(ValueError):
-    """A variable that cannot be used; the message names it and what it takes."""
 
 
 class SpoolLimits(msgspec.Struct, frozen=True):
@@ -97,16 +97,9 @@ class GatewaySettings(msgspec.Struct, frozen=True):
         return self.topic_prefix + name
 
 
-def variables(
-    kind: type[msgspec.Struct] = GatewaySettings, path: tuple[str, ...] = ()
-) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+def variables() -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Every variable that is read: (`LACAK_GATEWAY_DOOR_ANSWER_SECONDS`, ("door", "answer_seconds"), type)."""
-    for field in msgspec.structs.fields(kind):
-        here = (*path, field.name)
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from variables(field.type, here)
-        else:
-            yield PREFIX + "_".join(here).upper(), here, field.type
+    return variables_of(GatewaySettings, PREFIX)
 
 
 def read_settings(environment: Mapping[str, str]) -> GatewaySettings:
@@ -114,27 +107,10 @@ def read_settings(environment: Mapping[str, str]) -> GatewaySettings:
 
     Raises SettingsError.
     """
-    tree: dict[str, Any] = {}
-    for shared in ("brokers", "topic_prefix", "zone"):
-        if text := environment.get(f"LACAK_{shared.upper()}"):
-            tree[shared] = text
-    for name, path, kind in variables():
-        text = environment.get(name)
-        if not text:
-            continue
-        try:
-            value = msgspec.convert(text, kind, strict=False, dec_hook=_decode)
-        except (msgspec.ValidationError, ValueError) as error:
-            raise SettingsError(f"{name}={text!r} is not usable: {error}.") from error
-        node = tree
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = msgspec.to_builtins(value, enc_hook=str)
-    settings = msgspec.convert(tree, GatewaySettings, dec_hook=_decode)
-    try:
-        ZoneInfo(settings.zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise SettingsError(f"{PREFIX}ZONE={settings.zone!r} is not a time zone, such as Asia/Jakarta.") from error
+    shared = ((name, environment.get(f"LACAK_{name.upper()}")) for name in ("brokers", "topic_prefix", "zone"))
+    tree = {name: text for name, text in shared if text} | read_tree(GatewaySettings, PREFIX, environment)
+    settings = msgspec.convert(tree, GatewaySettings, dec_hook=decode)
+    check_zone(f"{PREFIX}ZONE", settings.zone)
     return settings
 
 
@@ -153,9 +129,3 @@ def printed(settings: GatewaySettings) -> list[tuple[str, str]]:
             value = value[part]
         found.append((name, "" if value is None else masked(str(value))))
     return found
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)

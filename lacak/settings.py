@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import msgspec
 
+from gateway.environment import SettingsError, check_zone, decode, read_tree
+from gateway.environment import variables as variables_of
 from streams.settings import Settings
 
 PREFIX = "LACAK_"
@@ -26,50 +27,26 @@ class Run(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
 
 
-def variables(
-    kind: type[msgspec.Struct] = Settings, path: tuple[str, ...] = ()
-) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+def variables() -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Every variable that is read: (`LACAK_TIMES_HORIZON_DAYS`, ("times", "horizon_days"), type)."""
-    for field in msgspec.structs.fields(kind):
-        here = (*path, field.name)
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from variables(field.type, here)
-        else:
-            yield PREFIX + "_".join(here).upper(), here, field.type
+    return variables_of(Settings, PREFIX)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings an environment asks for. Raises click.UsageError that names the variable and what it takes."""
-    tree: dict[str, Any] = {}
-    for name, path, kind in variables():
-        text = environment.get(name)
-        if text is None or text == "":
-            continue
-        try:
-            value = msgspec.convert(text, kind, strict=False, dec_hook=_decode)
-        except (msgspec.ValidationError, ValueError) as error:
-            raise click.UsageError(
-                f"{name}={text!r} is not usable: {error}. See `lacak config` for the settings."
-            ) from error
-        node = tree
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = msgspec.to_builtins(value, enc_hook=str)
-    settings = msgspec.convert(tree, Settings, dec_hook=_decode)
     try:
-        ZoneInfo(settings.zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise click.UsageError(f"LACAK_ZONE={settings.zone!r} is not a time zone, such as Asia/Jakarta.") from error
+        tree = read_tree(Settings, PREFIX, environment)
+    except SettingsError as error:
+        raise click.UsageError(f"{error} See `lacak config` for the settings.") from error
+    settings = msgspec.convert(tree, Settings, dec_hook=decode)
+    try:
+        check_zone(f"{PREFIX}ZONE", settings.zone)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
     for name, count in msgspec.structs.asdict(settings.partitions).items():
         if count < 1:
             raise click.UsageError(f"LACAK_PARTITIONS_{name.upper()}={count}: a topic has at least 1 partition.")
     return settings
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
 
 
 def running(data_dir: Path) -> Run | None:
