@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from rich.table import Table
 from contacts.colourfile import ColourFile, ColourRulesError, colours_of, read_colour_file
 from contacts.colourrules import colour_rules_text, colour_rules_there
 from contacts.profile_faults import Fault
+from lacak.checking import check_files
 from lacak.settings import load_settings
 
 
@@ -60,21 +60,13 @@ def check_colours(files: tuple[str, ...]) -> None:
 
     Exit code 1 says that a file cannot be used.
     """
-    bad = False
-    for name in files:
-        try:
-            table = read_colour_file(Path(name).read_text("utf-8"))
-        except Fault as fault:
-            bad = True
-            click.echo(f"{name}:{fault.line}: {fault.sentence}", err=True)
-        except (OSError, UnicodeDecodeError) as error:
-            bad = True
-            click.echo(f"{name}: it cannot be read as UTF-8: {error}", err=True)
-        else:
-            dates = ", ".join(each.since.isoformat() for each in table.sets)
-            click.echo(f"{name} can be used: {table.name}, version {table.version}, rules since {dates}.")
-    if bad:
-        sys.exit(1)
+
+    def read(name: str) -> list[str]:
+        table = read_colour_file(Path(name).read_text("utf-8"))
+        dates = ", ".join(each.since.isoformat() for each in table.sets)
+        return [f"{name} can be used: {table.name}, version {table.version}, rules since {dates}."]
+
+    check_files(files, read)
 
 
 def _read(rules_id: str) -> tuple[str, ColourFile, str]:

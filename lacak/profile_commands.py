@@ -10,10 +10,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from contacts.profile_faults import Fault
 from contacts.profile_words import describe, minimum, window
 from contacts.profiles import Profile, ProfileError, find_profile, load_profiles, profile_text, read_profile
 from contacts.rules.vectors import VectorError, read_vectors, run_vectors
+from lacak.checking import check_files
 from lacak.settings import load_settings
 
 
@@ -75,25 +75,16 @@ def check_profile(files: tuple[str, ...]) -> None:
 
     Exit code 1 says that a file cannot be used.
     """
-    bad = False
-    for name in files:
+
+    def read(name: str) -> list[str]:
         path = Path(name)
-        try:
-            if path.suffix != ".toml":
-                raise click.ClickException(f"{name}: a profile's file is called ID.toml, after the profile.")
-            profile = read_profile(path.stem, path.read_text("utf-8"))
-        except Fault as fault:
-            bad = True
-            click.echo(f"{name}:{fault.line}: {fault.sentence}", err=True)
-        except (OSError, UnicodeDecodeError) as error:
-            bad = True
-            click.echo(f"{name}: it cannot be read as UTF-8: {error}", err=True)
-        else:
-            click.echo(f"{name} can be used: {profile.id}, {profile.name}, valid from {profile.version}.")
-            for sentence in describe(profile):
-                click.echo(f"  {sentence}")
-    if bad:
-        sys.exit(1)
+        if path.suffix != ".toml":
+            raise click.ClickException(f"{name}: a profile's file is called ID.toml, after the profile.")
+        profile = read_profile(path.stem, path.read_text("utf-8"))
+        used = f"{name} can be used: {profile.id}, {profile.name}, valid from {profile.version}."
+        return [used, *(f"  {sentence}" for sentence in describe(profile))]
+
+    check_files(files, read)
 
 
 @profiles.command("vectors", short_help="Run test vectors against the published rules.")

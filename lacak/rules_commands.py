@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from contacts.doorexplain import asks, short, when, where
 from contacts.doorrows import read_rules_file
 from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, rules_text
 from contacts.profile_faults import Fault
+from lacak.checking import check_files
 from lacak.clock import SystemClock
 from lacak.explaining import explain
 from lacak.people import accountable
@@ -103,22 +103,14 @@ def check_rules(files: tuple[str, ...]) -> None:
 
     Exit code 1 says that a file cannot be used.
     """
-    bad = False
-    for name in files:
+
+    def read(name: str) -> list[str]:
         path = Path(name)
-        try:
-            file = read_rules_file(path.stem, path.read_text("utf-8"))
-        except Fault as fault:
-            bad = True
-            click.echo(f"{name}:{fault.line}: {fault.sentence}", err=True)
-        except (OSError, UnicodeDecodeError) as error:
-            bad = True
-            click.echo(f"{name}: it cannot be read as UTF-8: {error}", err=True)
-        else:
-            rows = f"{len(file.entry)} rows about who, {len(file.room)} about how many"
-            click.echo(f"{name} can be used: {file.id}, {file.name}: {rows}.")
-    if bad:
-        sys.exit(1)
+        file = read_rules_file(path.stem, path.read_text("utf-8"))
+        rows = f"{len(file.entry)} rows about who, {len(file.room)} about how many"
+        return [f"{name} can be used: {file.id}, {file.name}: {rows}."]
+
+    check_files(files, read)
 
 
 @rules.command("publish")
