@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Self
 
 from gateway.identity import BadBinding, Identity, read_code
+from gateway.private_file import open_private, transaction
 
 WEB = "web"
 """What stands before the token of an unbound browser, where a pseudonym has the id of its key."""
@@ -60,10 +60,7 @@ class Bindings:
             path.touch(mode=0o600)
             if path.stat().st_mode & 0o077:
                 raise BindingsError(f"The file {path} may be read by others: run `chmod 600 {path}`.")
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=30.0, check_same_thread=False)
-            self._file.execute("pragma journal_mode=wal")
-            self._file.execute("pragma synchronous=full")
-            self._file.executescript(_SCHEMA)
+            self._file = open_private(path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise BindingsError(f"The bindings {path} cannot be used: {error}.") from error
         self._lock = Lock()
@@ -177,16 +174,8 @@ class Bindings:
         if held != (row[1], None):  # another request of this browser came first
             raise BadBinding("bound")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._file.execute("begin immediate")
-            try:
-                yield self._file
-            except BaseException:
-                self._file.execute("rollback")
-                raise
-            self._file.execute("commit")
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._file, self._lock)
 
 
 def browser_of(token: str) -> str:

@@ -14,6 +14,8 @@ from typing import Final, Literal, Self, get_args
 
 import msgspec
 
+from gateway.private_file import open_private
+
 Scope = Literal["scan", "staff", "venue", "declare", "admin"]
 SCOPES: Final[dict[Scope, str]] = {
     "scan": "ask at a door for people who are known by token, and check them out",
@@ -81,10 +83,7 @@ class Devices:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.touch(mode=0o600)
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
-            self._file.execute("pragma journal_mode=wal")
-            self._file.execute("pragma synchronous=full")
-            self._file.executescript(_SCHEMA)
+            self._file = open_private(path, _SCHEMA, 10.0)
         except (OSError, sqlite3.Error) as error:
             raise DeviceError(f"The register of devices {path} cannot be used: {error}.") from error
         self._look = self._file.cursor()

@@ -15,7 +15,7 @@ import secrets
 import sqlite3
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gateway.codes import BadCode, CodeSettings, Verifier, sign_card
 from gateway.identity import BadBinding, IdentitySettings, Refusal, Withdrawal, make_code, read_code
 from gateway.keyring import Keyring
+from gateway.private_file import open_private, transaction
 from gateway.pseudonyms import Key
 
 _MINUTE_MS, _DAY_MS = 60_000, 86_400_000
@@ -118,10 +119,7 @@ class Register:
             path = folder / "register.sqlite"
             path.touch(mode=0o600)
             _check_mode(path)
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=30.0, check_same_thread=False)
-            self._file.execute("pragma journal_mode=wal")
-            self._file.execute("pragma synchronous=full")
-            self._file.executescript(_SCHEMA)
+            self._file = open_private(path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise RegisterError(f"The identity register {folder} cannot be used: {error}.") from error
         self._lock = Lock()
@@ -274,16 +272,8 @@ class Register:
         if file.execute("select 1 from people where person = ?", (person,)).fetchone() is None:
             raise _unknown(person)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._file.execute("begin immediate")
-            try:
-                yield self._file
-            except BaseException:
-                self._file.execute("rollback")
-                raise
-            self._file.execute("commit")
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._file, self._lock)
 
     @contextmanager
     def _audited(self, by: By, action: str, person: str, detail: object = "") -> Iterator[sqlite3.Connection]:
