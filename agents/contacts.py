@@ -27,6 +27,7 @@ from streams.outbox import Outbox
 log = logging.getLogger(__name__)
 
 _BARRIERS_KEPT = 10_000
+_ANSWERS_KEPT = 10_000
 _SHARED_A_RECORD, _MEETINGS_A_RECORD = 5_000, 20_000
 """How many rows of an answer one record holds: under the largest record that topics take, whatever the names."""
 
@@ -42,6 +43,7 @@ class Contacts:
         self._state = state
         self._open: dict[int, dict[tuple[str, int], TraceQuery]] = {}
         self._barriers: dict[int, OrderedDict[str, dict[int, int]]] = {}
+        self._answered: dict[int, OrderedDict[tuple[str, int], None]] = {}
 
     def barrier(self, partition: int, source: int, query_id: str, log_time_ms: int) -> None:
         """The barrier of a question has come from one scans partition, at this log time."""
@@ -62,7 +64,7 @@ class Contacts:
         self.ask(message.partition, query)
 
     def ask(self, partition: int, query: TraceQuery) -> None:
-        """A question, or the word that its deadline has passed."""
+        """A question, or the word that its deadline has passed: that means nothing once it has been answered."""
         open_here = self._open.setdefault(partition, {})
         if query.kind == "ask":
             open_here[query.query_id, query.hop] = query
@@ -71,7 +73,8 @@ class Contacts:
                 self.answer_ready(partition, places)
         else:
             open_here.pop((query.query_id, query.hop), None)
-            self._answer_late(partition, query)
+            if (query.query_id, query.hop) not in self._answered.get(partition, ()):
+                self._answer_late(partition, query)
 
     def answer_ready(self, partition: int, places: Places) -> None:
         """Answer every question whose barriers are all there, and every later one whose cut has been reached."""
@@ -89,8 +92,15 @@ class Contacts:
                 barriers.pop(query_id, None)
                 if as_of_ms > NEVER_MS:
                     self._send(partition, query, places, as_of_ms, "answer")
+                    self._has_answered(partition, query)
                 else:  # a scans partition had no time yet at which to cut
                     self._not_ready(partition, query)
+
+    def _has_answered(self, partition: int, query: TraceQuery) -> None:
+        answered = self._answered.setdefault(partition, OrderedDict())
+        answered[query.query_id, query.hop] = None
+        while len(answered) > _ANSWERS_KEPT:
+            answered.popitem(last=False)
 
     def tell(self, partition: int, places: Places) -> None:
         """Tell the coordinators of the standing traces that what they watch has changed."""
@@ -108,8 +118,8 @@ class Contacts:
     def forget(self, partitions: set[int]) -> None:
         """These partitions are another worker's now."""
         for partition in partitions:
-            self._open.pop(partition, None)
-            self._barriers.pop(partition, None)
+            for known in (self._open, self._barriers, self._answered):
+                known.pop(partition, None)
 
     def _answer_late(self, partition: int, query: TraceQuery) -> None:
         places = self._state(partition)
