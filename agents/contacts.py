@@ -16,11 +16,10 @@ import msgspec
 
 from contacts.columns import ints
 from contacts.exposures import Named, Question, may_expose, packed
-from contacts.matching import may_count
 from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
 from contacts.visits import NEVER_MS
-from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
+from schemas.messages import SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.outbox import Outbox
 
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _BARRIERS_KEPT = 10_000
 _ANSWERS_KEPT = 10_000
-_SHARED_A_RECORD, _MEETINGS_A_RECORD = 5_000, 20_000
+_MEETINGS_A_RECORD = 20_000
 """How many rows of an answer one record holds: under the largest record that topics take, whatever the names."""
 
 _QUERIES = msgspec.json.Decoder(TraceQuery)
@@ -158,34 +157,20 @@ def _in_parts(
     answer: TraceAnswer, query: TraceQuery, profile: Profile, places: Places, as_of_ms: int
 ) -> list[TraceAnswer]:
     """The answer with what was asked for, in as many parts as it takes."""
-    if query.hop > 1:
-        found = _meetings(query, profile, places, as_of_ms)
-        rows = packed(found._replace(found=may_expose(found.found, profile, query.direction)), _MEETINGS_A_RECORD)
-        return [
-            msgspec.structs.replace(answer, meetings=each, part=part, parts=len(rows)) for part, each in enumerate(rows)
-        ]
-    shared = _shared(query, profile, places, as_of_ms)
-    parts = range(0, max(len(shared), 1), _SHARED_A_RECORD)
+    found = _meetings(query, profile, places, as_of_ms)
+    rows = packed(found._replace(found=may_expose(found.found, profile, query.direction)), _MEETINGS_A_RECORD)
     return [
-        msgspec.structs.replace(answer, shared=shared[first : first + _SHARED_A_RECORD], part=part, parts=len(parts))
-        for part, first in enumerate(parts)
+        msgspec.structs.replace(answer, meetings=each, part=part, parts=len(rows)) for part, each in enumerate(rows)
     ]
 
 
-def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> tuple[tuple[str, SharedStay], ...]:
-    """The first hop: what the case shared with others, each with the venue's category."""
-    window = query.window_start_ms, query.window_end_ms
-    shared = places.shared_stays(query.person, *window, as_of_ms, profile.air, query.direction)
-    return tuple(
-        (person, msgspec.structs.replace(stay, category=places.category(stay.venue, stay.start_ms)))
-        for person, stay in may_count(shared, profile, places.category, query.direction)
-    )
-
-
 def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> Named:
-    """A later hop: whom the question's people met, each in a window of their own."""
-    since, until = ints(query.since_ms), ints(query.until_ms)
-    return places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
+    """Whom the case met in its window, or at a later hop the question's people, each in a window of their own."""
+    if query.hop > 1:
+        people, since, until = query.people, ints(query.since_ms), ints(query.until_ms)
+    else:
+        people, since, until = (query.person,), ints([query.window_start_ms]), ints([query.window_end_ms])
+    return places.meetings(Question(people, since, until, as_of_ms, profile.air, query.direction))
 
 
 def _has_come_to(places: Places, as_of: tuple[SourceOffset, ...]) -> bool:

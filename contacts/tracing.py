@@ -7,8 +7,9 @@ import hashlib
 import msgspec
 
 from contacts.cases import Episode
+from contacts.exposures import stays_of, unpacked
 from contacts.hops import Hops
-from contacts.matching import contacts_of
+from contacts.matching import contacts_of, may_count
 from contacts.profiles import Profile
 from contacts.scoring import Course
 from contacts.spread import Asked
@@ -174,11 +175,13 @@ class Gather:
         return tuple(least[partition] for partition in sorted(least))
 
     def shared(self) -> list[tuple[str, SharedStay]]:
-        """All rows of all answers."""
-        return [row for part in self._every_part() for row in part.shared]
+        """All that the answers to the first hop say: whom the case met, and where."""
+        parts = self._every_part()
+        told = [row for part in parts for row in part.shared]
+        return told + [row for part in parts if part.meetings is not None for row in stays_of(unpacked(part.meetings))]
 
     def meetings(self) -> list[MeetingRows]:
-        """All that the answers say of a later hop."""
+        """All that the answers to a later hop say."""
         return [part.meetings for part in self._every_part() if part.meetings is not None]
 
     def _every_part(self) -> list[TraceAnswer]:
@@ -202,6 +205,7 @@ def report(
     course: Course | None = None,
 ) -> Trace:
     """The report of a trace from what its partitions answered. `course`: the case's dates, where the profile scores."""
+    shared = may_count(gather.shared(), profile, None, job.direction)
     return Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
@@ -221,7 +225,7 @@ def report(
         as_of=gather.as_of,
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
-        contacts=tuple(contacts_of(gather.shared(), profile, person, course)),
+        contacts=tuple(contacts_of(shared, profile, person, course)),
         standing_until_ms=standing_until_ms,
         ended=gather.state == "complete" and (gather.as_of_ms or 0) >= standing_until_ms,
     )
