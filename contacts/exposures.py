@@ -74,7 +74,7 @@ def answered(
             for row in np.flatnonzero(places == place).tolist():
                 code[row] = codes.setdefault(category(name, int(met.start[row])), len(codes))
     found = Found(met._replace(exposer=known[met.exposer], other=others, venue=places), code, list(codes))
-    return Named(found, [index.people.name(number) for number in other.tolist()], names)
+    return Named(found, index.people.names(other), names)
 
 
 def merged(parts: Sequence[Named]) -> Named:

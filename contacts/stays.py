@@ -32,7 +32,8 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
         return []
     since, until, as_of_ms, air, direction = query
     met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
-    names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
+    others = np.unique(met.other)
+    names = dict(zip(others.tolist(), index.people.names(others), strict=True))
     shared = [
         (names[other], shared_stay(index.lineages.venues[venue], *stay))
         for other, venue, *stay in zip(*(column.tolist() for column in met[1:]), strict=True)
