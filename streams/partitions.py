@@ -232,7 +232,8 @@ class Owner(KeeperBase, Generic[S]):
     def _tell_progress(self, partition: int, slot: _Slot[S]) -> None:
         """Note when a state became level, and since when it holds what is in no snapshot."""
         told, now = self.state_meters, self._clock()
-        if partition in told.loading and self.level(partition):
+        reached = self.meters.done.get(partition, -1) >= self.ends.get(partition, 1 << 62)
+        if partition in told.loading and reached and (slot.state is not None or slot.manifest is None):
             told.took[partition] = now - told.loading.pop(partition)
         if slot.state is not None and slot.applied != slot.unmoved:
             told.unsaved.setdefault(partition, now)

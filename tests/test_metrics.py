@@ -3,13 +3,17 @@ grow; what has stopped shows."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -76,8 +80,6 @@ def live(broker: Broker, database: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port: int = held.getsockname()[1]
@@ -251,6 +253,77 @@ def test_a_quiet_partition_of_health_records_makes_no_snapshots(live: Pipeline) 
     after = told(live)["status-0"]
     assert after.sum("lacak_snapshot_seconds_count") == before
     assert (after.most("lacak_snapshot_age_seconds") or 0.0) >= 4.0
+
+
+def top(found: Pipeline, *options: str) -> str:
+    """What `lacak top --once` prints in a terminal of 80 columns."""
+    environment = {**os.environ, "LACAK_DATA_DIR": str(found.settings.data_dir), "COLUMNS": "80"}
+    for name in ("LACAK_BROKERS", "LACAK_DATABASE"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "lacak", "top", "--once", *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_top_shows_the_running_pipeline(live: Pipeline) -> None:
+    """All is well; every process with its partitions, the counts, and what is inside; in 80 columns."""
+    wait_for(lambda: "● alive:" in top(live), 60.0)
+    said = top(live)
+    assert max(map(len, said.splitlines())) <= 80
+    for stage, held in (("visits-0", "scans 0-1"), ("places-0", "visits 0-1"), ("status-0", "health-records 0-1")):
+        assert any(line.startswith(stage) and line.rstrip().endswith(held) for line in said.splitlines()), said
+    assert "dead letters 1: scans undecodable 1" in said
+    assert "2 complete" in said
+    assert "mal-x" in said and "toko-x" in said
+
+
+def test_top_by_way_of_a_prometheus(live: Pipeline, tmp_path: Path) -> None:
+    """A real Prometheus that asks the processes is as good as asking them; another program's metrics are left out."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("there is no prometheus here")
+    port = _free_port()
+    addresses = [url.removeprefix("http://").removesuffix("/metrics") for url in targets(live).values()]
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {"job_name": "lacak-worker", "static_configs": [{"targets": [*addresses, "127.0.0.1:1"]}]},
+            {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]},
+        ],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    command = [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200 if _listens(port) else False, 60.0)
+
+        def seen() -> bool:
+            said = top(live, "--prometheus", url)
+            stages = [line.split()[:2] for line in said.splitlines() if line]
+            return all([stage, "1/1"] in stages for stage in _BEATEN) and "127.0.0.1:1 is gone" in said
+
+        wait_for(seen, 60.0)
+        assert f"127.0.0.1:{port}" not in top(live, "--prometheus", url).replace(f"brokers 127.0.0.1:{port}", "")
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_top_says_that_a_worker_is_gone_and_when_it_is_back(live: Pipeline) -> None:
+    """A killed places worker is told of first, and its stage has nobody; started again, all is well by and by."""
+    live.worker("places").kill()
+    said = top(live)
+    assert "▲ places-0 is gone" in said
+    assert "GONE: nothing listens where it was" in said
+    assert ["places", "0/1"] in [line.split()[:2] for line in said.splitlines() if line]
+    live.lacak.watch()
+    wait_for(lambda: "● alive:" in top(live), 120.0)
 
 
 @pytest.mark.parametrize(
