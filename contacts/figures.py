@@ -11,8 +11,9 @@ from contacts.index import VisitIndex
 from contacts.occupancy import UNKNOWN
 from contacts.thresholds import shares
 
-FULLNESS: Final = ("unlimited", "below", "near", "full", "over")
-"""How full a venue with people inside is: below the first threshold of its allowed count, from it, at it, above it."""
+FULLNESS: Final = ("unlimited", "below_80", "from_80", "full", "over")
+"""How full a venue with people inside is: below the first threshold of its allowed count (contacts/data/occupancy.toml:
+80 %), from it on, at what is allowed, above it."""
 
 
 class Figures(NamedTuple):

@@ -33,7 +33,7 @@ PEOPLE_INSIDE: Final = Gauge(
 )
 VENUES: Final = Gauge(
     "lacak_venues",
-    "Venues with people inside, by how full they are: unlimited, below, near (from 80 %), full, over.",
+    "Venues with people inside, by how full they are: unlimited, below_80, from_80, full, over.",
     ["partition", "fullness"],
 )
 INDEX_VISITS: Final = Gauge("lacak_index_visits", "Visits in the index.", ["partition"])

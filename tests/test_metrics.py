@@ -211,7 +211,7 @@ def test_what_the_pipeline_tells_is_so(live: Pipeline) -> None:
     assert (late["60.0"], late["3600.0"], late["21600.0"], late["259200.0"], late["+Inf"]) == (5, 5, 17, 17, 18)
     assert visits.sum("lacak_dead_letters_total", topic="scans", reason="undecodable") == 1
     assert places.sum("lacak_venues", fullness="over") == 1, "the mall is over its three"
-    assert places.sum("lacak_venues", fullness="below") == 1, "the shop is not"
+    assert places.sum("lacak_venues", fullness="below_80") == 1, "the shop is not"
     assert places.sum("lacak_occupancy_seconds_count") >= 18
     assert tracing.sum("lacak_cases_total", change="opened") == 1
     assert tracing.sum("lacak_traces", state="complete") == 2
