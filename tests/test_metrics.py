@@ -259,11 +259,12 @@ def test_a_quiet_partition_of_health_records_makes_no_snapshots(live: Pipeline) 
     assert (after.most("lacak_snapshot_age_seconds") or 0.0) >= 4.0
 
 
-def top(found: Pipeline, *options: str) -> str:
+def top(found: Pipeline, *options: str, **more: str) -> str:
     """What `lacak top --once` prints in a terminal of 80 columns."""
     environment = {**os.environ, "LACAK_DATA_DIR": str(found.settings.data_dir), "COLUMNS": "80"}
     for name in ("LACAK_BROKERS", "LACAK_DATABASE"):
         environment.pop(name, None)
+    environment.update(more)
     command = [sys.executable, "-m", "lacak", "top", "--once", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
 
@@ -278,6 +279,9 @@ def test_top_shows_the_running_pipeline(live: Pipeline) -> None:
     assert "dead letters 1: scans undecodable 1" in said
     assert "2 complete" in said
     assert "mal-x" in said and "toko-x" in said
+    assert "▲ no broker listens at 127.0.0.1:1:" in top(live, LACAK_BROKERS="127.0.0.1:1")
+    away = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert "▲ PostgreSQL does not answer" in top(live, LACAK_BROKERS=live.settings.brokers, LACAK_DATABASE=away)
 
 
 def test_top_by_way_of_a_prometheus(live: Pipeline, tmp_path: Path) -> None:
