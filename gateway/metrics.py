@@ -1,8 +1,10 @@
-"""Every metric of the gateway, in one place. Base units; labels are routes, outcomes and copies, never people,
-venues or devices."""
+"""Every metric of the gateway, in one place (docs/metrics.md). Base units; labels are routes, outcomes and copies,
+never people, venues or devices. To every sample the gateway adds the label `stage`, which is `gateway`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -15,11 +17,22 @@ REQUEST_SECONDS: Final = Histogram(
 )
 PROBLEMS: Final = Counter("lacak_gateway_problems_total", "Requests refused, by the kind of problem.", ["problem"])
 DECISIONS: Final = Counter("lacak_gateway_decisions_total", "Decisions at doors.", ["outcome"])
+COLOURS: Final = Counter("lacak_gateway_colours_total", "Colours of the people decided about at doors.", ["colour"])
 STREAMS: Final = Gauge("lacak_gateway_streams", "Open streams of live counts.")
 SPOOL: Final = Gauge("lacak_gateway_spool_messages", "Messages that wait for the broker.")
+SPOOL_BYTES: Final = Gauge("lacak_gateway_spool_bytes", "Bytes of the messages that wait for the broker.")
+SENT: Final = Counter("lacak_gateway_sent_total", "Scans and other messages that the brokers acknowledged.")
+SEND_FAILURES: Final = Counter(
+    "lacak_gateway_send_failures_total", "Rounds of sending that failed and were tried again."
+)
+AWAY: Final = Gauge("lacak_gateway_brokers_away_seconds", "For how long the brokers have taken nothing; 0: they do.")
 COPY_AGE: Final = Gauge("lacak_gateway_copy_age_seconds", "Age of a local copy; -1: never loaded.", ["copy"])
-
-CATALOGUE: Final = (REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, STREAMS, SPOOL, COPY_AGE)
+COPY_RECORDS: Final = Counter("lacak_gateway_copy_records_total", "Records read into a local copy.", ["copy"])
+CATALOGUE: Final = (
+    REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, COLOURS, STREAMS, SPOOL, SPOOL_BYTES, SENT, SEND_FAILURES, AWAY,
+    COPY_AGE, COPY_RECORDS,
+)  # fmt: skip
+"""What a gateway tells."""
 
 
 class Metrics:
@@ -27,7 +40,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._routes: dict[str, tuple[Histogram, dict[int, Counter]]] = {}
-        self._decisions: dict[str, Counter] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -40,13 +52,23 @@ class Metrics:
             counter = known[1][status] = REQUESTS.labels(route, status)
         counter.inc()
 
-    def decision(self, outcome: str) -> None:
-        """A door has decided."""
-        counter = self._decisions.get(outcome)
-        if counter is None:
-            counter = self._decisions[outcome] = DECISIONS.labels(outcome)
-        counter.inc()
-
     def problem(self, kind: str) -> None:
         """A request was refused."""
         PROBLEMS.labels(kind).inc()
+
+
+def decided(outcome: str, colours: Iterable[str | None]) -> None:
+    """A door has decided about people of these colours; None: nothing is known of somebody."""
+    _decisions(outcome).inc()
+    for colour in colours:
+        _colours(colour or "unknown").inc()
+
+
+@cache
+def _decisions(outcome: str) -> Counter:
+    return DECISIONS.labels(outcome)
+
+
+@cache
+def _colours(colour: str) -> Counter:
+    return COLOURS.labels(colour)

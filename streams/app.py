@@ -22,7 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
-from streams import metrics
+from streams import metrics, scraping
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
 from streams.driver import BatchTransport
@@ -46,7 +46,7 @@ _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """State is millions of small lists without cycles: at Python's own thresholds looking them over costs 2 us a scan."""
 _TOLD: Final = (
     Damaged,
-    metrics.PortTaken,
+    scraping.PortTaken,
     OutboxError,
     TooManyDeadLetters,
     SnapshotError,
@@ -75,6 +75,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     role: str
     keepers: Mapping[str, Owner[Any] | DurableEachBatch]
     outbox: Outbox | None
+    each_second: list[Callable[[], object]]
+    """What is looked at once a second, in the main loop; what it raises ends the worker."""
     failure: BaseException | None = None
     failed: asyncio.Event | None = None
 
@@ -129,7 +131,7 @@ def make_app(
         topic_replication_factor=transport.replication,
         worker_redirect_stdouts=False,
     )
-    app.settings, app.role, app.keepers, app.outbox = settings, role, owners, outbox
+    app.settings, app.role, app.keepers, app.outbox, app.each_second = settings, role, owners, outbox, []
     app.transport = BatchTransport(
         app.conf.broker_consumer,
         app,
@@ -199,10 +201,10 @@ async def _run(app: WorkerApp) -> BaseException | None:
         loop.add_signal_handler(number, stop.set)
     try:
         if app.settings.metrics_port:
-            metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
+            scraping.serve(app.settings, app.role)
         if app.outbox is not None:
             await app.outbox.start()
-    except (metrics.PortTaken, OutboxError) as error:
+    except (scraping.PortTaken, OutboxError) as error:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))
@@ -247,8 +249,10 @@ async def _watch(app: WorkerApp) -> None:
     """Every second: snapshots that are due in quiet partitions, ages for the metrics, and whether anything hangs."""
     rebalancing_since = time.monotonic()
     while True:
+        asleep = time.monotonic()
         await asyncio.sleep(1.0)
         now = time.monotonic()
+        metrics.LOOP_DELAY.set(max(now - asleep - 1.0, 0.0))
         for keeper in app.keepers.values():
             await keeper.warm()
             keeper.housekeep()
@@ -256,6 +260,8 @@ async def _watch(app: WorkerApp) -> None:
                 raise RuntimeError(f"a batch of {keeper.topic} has been in hand for {_HUNG_SECONDS:.0f} s")
         uncommitted = now - app.consumer.committed_at
         metrics.COMMIT_AGE.set(uncommitted)
+        for look in app.each_second:
+            look()
         if uncommitted > _HUNG_SECONDS:
             raise RuntimeError(f"offsets could not be committed for {_HUNG_SECONDS:.0f} s")
         if not app.rebalancing:

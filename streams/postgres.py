@@ -18,6 +18,7 @@ from schemas.blocks import WINDOW_COLUMNS, WindowBlock
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from streams import stagemetrics as metrics
 from streams.cluster_rows import forget_case, write_clusters
 from streams.health_rows import erase_health, write_declarations, write_door_events, write_records, write_statuses
 from streams.reports import write_erasures, write_traces
@@ -38,19 +39,39 @@ class _Lane:
         self._one_at_a_time = asyncio.Lock()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A transaction of one's own. Raises psycopg.OperationalError when PostgreSQL does not answer."""
-        async with self._one_at_a_time:
+    async def transaction(self, topic: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A transaction of one's own for what a topic holds. Raises psycopg.OperationalError when PostgreSQL does not answer."""
+        async with self._mine():
             if self._connection is None or self._connection.closed:
+                self._forget()
                 self._connection = await psycopg.AsyncConnection.connect(self._database, autocommit=True)
-            async with self._connection.transaction():
-                yield self._connection
+                metrics.DATABASE_CONNECTS.inc()
+                metrics.DATABASE_CONNECTED.inc()
+            with metrics.DATABASE_SECONDS.labels(topic).time():
+                async with self._connection.transaction():
+                    yield self._connection
 
     async def close(self) -> None:
         """Disconnect."""
-        connection, self._connection = self._connection, None
+        connection = self._forget()
         if connection is not None:
             await connection.close()
+
+    def _forget(self) -> psycopg.AsyncConnection[Any] | None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            metrics.DATABASE_CONNECTED.dec()
+        return connection
+
+    @asynccontextmanager
+    async def _mine(self) -> AsyncIterator[None]:
+        """The connection is one batch's at a time."""
+        with metrics.DATABASE_WAIT_SECONDS.time():
+            await self._one_at_a_time.acquire()
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
 
 class Records:
@@ -86,7 +107,7 @@ class Records:
         failures = 0
         while True:
             try:
-                async with lane.transaction() as connection:
+                async with lane.transaction(topic) as connection:
                     await _write_occupancy(connection, occupancy)
                     for block in windows:
                         await _write_windows(connection, block)
@@ -107,6 +128,7 @@ class Records:
             except psycopg.OperationalError as error:
                 if failures == 0:
                     log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", error)
+                metrics.DATABASE_FAILURES.inc()
                 await lane.close()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
                 failures += 1
