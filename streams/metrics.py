@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, Info
 
 from streams.batches import Batch
 
@@ -114,18 +114,3 @@ def log_time(topic: str, partition: int, at_ms: int) -> None:
 def rows_out(topic: str, count: int) -> None:
     """An agent sent a block of so many rows."""
     ROWS_OUT.labels(topic).inc(count)
-
-
-class PortTaken(RuntimeError):
-    """Another process listens where the metrics should be; the message says what to do."""
-
-
-def serve(port: int, role: str, index: int) -> None:
-    """Answer Prometheus on 127.0.0.1:`port`. Raises PortTaken."""
-    WORKER.info({"role": role, "index": str(index)})
-    try:
-        start_http_server(port, addr="127.0.0.1")
-    except OSError as error:
-        raise PortTaken(
-            f"Metrics cannot be served on 127.0.0.1:{port} ({error.strerror}): set LACAK_METRICS_PORT to another port."
-        ) from error
