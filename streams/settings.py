@@ -32,7 +32,8 @@ class Transport(msgspec.Struct, frozen=True):
     """How records are fetched and sent.
 
     `leave_on_stop`: at a clean stop the partitions go to others at once; without, they wait for this worker's return
-    until the session times out (docs/adr/0019-leaving-the-group.md).
+    until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may wait
+    for brokers that are away before the worker ends.
     """
 
     fetch_max_records: int = 4000
@@ -40,6 +41,7 @@ class Transport(msgspec.Struct, frozen=True):
     compression: Literal["lz4", "none"] = "lz4"
     session_timeout_seconds: int = 30
     leave_on_stop: bool = True
+    delivery_seconds: float = 240.0
     replication: int = 1
     outstanding_max: int = 2000
 
