@@ -22,7 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
-from streams import metrics, probes
+from streams import metrics, scraping
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
 from streams.driver import BatchTransport
@@ -56,8 +56,8 @@ class StopTooSlow(RuntimeError):
 
 _TOLD: Final = (
     Damaged,
+    scraping.PortTaken,
     OutboxError,
-    probes.PortTaken,
     StopTooSlow,
     TooManyDeadLetters,
     SnapshotError,
@@ -214,11 +214,10 @@ async def _run(app: WorkerApp) -> BaseException | None:
         loop.add_signal_handler(number, stop.set)
     try:
         if app.settings.metrics_port:
-            where = app.settings.metrics_host, app.settings.metrics_port
-            probes.serve(*where, app.role, app.settings.worker_index, app.health)
+            scraping.serve(app.settings, app.role, app.health)
         if app.outbox is not None:
             await app.outbox.start()
-    except (probes.PortTaken, OutboxError) as error:
+    except (scraping.PortTaken, OutboxError) as error:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))

@@ -32,8 +32,8 @@ class Transport(msgspec.Struct, frozen=True):
     """How records are fetched and sent.
 
     `leave_on_stop`: at a clean stop the partitions go to others at once; without, they wait for this worker's return
-    until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may wait
-    for brokers that are away before the worker ends.
+    until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may
+    wait for brokers that are away before the worker ends.
     """
 
     fetch_max_records: int = 4000

@@ -11,8 +11,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import msgspec
 from prometheus_client import make_wsgi_app
 
+from schemas.exposition import Exposition
 from streams.health import Health
 from streams.metrics import WORKER
+from streams.settings import Settings
 
 _CALLER_SECONDS: Final = 10
 _WORDS: Final = {200: "200 OK", 503: "503 Service Unavailable"}
@@ -33,22 +35,23 @@ class _Handler(WSGIRequestHandler):
         """Probes come every few seconds: nothing is logged of them."""
 
 
-def serve(host: str, port: int, role: str, index: int, health: Health | None = None) -> int:
-    """Answer on `host`:`port` (0: any free one) until the process ends; the port. Raises PortTaken."""
-    WORKER.info({"role": role, "index": str(index)})
+def serve(settings: Settings, role: str, health: Health | None = None) -> None:
+    """Answer at the settings' address and port until the process ends. Raises PortTaken."""
+    host, port = settings.metrics_host, settings.metrics_port
+    WORKER.info({"role": role, "index": str(settings.worker_index)})
+    application = _application(Exposition(role, settings.data_dir), health)
     try:
-        server = make_server(host, port, _application(health), server_class=_Server, handler_class=_Handler)
+        server = make_server(host, port, application, server_class=_Server, handler_class=_Handler)
     except OSError as error:
         raise PortTaken(
             f"Metrics cannot be served on {host}:{port} ({error.strerror}): set LACAK_METRICS_PORT to another port, "
             "or LACAK_METRICS_HOST to an address of this machine."
         ) from error
-    threading.Thread(target=server.serve_forever, name="probes", daemon=True).start()
-    return server.server_port
+    threading.Thread(target=server.serve_forever, name="scraping", daemon=True).start()
 
 
-def _application(health: Health | None) -> Callable[..., Iterable[bytes]]:
-    metrics = make_wsgi_app()
+def _application(registry: Any, health: Health | None) -> Callable[..., Iterable[bytes]]:
+    metrics = make_wsgi_app(registry)
     asked = {} if health is None else {"/live": health.live, "/ready": health.ready}
 
     def application(environ: dict[str, Any], respond: Callable[..., Any]) -> Iterable[bytes]:
