@@ -32,7 +32,8 @@ class SpoolLimits(msgspec.Struct, frozen=True):
 
 class SendLimits(msgspec.Struct, frozen=True):
     """How the spool is emptied: so many scans at once, one round in so many ms, and how long to wait before a broker is
-    tried again. A round costs a millisecond or two, whether it sends one scan or a thousand."""
+    tried again. A round costs a millisecond or two, whether it sends one scan or a thousand. A clean stop waits
+    `stop_seconds` at most for what is in the spool to leave; what is left leaves at the next start."""
 
     scans_most: int = 20_000
     every_ms: float = 25.0
@@ -40,6 +41,7 @@ class SendLimits(msgspec.Struct, frozen=True):
     timeout_seconds: float = 10.0
     retry_seconds: float = 0.1
     retry_seconds_most: float = 5.0
+    stop_seconds: float = 10.0
 
 
 class CopyLimits(msgspec.Struct, frozen=True):

@@ -8,10 +8,12 @@ starts (where the keeper's state stands), and what is committed (what the keeper
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
@@ -19,6 +21,10 @@ from streams.batches import Batch
 from streams.keepers import Keeper, Start
 from streams.metrics import COMMITS
 from streams.threads import BatchThread
+
+_AGAIN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class BatchConsumer(stock.Consumer):  # type: ignore[misc]
@@ -80,7 +86,14 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         that of the last seek.
         """
         async with self._seeking:
-            await self._seek()
+            while True:
+                try:
+                    return await self._seek()
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    log.warning("Where to read cannot be asked (%s): it is asked again.", type(error).__name__)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _seek(self) -> None:
         kept = {tp: keeper for tp in self.assignment() if (keeper := self.keeper_of(tp)) is not None}

@@ -104,8 +104,9 @@ class Outbox:
             linger_ms=0,
             request_timeout_ms=_REQUEST_TIMEOUT_MS,
         )
-        # What waits for a leader expires with the timeout of one request: an outage would end every worker.
+        # aiokafka lets what waits expire with the timeout of one request: an outage would end every worker.
         producer._message_accumulator._batch_ttl = transport.delivery_seconds
+        producer._request_timeout_ms = int(transport.delivery_seconds * 1000)
         level = sender_log.level
         if idempotent:
             sender_log.setLevel(logging.CRITICAL)  # that a broker gives no producer ids is no error here

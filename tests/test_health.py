@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from deploy.embedded import Tansu, free_port
-from lacak.processes import Worker
+from lacak.processes import Worker, _last_line
 from schemas.messages import Scan, Venue
 from streams.batches import Batch
 from streams.health import Health
@@ -313,7 +313,8 @@ def test_without_brokers_all_live_and_none_is_ready(database: str, tmp_path: Pat
                 assert any("No broker has answered" in reason for reason in probed.ready(worker)[1]["reasons"])
             until = time.monotonic() + 35
             while time.monotonic() < until:
-                assert probed.all("/live") == {200}
+                fallen = [_last_line(each.log) for each in probed.workers if each.fell]
+                assert (fallen, probed.all("/live")) == ([], {200})
                 time.sleep(1.0)
     finally:
         broker.stop()
