@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parent.parent
 FIGURES: Final = ROOT / "docs" / "figures"
 PAGE: Final = ROOT / "docs" / "sizing.md"
 
-STATEFUL: Final = ("visits", "places")
+STATEFUL: Final = ("visits", "places", "status")
 ROLES: Final = ("registry", "visits", "places", "tracing", "status", "recorder")
 
 _MIB: Final = 2**20
@@ -26,8 +26,9 @@ _GIB: Final = 2**30
 _DAY_SECONDS: Final = 86_400
 _WORKERS_LEAST: Final = {"visits": 2, "places": 2}
 _GATEWAYS_LEAST: Final = 2
-_PARTITIONS_LEAST: Final = 4
-_READERS: Final = {"scans": "visits", "visits": "places"}
+_PARTITIONS_LEAST: Final = {"scans": 4, "visits": 4, "cases": 2}
+_FEW: Final = 32
+_READERS: Final = {"scans": "visits", "visits": "places", "cases": "status"}
 _EMPTY_BLOCKS_A_SECOND: Final = 2.0
 """agents.visits.EMPTY_BLOCK_SECONDS: log time is told to every partition twice a second."""
 
@@ -41,11 +42,13 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use_of_a_core: float
     gateway_use_of_a_core: float
     health_events_a_person_a_day: float
+    health_records_a_person: float
     horizon_days: float
     scans_kept_days: float
     retention_days: float
     worker_memory_gib_most: float
     visits_a_places_worker_most: int
+    partition_skew: float
     disk_room: float
 
 
@@ -78,6 +81,7 @@ class Measured(NamedTuple):
     visits_topic_bytes: float
     database_bytes: float
     status_events: float
+    status_bytes_a_record: float
     decisions: float
 
 
@@ -143,6 +147,7 @@ def read_measured(reports: dict[str, Any]) -> Measured:
         visits_topic_bytes=run["topic_bytes"]["visits"] / scans,
         database_bytes=run["database_bytes"] / scans,
         status_events=reports["status"]["events_a_core_second"],
+        status_bytes_a_record=(reports["status"]["worker_mib"] - compiled) * _MIB / reports["status"]["events"],
         decisions=min(each["single"]["requests_per_second"] for each in reports["door"]["runs"]),
     )
 
@@ -151,17 +156,16 @@ def size(region: Region, given: Assumptions, measured: Measured) -> Size:
     """What a region needs."""
     scans = region.people * given.scans_a_person_a_day
     peak = scans / _DAY_SECONDS * given.peak_of_mean
-    kept = scans * given.visits_a_scan * given.retention_days
-    visits_bytes = scans * given.horizon_days * measured.visits_bytes_a_scan
-    places_bytes = kept * measured.index_bytes_a_visit + scans * measured.living_bytes_a_scan
+    kept = given.partition_skew * scans * given.visits_a_scan * given.retention_days
+    today = given.partition_skew * scans
+    visits_bytes = today * given.horizon_days * measured.visits_bytes_a_scan
+    places_bytes = kept * measured.index_bytes_a_visit + today * measured.living_bytes_a_scan
     most = given.worker_memory_gib_most * _GIB
-    room = {role: most - measured.base_mib[role] * _MIB for role in STATEFUL}
-    counts = {
-        "visits": math.ceil(visits_bytes / room["visits"]),
-        "places": max(math.ceil(places_bytes / room["places"]), math.ceil(kept / given.visits_a_places_worker_most)),
-    }
-    held = {"visits": visits_bytes, "places": places_bytes}
-    disk = {"visits": visits_bytes, "places": kept * measured.index_disk_bytes_a_visit}
+    health_bytes = region.people * given.health_records_a_person * measured.status_bytes_a_record
+    held = {"visits": visits_bytes, "places": places_bytes, "status": health_bytes}
+    counts = {role: math.ceil(held[role] / (most - measured.base_mib[role] * _MIB)) for role in STATEFUL}
+    counts["places"] = max(counts["places"], math.ceil(kept / given.visits_a_places_worker_most))
+    disk = {**held, "places": kept * measured.index_disk_bytes_a_visit}
     events = region.people * given.health_events_a_person_a_day / _DAY_SECONDS * given.peak_of_mean
     workers = {}
     for role in ROLES:
@@ -174,9 +178,7 @@ def size(region: Region, given: Assumptions, measured: Measured) -> Size:
             (held.get(role, 0.0) / count + measured.base_mib[role] * _MIB) / _GIB,
             disk.get(role, 0.0) / count * given.disk_room / _GIB,
         )
-    partitions = {
-        topic: _partitions(workers[role].number) for topic, role in (("scans", "visits"), ("visits", "places"))
-    }
+    partitions = {topic: _partitions(topic, workers[role].number) for topic, role in _READERS.items()}
     copies = region.replication
     kafka = scans * (
         measured.scans_topic_bytes * given.scans_kept_days + measured.visits_topic_bytes * (given.retention_days + 1)
@@ -195,9 +197,9 @@ def size(region: Region, given: Assumptions, measured: Measured) -> Size:
     )
 
 
-def _partitions(workers: int) -> int:
-    """A power of two with room for half as many workers again: counts are fixed for a deployment."""
-    return max(_PARTITIONS_LEAST, 1 << math.ceil(math.log2(1.5 * workers)))
+def _partitions(topic: str, workers: int) -> int:
+    """As many for each worker: where they are few, two, so that there may be twice as many of them one day."""
+    return max(_PARTITIONS_LEAST[topic], workers * (2 if workers <= _FEW else 1))
 
 
 def sizes(guide: Guide, measured: Measured) -> list[Size]:

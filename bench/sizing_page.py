@@ -18,8 +18,7 @@ for no less than this, which a test holds too.
 {table}
 
 Cores are of the machine that was measured, at {use} use in the peak. Workers are one thread each: one that needs
-less than a core shares it. The other roles (registry, tracing) are not bound by scans; a second worker of each
-stands by.
+less than a core shares it. Registry and tracing are not bound by scans; a second worker of each may stand by.
 
 ## What decides
 
@@ -27,11 +26,14 @@ stands by.
   and every scan of the horizon: the places and visits workers of a nation are many because no process was measured
   with more than {most} million visits, and because each is given a bounded memory. Halving
   `LACAK_TIMES_RETENTION_DAYS` halves the places workers.
-- **Partitions** are fixed for a deployment: there is room for half as many workers again. Every partition of
-  `scans` tells every partition of `visits` its log time twice a second, whether there are scans or not: that
-  product is a floor of small records, and the reason not to have ten times as many partitions as workers.
-- **Gateways** are counted as if every scan were decided at a door on its own. Scans that come in lists cost a
-  twentieth of that ([performance.md](performance.md)).
+- **Partitions** are fixed for a deployment, and are a multiple of the workers, so that all have as many. Where workers
+  are few there are two for each, so that they may be twice as many one day; where they are many there is one, and a
+  deployment that outgrows it gives each more memory. Every partition of `scans` tells every partition of `visits` its
+  log time twice a second, whether there are scans or not: that product is a floor of small records, and no reader or
+  writer of them was measured by itself. It is the reason not to have ten times as many partitions.
+- **Gateways** are counted as if every scan were decided at a door on its own. Scans that come in lists cost a twentieth
+  of that. Each gateway holds everybody's status, some 80 bytes a person ([performance.md](performance.md)): 20 GiB for
+  a nation, which is better served by gateways of each province.
 - **Kafka and PostgreSQL** are sized by what has to be stored. Their CPU was not measured by itself: in the run of
   bench.stream they, the publisher and all workers shared two cores. So no number of cores stands here for them.
 - **A network between sites, disks under load, and more than one machine** were not measured. The figures are one
@@ -63,8 +65,8 @@ def page(guide: Guide, reports: dict[str, Any]) -> str:
         ("scans a day", [f"{each.scans_a_day / 1e6:,.1f} M" for each in found]),
         ("scans a second, at the peak", [f"{each.peak:,.0f}" for each in found]),
         *(
-            (f"partitions of `{topic}`", [f"{each.partitions[topic]}" for each in found])
-            for topic in ("scans", "visits")
+            (f"`LACAK_PARTITIONS_{topic.upper()}`", [f"{each.partitions[topic]}" for each in found])
+            for topic in ("scans", "visits", "cases")
         ),
         *(
             (
@@ -73,10 +75,10 @@ def page(guide: Guide, reports: dict[str, Any]) -> str:
             )
             for role in ROLES
         ),
-        ("**all workers**: cores, memory", [f"**{each.cores:,.1f}, {each.memory_gib:,.0f} GiB**" for each in found]),
+        ("**all workers**: cores, memory", [f"**{each.cores:,.2f}, {each.memory_gib:,.0f} GiB**" for each in found]),
         ("gateways of one core each", [f"{each.gateways}" for each in found]),
         ("Kafka: copies, disk in all", [f"{each.region.replication}, {_gib(each.kafka_gib)}" for each in found]),
-        ("Kafka: written at the peak, with copies", [f"{each.kafka_mb_a_second:,.1f} MB/s" for each in found]),
+        ("Kafka: written at the peak, with copies", [f"{each.kafka_mb_a_second:,.2f} MB/s" for each in found]),
         ("Kafka: blocks of `visits` a second, at least", [f"{each.blocks_a_second:,.0f}" for each in found]),
         ("PostgreSQL: disk", [_gib(each.database_gib) for each in found]),
     ]  # fmt: skip
@@ -125,6 +127,8 @@ def _figures(reports: dict[str, Any], measured: Measured) -> str:
         ("PostgreSQL", f"{measured.database_bytes:.0f} bytes a scan", "stream", "`runs[0].database_bytes` / `scans`"),
         ("health events of the status role", f"{measured.status_events:,.0f} a second and core", "status",
          "`events_a_core_second`"),
+        ("its memory, a health record", f"{measured.status_bytes_a_record:.0f} bytes", "status",
+         "(`worker_mib` - `peak_mib.status` of stream.json) / `events`"),
         ("decisions of a gateway", f"{measured.decisions:,.0f} a second and core", "door",
          "least of `runs[].single.requests_per_second`"),
     ]  # fmt: skip
