@@ -22,7 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
-from streams import metrics
+from streams import metrics, scraping
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
 from streams.driver import BatchTransport
@@ -46,7 +46,7 @@ _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """State is millions of small lists without cycles: at Python's own thresholds looking them over costs 2 us a scan."""
 _TOLD: Final = (
     Damaged,
-    metrics.PortTaken,
+    scraping.PortTaken,
     OutboxError,
     TooManyDeadLetters,
     SnapshotError,
@@ -199,10 +199,10 @@ async def _run(app: WorkerApp) -> BaseException | None:
         loop.add_signal_handler(number, stop.set)
     try:
         if app.settings.metrics_port:
-            metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
+            scraping.serve(app.settings, app.role)
         if app.outbox is not None:
             await app.outbox.start()
-    except (metrics.PortTaken, OutboxError) as error:
+    except (scraping.PortTaken, OutboxError) as error:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from streams.batches import Batch
-from streams.metrics import TopicMeters
+from streams.meters import TopicMeters
 
 log = logging.getLogger(__name__)
 
