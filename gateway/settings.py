@@ -14,10 +14,15 @@ from gateway.codes import CodeSettings
 from gateway.environment import SettingsError, check_zone, decode, read_tree
 from gateway.environment import variables as variables_of
 from gateway.limits import Limits, Serving
+from security.brokers import PREFIX as SHARED
+from security.brokers import BrokerAccess
+from security.settings import BrokerSecurity
 
 __all__ = ["GatewaySettings", "SettingsError", "printed", "read_settings", "variables"]
 
 PREFIX: Final = "LACAK_GATEWAY_"
+ROLE: Final = "gateway"
+"""Whom a gateway connects as."""
 
 
 class SpoolLimits(msgspec.Struct, frozen=True):
@@ -88,6 +93,12 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     http: Serving = Serving()
     codes: CodeSettings = CodeSettings()
+    security: BrokerSecurity = BrokerSecurity()
+
+    @property
+    def broker_access(self) -> BrokerAccess:
+        """How to connect to the brokers."""
+        return BrokerAccess(self.brokers, self.security, ROLE)
 
     @property
     def zone_info(self) -> ZoneInfo:
@@ -105,12 +116,13 @@ def variables() -> Iterator[tuple[str, tuple[str, ...], Any]]:
 
 
 def read_settings(environment: Mapping[str, str]) -> GatewaySettings:
-    """The settings an environment asks for; brokers, prefix and zone are also those of LACAK_... variables.
+    """The settings an environment asks for; brokers, prefix, zone and security are also those of LACAK_... variables.
 
     Raises SettingsError.
     """
     shared = ((name, environment.get(f"LACAK_{name.upper()}")) for name in ("brokers", "topic_prefix", "zone"))
     tree = {name: text for name, text in shared if text} | read_tree(GatewaySettings, PREFIX, environment)
+    tree["security"] = read_tree(BrokerSecurity, SHARED, environment) | tree.get("security", {})
     settings = msgspec.convert(tree, GatewaySettings, dec_hook=decode)
     check_zone(f"{PREFIX}ZONE", settings.zone)
     return settings

@@ -73,6 +73,10 @@ _COMMANDS = {
         "topics": ("lacak.topic_commands:topics", "Show the topics, and check them."),
         "tail": ("lacak.topic_commands:tail", "Print the records of a topic, blocks decoded."),
         "dead-letters": ("lacak.deadletter_commands:dead_letters", "List, show and replay what could not be accepted."),
+        "secure": (
+            "lacak.secure_commands:secure",
+            "Certificates, passwords, users and grants: TLS and logins to Kafka and PostgreSQL.",
+        ),
         "config": ("lacak.config:config", "Show the settings in force."),
     },
 }

@@ -18,11 +18,11 @@ def command() -> None:
     once, then start the workers. A second run changes nothing. Topics that are there and differ from the settings are
     told, and nothing is changed about them.
     """
-    settings = load_settings()
+    settings = load_settings("admin")
     try:
-        tables = migrate(settings.database)
+        tables = migrate(settings.database_access)
         topics = ensure_topics(settings)
-        adopted = adopt(settings.database, cluster_id(settings))
+        adopted = adopt(settings.database_access, cluster_id(settings))
     except (MigrationError, TopicError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Tables: {', '.join(tables) or 'up to date'}.")

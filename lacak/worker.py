@@ -33,6 +33,7 @@ from lacak.warm import warm
 from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
+from streams.grants import topics_of
 from streams.health import Health
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
@@ -40,7 +41,7 @@ from streams.people_file import PeopleFile
 from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
-from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
+from streams.topics import TABLES, TopicError, check_topics, cluster_id, ensure_topics
 
 _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 0.2
@@ -64,9 +65,12 @@ def worker(role: str) -> None:
     Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on
     one machine may share a data folder: a partition's snapshot is locked by the one that holds it.
     """
-    settings = load_settings()
+    settings = load_settings(role)
     try:
-        ensure_topics(settings)
+        if settings.broker_access.user:  # who logs in may see its own topics, and make none
+            check_topics(settings, topics_of(role, settings))
+        else:
+            ensure_topics(settings)
         app = _BUILDERS[role](settings)
     except TopicError as error:
         raise click.ClickException(str(error)) from error
@@ -254,7 +258,7 @@ def _status(settings: Settings) -> WorkerApp:
 def _recorder(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "recorder")
     owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
-    recorder = Recorder(parts.clock, parts.letters, Records(settings.database))
+    recorder = Recorder(parts.clock, parts.letters, Records(settings.database_access))
     parts.build(owners)
     for topic, owner in owners.items():
         attach(parts.app, topic, _bound(recorder.run, owner))

@@ -22,6 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
+from security.settings import SecurityError
 from streams import metrics, scraping
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
@@ -58,6 +59,7 @@ _TOLD: Final = (
     Damaged,
     scraping.PortTaken,
     OutboxError,
+    SecurityError,
     StopTooSlow,
     TooManyDeadLetters,
     SnapshotError,
@@ -111,7 +113,8 @@ def make_app(
     datadir.mkdir(parents=True, exist_ok=True)
     app = WorkerApp(
         app_id(settings, role),
-        broker=";".join(f"kafka://{address}" for address in settings.brokers.split(",")),
+        broker=";".join(f"kafka://{address}" for address in settings.broker_access.addresses),
+        broker_credentials=settings.broker_access.faust(),
         datadir=str(datadir),
         store="memory://",
         autodiscover=False,

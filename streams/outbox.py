@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
 
+from security.refusal import explain
 from streams.compression import use_fast_lz4
 from streams.metrics import BYTES_OUT, OUTSTANDING, RECORDS_OUT
 from streams.settings import Settings
@@ -94,7 +95,7 @@ class Outbox:
         transport = self._settings.transport
         sender_log = logging.getLogger("aiokafka.producer.sender")
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.brokers.split(","),
+            **self._settings.broker_access.arguments(),
             client_id=f"{self._settings.deployment}-outbox",
             acks="all",
             enable_idempotence=idempotent,
@@ -117,7 +118,8 @@ class Outbox:
             raise
         except KafkaError as error:
             await producer.stop()
-            raise OutboxError(f"No broker answers at {self._settings.brokers}: {error}.") from error
+            why = await explain(self._settings.broker_access)
+            raise OutboxError(f"No broker can be used at {self._settings.brokers}: {why}.") from error
         finally:
             sender_log.setLevel(level)
         return producer

@@ -18,6 +18,7 @@ from schemas.blocks import WINDOW_COLUMNS, WindowBlock
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from security.database import DatabaseAccess, access_of, sentence
 from streams.cluster_rows import forget_case, write_clusters
 from streams.health_rows import erase_health, write_declarations, write_door_events, write_records, write_statuses
 from streams.reports import write_erasures, write_traces
@@ -32,8 +33,8 @@ _COPY_TAIL: Final = b"\xff\xff"
 class Records:
     """A connection to PostgreSQL that comes back."""
 
-    def __init__(self, database: str) -> None:
-        self._database = database
+    def __init__(self, database: DatabaseAccess | str) -> None:
+        self._database = access_of(database)
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -82,7 +83,7 @@ class Records:
                 return
             except psycopg.OperationalError as error:
                 if failures == 0:
-                    log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", error)
+                    log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", sentence(error))
                 await self.close()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
                 failures += 1
@@ -96,17 +97,17 @@ class Records:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(self._database, autocommit=True)
+            self._connection = await self._database.connect_async(autocommit=True)
         async with self._connection.transaction():
             yield self._connection
 
 
-def adopt(database: str, cluster: str) -> bool:
+def adopt(database: DatabaseAccess | str, cluster: str) -> bool:
     """Say which Kafka cluster's positions count here. True when the rows of another give way from now on.
 
     Their positions mean nothing in this cluster: they are set below every real one, and the rows stay until newer come.
     """
-    with psycopg.connect(database) as connection:
+    with access_of(database).connect() as connection:
         known = connection.execute("select cluster_id from lacak.cluster").fetchone()
         if known is not None and known[0] == cluster:
             return False

@@ -8,6 +8,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from security.brokers import BrokerAccess
+from security.database import DatabaseAccess
+from security.settings import BrokerSecurity, DatabaseSecurity
+
 DAY_MS = 86_400_000
 
 
@@ -76,7 +80,10 @@ class HealthLimits(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked."""
+    """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked.
+
+    `role` is whom the process connects as: empty for the role of each command (docs/security.md).
+    """
 
     deployment: str = "lacak"
     brokers: str = ""
@@ -93,12 +100,25 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_port: int = 0
     worker_index: int = 0
     log_level: str = "WARNING"
+    role: str = ""
     partitions: Partitions = Partitions()
     times: Times = Times()
     transport: Transport = Transport()
     snapshots: Snapshots = Snapshots()
     dead_letters: DeadLetterLimits = DeadLetterLimits()
     health: HealthLimits = HealthLimits()
+    security: BrokerSecurity = BrokerSecurity()
+    database_security: DatabaseSecurity = DatabaseSecurity()
+
+    @property
+    def broker_access(self) -> BrokerAccess:
+        """How to connect to the brokers."""
+        return BrokerAccess(self.brokers, self.security, self.role)
+
+    @property
+    def database_access(self) -> DatabaseAccess:
+        """How to connect to PostgreSQL."""
+        return DatabaseAccess(self.database, self.database_security, self.role)
 
     @property
     def zone_info(self) -> ZoneInfo:

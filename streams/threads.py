@@ -34,7 +34,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._unpacker = Unpacker(fetch_max_records, consumer.name_of)
         super().__init__(consumer, **kwargs)
 
-    def _create_worker_consumer(self, transport: Any) -> Any:
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ARG002
         keep_bytes()
         conf = self.app.conf
         self._assignor = self.app.assignor  # co-partitioned: partition n of every topic to one worker, tables or none
@@ -42,7 +42,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
+            **self.app.settings.broker_access.arguments(),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
