@@ -170,6 +170,21 @@ def test_what_compose_mounts_is_there() -> None:
                 assert (DEPLOY / volume.split(":")[0]).is_dir(), volume
 
 
+def test_grafana_has_what_its_data_sources_ask_for() -> None:
+    """Every variable of the provisioning is set, the password from a file; the dashboards lie where it looks."""
+    grafana = compose()["services"]["grafana"]
+    files = sorted((DEPLOY / "grafana" / "provisioning").rglob("*.yaml"))
+    text = "\n".join(path.read_text("utf-8") for path in files)
+    lines = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    asked = set(re.findall(r"\$\{?(LACAK_\w+)", lines))
+    assert asked
+    set_at_start = set(re.findall(r"(LACAK_\w+)=", grafana["entrypoint"][-1]))
+    assert asked == {name for name in grafana["environment"] if name.startswith("LACAK_")} | set_at_start
+    where = re.search(r"path: (\S+)", lines)
+    assert where is not None
+    assert f"./grafana/dashboards:{where[1]}:ro" in grafana["volumes"]
+
+
 def seconds(text: str) -> float:
     """A duration of compose, in whole seconds."""
     found = re.fullmatch(r"(\d+)s", text)
