@@ -257,7 +257,7 @@ def test_a_stopped_process_and_a_standby(broker: Broker, database: str, tmp_path
 
 def test_ready_means_rebuilt(broker: Broker, database: str, tmp_path: Path) -> None:
     """A worker that has lost its state is not ready before it has all that was in the log when it began."""
-    first, count = ports_for(6), 60_000
+    first, count = ports_for(6), 20_000
     with pipeline(
         broker, database, tmp_path, partitions=1, clock="live", metrics_port=first, retention_days=28
     ) as running:
