@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 
@@ -445,8 +446,12 @@ def test_overlays_give_what_the_sizing_asks(overlay: str) -> None:
         assert quantity(requests["memory"]) >= each.memory_gib * 2**30, role
         for claim in sets[role]["spec"].get("volumeClaimTemplates", []):
             assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= each.disk_gib * 2**30, role
-        partitions = read_settings(settings_of(overlay, template)).partitions
-        assert (partitions.scans, partitions.visits) >= (wanted.partitions["scans"], wanted.partitions["visits"])
+        partitions = msgspec.structs.asdict(read_settings(settings_of(overlay, template)).partitions)
+        assert partitions == wanted.partitions
+    for topic, role in (("scans", "visits"), ("visits", "places"), ("cases", "status")):
+        assert wanted.partitions[topic] % sets[role]["spec"]["replicas"] == 0, (
+            f"{role}: some would have more than others"
+        )
     assert sets["gateway"]["spec"]["replicas"] >= wanted.gateways
     for name, gib in (("kafka", wanted.kafka_gib), ("postgres", wanted.database_gib)):
         if name in sets:
