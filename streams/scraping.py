@@ -15,6 +15,7 @@ from schemas.exposition import Exposition
 from streams.health import Health
 from streams.metrics import WORKER
 from streams.settings import Settings
+from streams.stagemetrics import STAGES
 
 _CALLER_SECONDS: Final = 10
 _WORDS: Final = {200: "200 OK", 503: "503 Service Unavailable"}
@@ -39,7 +40,7 @@ def serve(settings: Settings, role: str, health: Health | None = None) -> None:
     """Answer at the settings' address and port until the process ends. Raises PortTaken."""
     host, port = settings.metrics_host, settings.metrics_port
     WORKER.info({"role": role, "index": str(settings.worker_index)})
-    application = _application(Exposition(role, settings.data_dir), health)
+    application = _application(Exposition(role, settings.data_dir, left_out=_others(role)), health)
     try:
         server = make_server(host, port, application, server_class=_Server, handler_class=_Handler)
     except OSError as error:
@@ -65,3 +66,9 @@ def _application(registry: Any, health: Health | None) -> Callable[..., Iterable
         return [body]
 
     return application
+
+
+def _others(role: str) -> frozenset[str]:
+    """The metrics that only other roles tell, by name: here they would say 0."""
+    own = {metric._name for metric in STAGES.get(role, ())}
+    return frozenset(metric._name for metrics in STAGES.values() for metric in metrics) - own

@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True):
     colour_rules: str = "indonesia"
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
+    heartbeat_seconds: float = 5.0
     worker_index: int = 0
     log_level: str = "WARNING"
     role: str = ""
