@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_heartbeats.py tests/test_metrics.py tests/test_crash.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_heartbeats.py tests/test_metrics.py tests/test_crash.py tests/test_stopping.py
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
@@ -69,6 +69,9 @@ bench-door: .venv/ready ## Measure what a gateway on one core decides and publis
 bench-reach: .venv/ready ## Measure reach over a dated contact list
 	@$(BIN)/python -m bench.reach
 
+sizing: .venv/ready ## Write docs/sizing.md anew from docs/figures
+	@$(BIN)/python -m bench.sizing
+
 bench-peers: .venv/bench-ready ## Ask Lacak, PostgreSQL, DuckDB, polars, networkx and numpy for the same contacts
 	@$(BIN)/python -m bench.peers
 
@@ -88,4 +91,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: sizing help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean

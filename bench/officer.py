@@ -47,7 +47,7 @@ class Officer:
 
         A positive's onset was so long ago, the specimen is of the day after it, or of now.
         """
-        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=0)
+        producer = KafkaProducer(**settings.broker_access.arguments(), acks="all", linger_ms=0)
         try:
             with psycopg.connect(settings.database, autocommit=True) as reader:
                 yield cls(settings, reader, producer, hops, onset_ms)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -46,7 +47,11 @@ _SESSION_SECONDS: Final = 6
 
 
 class Run(msgspec.Struct):
-    """One run of the chain. CPU in microseconds a scan; `last_us` is what the end of a process adds: last snapshots."""
+    """One run of the chain. CPU in microseconds a scan; `last_us` is what the end of a process adds: last snapshots.
+
+    What it left on disks in bytes: by topic (on Apache Kafka only, as it was sent: compressed, one copy), by role (the
+    snapshots), and PostgreSQL's database.
+    """
 
     cpu_us: dict[str, float]
     last_us: dict[str, float]
@@ -55,6 +60,9 @@ class Run(msgspec.Struct):
     scans_per_second: float
     publish_seconds: float
     level_seconds: float
+    topic_bytes: dict[str, int] = {}
+    state_bytes: dict[str, int] = {}
+    database_bytes: int = 0
 
 
 def settings_for(brokers: str, folder: Path, **more: Any) -> Settings:
@@ -96,6 +104,11 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
             wait_quiet(list(pids.values()))
             used = {role: cpu_seconds(pid) - before[role] for role, pid in pids.items()}
             peaks = {role: peak_mib(pid) for role, pid in pids.items()}
+            topics = {
+                name: sum(_size(path) for path in (folder / "kafka" / "data").glob(f"{name}-[0-9]*"))
+                for name in ("scans", "visits", "windows", "occupancy")
+            }
+            database = _database_size(settings)
             progress.update(task, description="stopping", visible=False)
             at_rest = {role: cpu_seconds(pid) for role, pid in pids.items()}
             for worker in lacak.workers:
@@ -104,6 +117,7 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
             while not all(ended(pid) for pid in pids.values()) and time.monotonic() < deadline:
                 time.sleep(0.1)
             last = {role: cpu_seconds(pid) - at_rest[role] for role, pid in pids.items()}
+            state = {role: _size(settings.data_dir / "state" / role) for role in pids}
     each = 1e6 / len(scans.at_ms)
     return Run(
         cpu_us={role: seconds * each for role, seconds in used.items()},
@@ -113,7 +127,24 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
         scans_per_second=len(scans.at_ms) / (level - began),
         publish_seconds=published - began,
         level_seconds=level - began,
+        topic_bytes=topics,
+        state_bytes=state,
+        database_bytes=database,
     )
+
+
+def _size(folder: Path) -> int:
+    """What the files of a folder hold; a topic's indexes are made large in advance and not counted."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".index", ".timeindex"))
+    return sum(path.stat().st_size for path in files)
+
+
+def _database_size(settings: Settings) -> int:
+    with psycopg.connect(settings.database, autocommit=True) as connection:
+        connection.execute("vacuum")
+        row = connection.execute("select pg_database_size(current_database())").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _end(settings: Settings, at_ms: int, lacak: Deployment) -> None:

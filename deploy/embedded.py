@@ -136,10 +136,14 @@ class Tansu:
 class Postgres:
     """PostgreSQL 18 over a Unix socket, its data under `data_dir`; it can be stopped and started again.
 
-    `settings` are `name=value`, and win over those of a small machine.
+    `settings` are `name=value`, and win over those of a small machine. `programs` is the folder of another PostgreSQL's
+    programs than the package's (which is built without TLS); `port` matters with `listen_addresses`.
     """
 
-    def __init__(self, data_dir: Path, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data_dir: Path, settings: Sequence[str] = (), *, programs: Path | None = None, port: int = 5432
+    ) -> None:
+        self._own_programs, self._port = programs, port
         self._settings = ("shared_buffers=64MB", "max_connections=100", *settings)
         self._folder = data_dir.absolute()
         self._child = Child("PostgreSQL", data_dir / "postgres.log")
@@ -152,7 +156,7 @@ class Postgres:
     @property
     def url(self) -> str:
         """How psycopg connects."""
-        return f"postgresql://postgres@/postgres?host={self._socket}&port=5432"
+        return f"postgresql://postgres@/postgres?host={self._socket}&port={self._port}"
 
     @property
     def fell(self) -> bool:
@@ -161,13 +165,13 @@ class Postgres:
 
     def start(self) -> None:
         """Make the data folder if it is not there, and start the server. Raises ServerError."""
-        programs = _programs()
+        programs = self._own_programs or _programs()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket.mkdir(mode=0o700, exist_ok=True)
         if self._user is not None:
             os.chown(self._socket, self._user, self._user)
             for parent in [programs, *programs.parents]:
-                if not parent.stat().st_mode & 0o001:
+                if self._own_programs is None and not parent.stat().st_mode & 0o001:
                     parent.chmod(parent.stat().st_mode | 0o001)
         if not (self._data / "PG_VERSION").exists():
             self._data.mkdir(parents=True, exist_ok=True)
@@ -186,7 +190,7 @@ class Postgres:
             )
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         command = [str(programs / "postgres"), "-D", str(self._data), "-k", str(self._socket)]
-        for setting in ("listen_addresses=", *self._settings):
+        for setting in ("listen_addresses=", f"port={self._port}", *self._settings):
             command += ["-c", setting]
         self._child.start(command, self._ready, user=self._user, death=signal.SIGQUIT)
 

@@ -15,17 +15,20 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from deploy.embedded import Child, ServerError
+from deploy.kafka_security import broker_properties
 
 _POM: Final = Path(__file__).with_name("apache-kafka") / "pom.xml"
 _JAVA_MIN: Final = 17
@@ -39,8 +42,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners}
 log.dirs={data}
 auto.create.topics.enable=false
 # One broker: one replica of everything.
@@ -63,6 +65,9 @@ replica.fetch.max.bytes=16777216
 """
 
 
+_IN_THE_CLEAR: Final = {"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"}
+
+
 class KafkaMissing(ServerError):
     """Apache Kafka cannot be run or fetched here; the message says what to install."""
 
@@ -75,19 +80,39 @@ class Java(NamedTuple):
 
 
 class Kafka:
-    """One broker and controller in one process, on loopback; its data and its ports stay with `folder`."""
+    """One broker and controller in one process, on loopback; its data and its ports stay with `folder`.
 
-    def __init__(self, folder: Path, *, heap: str = "1g") -> None:
+    `secured` is a folder of `lacak secure init`: clients then come by TLS and log in, the broker's own connections and
+    the first administrator's show certificates, and ACLs hold. `loggers` are Kafka's, with the level of each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        heap: str = "1g",
+        secured: Path | None = None,
+        loggers: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder.absolute()
         self._heap = heap
+        self._secured = secured.absolute() if secured is not None else None
+        self._loggers = loggers or {}
+        self._names = ("PLAINTEXT", "CONTROLLER") if secured is None else ("CLIENTS", "CONTROLLER", "INSIDE")
+        self._ports: list[int] = []
         self._child = Child("Apache Kafka", self._folder / "kafka.log")
         self._properties = self._folder / "server.properties"
-        self._data, self._port = self._folder / "data", 0
+        self._data = self._folder / "data"
 
     @property
     def bootstrap(self) -> str:
         """Where clients connect: `127.0.0.1:PORT`, the same at every start."""
-        return f"127.0.0.1:{self._port}"
+        return f"127.0.0.1:{self._ports[0]}"
+
+    @property
+    def inside(self) -> str:
+        """Of a secured broker: where those connect who show a certificate."""
+        return f"127.0.0.1:{self._ports[2]}"
 
     @property
     def pid(self) -> int:
@@ -101,19 +126,21 @@ class Kafka:
         java = find_java()
         classpath = str(fetch(java) / "*")
         self._data.mkdir(parents=True, exist_ok=True)
-        self._port, controller = self._ports()
-        if not (_free(self._port) and _free(controller)):
+        self._ports = self._chosen_ports()
+        if not all(_free(port) for port in self._ports):
             raise ServerError(
-                f"Another process listens on port {self._port} or {controller}, those of the Kafka in {self._folder}: "
-                f"stop it, or remove {self._properties} to be given other ports."
+                f"Another process listens on port {' or '.join(map(str, self._ports))}, those of the Kafka in "
+                f"{self._folder}: stop it, or remove {self._properties} to be given other ports."
             )
-        self._properties.write_text(_PROPERTIES.format(port=self._port, controller=controller, data=self._data))
+        self._properties.write_text(self._written())
         if not (self._data / "meta.properties").exists():
             self._format(java, classpath)
         command = [java.program, "-Xms512m", f"-Xmx{self._heap}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         command += [f"-Dorg.slf4j.simpleLogger.{option}" for option in _LOGGER]
+        command += [f"-Dorg.slf4j.simpleLogger.log.{name}={level}" for name, level in self._loggers.items()]
         command += ["-cp", classpath, "kafka.Kafka", str(self._properties)]
-        self._child.start(command, lambda: _serves(self._port), death=signal.SIGKILL)
+        tls = None if self._secured is None else ssl.create_default_context(cafile=self._secured / "ca.pem")
+        self._child.start(command, lambda: _serves(self._ports[0], tls), death=signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop the broker in good order; its data stays."""
@@ -123,15 +150,22 @@ class Kafka:
         """End the broker at once (SIGKILL), as a crash would; what it acknowledged is there at the next start."""
         self._child.kill()
 
-    def _ports(self) -> tuple[int, int]:
+    def _chosen_ports(self) -> list[int]:
+        """A port for each listener: those of the last start, if there was one."""
         if self._properties.exists():
-            listeners = r"PLAINTEXT://127.0.0.1:(\d+),CONTROLLER://127.0.0.1:(\d+)"
-            if found := re.search(listeners, self._properties.read_text()):
-                return int(found[1]), int(found[2])
+            listeners = "listeners=" + ",".join(rf"{name}://127\.0\.0\.1:(\d+)" for name in self._names)
+            if found := re.search(rf"^{listeners}$", self._properties.read_text(), re.MULTILINE):
+                return [int(port) for port in found.groups()]
         free = [port for port in secrets.SystemRandom().sample(_PORTS, 100) if _free(port)]
-        if len(free) < 2:
+        if len(free) < len(self._names):
             raise ServerError(f"Hardly a port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1} is free.")
-        return free[0], free[1]
+        return free[: len(self._names)]
+
+    def _written(self) -> str:
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in zip(self._names, self._ports, strict=True))
+        more = _IN_THE_CLEAR if self._secured is None else broker_properties(self._secured / "kafka" / "server.pem")
+        text = _PROPERTIES.format(controller=self._ports[1], listeners=listeners, data=self._data)
+        return text + "".join(f"{name}={value}\n" for name, value in more.items())
 
     def _format(self, java: Java, classpath: str) -> None:
         # An id of ours in the form that Kafka takes; one that began with a dash would look like an option.
@@ -213,11 +247,14 @@ def _free(port: int) -> bool:
         return True
 
 
-def _serves(port: int) -> bool:
+def _serves(port: int, tls: ssl.SSLContext | None) -> bool:
     """Whether the broker answers a request (ApiVersions, version 0): connections are taken a little earlier."""
     request = bytes.fromhex("0012 0000 00000001 ffff")
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+        with ExitStack() as open_:
+            connection = open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=2.0))
+            if tls is not None:
+                connection = open_.enter_context(tls.wrap_socket(connection, server_hostname="127.0.0.1"))
             connection.sendall(len(request).to_bytes(4, "big") + request)
             return len(connection.recv(4)) == 4
     except OSError:

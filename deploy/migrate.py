@@ -6,6 +6,9 @@ from importlib.resources import files
 
 import psycopg
 
+from security.database import DatabaseAccess, access_of, sentence
+from security.settings import SecurityError
+
 _LOCK = 0x6C61_6361_6B  # "lacak"
 
 
@@ -13,7 +16,7 @@ class MigrationError(RuntimeError):
     """The database cannot be brought up to date; the message says why."""
 
 
-def migrate(database: str) -> list[str]:
+def migrate(database: DatabaseAccess | str) -> list[str]:
     """Apply what is missing, one process at a time; the names of the steps applied. Raises MigrationError."""
     steps = sorted(
         (path.name, path.read_text("utf-8"))
@@ -22,7 +25,7 @@ def migrate(database: str) -> list[str]:
     )
     applied = []
     try:
-        with psycopg.connect(database, autocommit=True) as connection:
+        with access_of(database).connect(autocommit=True) as connection:
             connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
             connection.execute("create schema if not exists lacak")
             connection.execute(
@@ -35,8 +38,12 @@ def migrate(database: str) -> list[str]:
                         connection.execute(sql.encode())
                         connection.execute("insert into lacak.migrations (name) values (%s)", (name,))
                     applied.append(name)
+    except SecurityError as error:
+        raise MigrationError(str(error)) from error
     except psycopg.OperationalError as error:
-        raise MigrationError(f"No PostgreSQL answers: is it running, and is LACAK_DATABASE right? ({error})") from error
+        raise MigrationError(
+            f"PostgreSQL cannot be used: is it running, and is LACAK_DATABASE right? ({sentence(error)})"
+        ) from error
     except psycopg.Error as error:
-        raise MigrationError(f"The database could not be brought up to date: {error}") from error
+        raise MigrationError(f"The database could not be brought up to date: {sentence(error)}.") from error
     return applied

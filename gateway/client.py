@@ -19,6 +19,9 @@ from gateway.pseudonyms import Key
 from schemas.blocks import CONTROL_MAGIC, Tick, frame
 from schemas.messages import Scan, ScanKind
 from schemas.partitions import partitions_of
+from security.brokers import BrokerAccess
+from security.refusal import why_refused
+from security.settings import SecurityError
 
 _CHUNK = 5_000
 _NAMES = 100_000
@@ -71,13 +74,15 @@ class Gateway:
     as they are. `publish` puts many scans in a record (`blocks`), and lets an unfinished block wait for more, at most
     `linger_seconds` to the next call: call `flush` when there is no more. `check_in` and `check_out` go at once.
 
+    `brokers` are addresses, or a BrokerAccess, which says how to connect to them (TLS, a login: docs/security.md).
+
     Use it as a context manager: leaving it delivers what waits. Not for several threads at once.
     Raises GatewayError when the broker does not answer.
     """
 
     def __init__(
         self,
-        brokers: str,
+        brokers: str | BrokerAccess,
         *,
         key: Key | None = None,
         topic: str = "scans",
@@ -97,9 +102,11 @@ class Gateway:
         self._waiting_since: float | None = None
         self._futures: list[tuple[Any, int]] = []
         timeout_ms = int(timeout_seconds * 1000)
+        access = BrokerAccess(brokers) if isinstance(brokers, str) else brokers
+        brokers = access.brokers
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=brokers.split(","),
+                **access.arguments(),
                 acks="all",
                 # Order by one request at a time: a second copy of a record changes nothing here, and an idempotent
                 # producer of kafka-python waits for its id without end when the broker goes before its first record.
@@ -115,8 +122,10 @@ class Gateway:
                 request_timeout_ms=min(timeout_ms, 30_000),
                 delivery_timeout_ms=timeout_ms + 1000,
             )
+        except SecurityError as error:
+            raise GatewayError(str(error)) from error
         except (KafkaError, ValueError, OSError) as error:
-            raise GatewayError(f"No broker answers at {brokers} ({error}).") from error
+            raise GatewayError(f"No broker can be used at {brokers}: {why_refused(access)}.") from error
         try:
             there = self._producer.partitions_for(topic)
         except KafkaError as error:

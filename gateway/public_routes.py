@@ -16,9 +16,9 @@ from gateway.wire import Alive, ProblemKind, Readiness
 _KEYS_SECONDS: Final = 300
 
 
-@get("/healthz", tags=["gateway"], sync_to_thread=False, summary="Is the process alive?")
+@get(["/live", "/healthz"], tags=["gateway"], sync_to_thread=False, summary="Is the process alive?")
 def healthz() -> Alive:
-    """Answers while the process can answer at all. Whether it decides by fresh copies, /readyz says."""
+    """Answers while its event loop turns. Whether it decides by fresh copies, /ready says."""
     return Alive()
 
 
@@ -31,11 +31,12 @@ def problem_kind(kind: Annotated[str, Parameter(description="The last part of a 
     return ProblemKind(kind=kind, status=found.status, title=found.title, remedy=found.remedy)
 
 
-@get("/readyz", tags=["gateway"], sync_to_thread=False, summary="Does it decide by what is so?")
+@get(["/ready", "/readyz"], tags=["gateway"], sync_to_thread=False, summary="Does it decide by what is so?")
 def readyz(request: Asked) -> Response[Readiness]:
-    """503 while no copy was ever loaded. `degraded` (200) still decides and takes scans; `reasons` say why."""
+    """503 while no copy was ever loaded, or nothing can be taken. `degraded` (200) still decides and takes scans, as
+    without brokers; `reasons` say why."""
     found = readiness(parts_of(request))
-    return Response(found, status_code=503 if found.state == "starting" else 200)
+    return Response(found, status_code=503 if found.state in ("starting", "refusing") else 200)
 
 
 @get("/.well-known/jwks.json", tags=["gateway"], sync_to_thread=False, summary="The keys that verify codes")

@@ -23,13 +23,14 @@ def readiness(parts: Parts) -> Readiness:
         elif age_ms > most * 1000:
             reasons.append(f"The copy of {name} is {age_ms / 1000:.0f} s old: doors fall back after {most:.0f} s.")
     waiting = sum(parts.spool.waiting(lane) for lane in LANES)
-    if (why := parts.spool.refuses) is not None:
+    why = parts.spool.refuses
+    if why is not None:
         reasons.append(f"Nothing can be taken: {why}.")
     if not parts.copies.level:
         reasons.append("The copies have not been level with the brokers since the start.")
     never = any(not copy.loaded for copy in copies)
     return Readiness(
-        state="starting" if never else "degraded" if reasons else "ready",
+        state="starting" if never else "refusing" if why is not None else "degraded" if reasons else "ready",
         reasons=tuple(reasons),
         copies=tuple(copies),
         spool_messages=waiting,

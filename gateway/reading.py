@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -134,8 +134,8 @@ class Reader:
 
     async def _connect(self) -> tuple[Any, list[TopicPartition]]:
         """A consumer of all partitions that stands where the copy does."""
-        brokers = self._settings.brokers.split(",")
-        cluster, places = await _survey(brokers, self._topic)
+        arguments = self._settings.broker_access.arguments()
+        cluster, places = await _survey(arguments, self._topic)
         other_log = bool(self.cluster) and cluster != self.cluster
         known = {tp.partition for tp in places}
         if other_log or self._again or not known.issuperset(self.offsets):
@@ -145,7 +145,7 @@ class Reader:
             self.offsets, self.whole = {}, False
         self.cluster, self.partitions, self._again = cluster, len(places), False
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=brokers,
+            **arguments,
             client_id=self._settings.name,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -222,9 +222,9 @@ def is_cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-async def _survey(brokers: Sequence[str], topic: str) -> tuple[str, list[TopicPartition]]:
+async def _survey(arguments: Mapping[str, Any], topic: str) -> tuple[str, list[TopicPartition]]:
     """The cluster's id, and the topic's partitions. Raises KafkaError."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(**arguments, request_timeout_ms=10_000)
     try:
         await admin.start()
         cluster = await admin.describe_cluster()

@@ -97,6 +97,8 @@ async def run_gateway(
         held = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             await server.serve()
+            if settings.brokers and parts.door.sender.away_since_ms is None:
+                await parts.door.sender.drain(settings.send.stop_seconds)
         finally:
             for number, handler in held.items():
                 signal.signal(number, handler)

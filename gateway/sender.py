@@ -202,7 +202,7 @@ class Sender:
             if self._producer is None:
                 timeout_ms = int(self._limits.timeout_seconds * 1000)
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._settings.brokers.split(","),
+                    **self._settings.broker_access.arguments(),
                     client_id=self._settings.name,
                     acks="all",
                     # One batch of a partition is on its way at a time, which keeps the order; a copy changes nothing.

@@ -14,10 +14,15 @@ from gateway.codes import CodeSettings
 from gateway.environment import SettingsError, check_zone, decode, read_tree
 from gateway.environment import variables as variables_of
 from gateway.limits import Limits, Serving
+from security.brokers import PREFIX as SHARED
+from security.brokers import BrokerAccess
+from security.settings import BrokerSecurity
 
 __all__ = ["GatewaySettings", "SettingsError", "printed", "read_settings", "variables"]
 
 PREFIX: Final = "LACAK_GATEWAY_"
+ROLE: Final = "gateway"
+"""Whom a gateway connects as."""
 
 
 class SpoolLimits(msgspec.Struct, frozen=True):
@@ -32,7 +37,8 @@ class SpoolLimits(msgspec.Struct, frozen=True):
 
 class SendLimits(msgspec.Struct, frozen=True):
     """How the spool is emptied: so many scans at once, one round in so many ms, and how long to wait before a broker is
-    tried again. A round costs a millisecond or two, whether it sends one scan or a thousand."""
+    tried again. A round costs a millisecond or two, whether it sends one scan or a thousand. A clean stop waits
+    `stop_seconds` at most for what is in the spool to leave; what is left leaves at the next start."""
 
     scans_most: int = 20_000
     every_ms: float = 25.0
@@ -40,6 +46,7 @@ class SendLimits(msgspec.Struct, frozen=True):
     timeout_seconds: float = 10.0
     retry_seconds: float = 0.1
     retry_seconds_most: float = 5.0
+    stop_seconds: float = 10.0
 
 
 class CopyLimits(msgspec.Struct, frozen=True):
@@ -86,6 +93,12 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     http: Serving = Serving()
     codes: CodeSettings = CodeSettings()
+    security: BrokerSecurity = BrokerSecurity()
+
+    @property
+    def broker_access(self) -> BrokerAccess:
+        """How to connect to the brokers."""
+        return BrokerAccess(self.brokers, self.security, ROLE)
 
     @property
     def zone_info(self) -> ZoneInfo:
@@ -103,12 +116,13 @@ def variables() -> Iterator[tuple[str, tuple[str, ...], Any]]:
 
 
 def read_settings(environment: Mapping[str, str]) -> GatewaySettings:
-    """The settings an environment asks for; brokers, prefix and zone are also those of LACAK_... variables.
+    """The settings an environment asks for; brokers, prefix, zone and security are also those of LACAK_... variables.
 
     Raises SettingsError.
     """
     shared = ((name, environment.get(f"LACAK_{name.upper()}")) for name in ("brokers", "topic_prefix", "zone"))
     tree = {name: text for name, text in shared if text} | read_tree(GatewaySettings, PREFIX, environment)
+    tree["security"] = read_tree(BrokerSecurity, SHARED, environment) | tree.get("security", {})
     settings = msgspec.convert(tree, GatewaySettings, dec_hook=decode)
     check_zone(f"{PREFIX}ZONE", settings.zone)
     return settings

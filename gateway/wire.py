@@ -246,9 +246,10 @@ class CopyState(Reply, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Readiness(Reply, frozen=True, omit_defaults=False, kw_only=True):
-    """Whether the gateway decides by what is so. `degraded` still decides; `reasons` says what is amiss."""
+    """Whether the gateway decides by what is so. `degraded` still decides, `refusing` has no room for scans; `reasons`
+    says what is amiss."""
 
-    state: Literal["ready", "degraded", "starting"]
+    state: Literal["ready", "degraded", "refusing", "starting"]
     reasons: tuple[str, ...] = ()
     copies: tuple[CopyState, ...] = ()
     spool_messages: int = 0

@@ -39,11 +39,11 @@ def clusters(
     The bar is a cluster's time from left to right, higher where more cases were together. docs/clusters.md says what a
     cluster is, `lacak config` which rules are in force.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     if cases and not (officer and purpose):
         raise click.UsageError("--cases needs --officer and --purpose: who looks at cases stands in the audit.")
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             if cases:
                 store.audit(officer or "", purpose or "", f"clusters {venue}" if venue else "clusters")
             rows = store.clusters(venue, withdrawn=withdrawn, limit=limit)

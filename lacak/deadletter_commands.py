@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 import numpy as np
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +21,7 @@ from schemas.blocks import KINDS, SCAN_BLOCKS, SCANS_MAGIC, BlockError, unframe
 from schemas.catalogue import JSON_TOPICS
 from schemas.messages import DeadLetter, Scan
 from schemas.partitions import partition_of
+from streams.clients import producer
 from streams.reader import decode_record, read_topic
 from streams.settings import Settings
 
@@ -56,7 +56,7 @@ def dead_letters() -> None:
 @accountable
 def list_letters(reason: str | None, limit: int, as_json: bool, officer: str, purpose: str) -> None:
     """List the newest letters, and how many there are of each reason."""
-    settings = load_settings()
+    settings = load_settings("inspector")
     _audit(settings, officer, purpose, "dead-letters list")
     found = [letter for letter in _letters(settings) if reason in (None, letter.reason)]
     if as_json:
@@ -80,7 +80,7 @@ def list_letters(reason: str | None, limit: int, as_json: bool, officer: str, pu
 @accountable
 def show(letter_id: str, officer: str, purpose: str) -> None:
     """Show all of a LETTER: where it came from, why it was set aside, and its bytes, decoded where they can be."""
-    settings = load_settings()
+    settings = load_settings("inspector")
     _audit(settings, officer, purpose, f"dead-letters show {letter_id}")
     letter = _one(settings, letter_id)
     click.echo(f"{letter.letter_id}  {_time(letter.at_ms)}\n{letter.reason}: {letter.detail}")
@@ -112,7 +112,7 @@ def replay(
     A scan goes to the partition of its person, wherever it was found. Of a block only the row that was set aside is
     sent, as a message of its own. A letter may be sent again twice: the same scan counts once.
     """
-    settings = load_settings()
+    settings = load_settings("inspector")
     if not (letter_ids or reason or everything):
         raise click.UsageError("name letters, or give --reason or --all.")
     if letter_ids:
@@ -184,7 +184,7 @@ def _letters(settings: Settings) -> list[DeadLetter]:
             letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
             found.setdefault(letter.letter_id, letter)
     except KafkaError as error:
-        raise click.ClickException(f"The broker at {settings.brokers} does not answer: {error}.") from error
+        raise click.ClickException(str(error)) from error
     return sorted(found.values(), key=lambda letter: -letter.at_ms)
 
 
@@ -199,23 +199,20 @@ def _send(settings: Settings, records: list[Again]) -> None:
     if not records:
         return
     try:
-        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
-        try:
+        with producer(settings) as client:
             sent = [
-                producer.send(settings.topic(each.topic), value=each.value, key=each.key, partition=each.partition)
+                client.send(settings.topic(each.topic), value=each.value, key=each.key, partition=each.partition)
                 for each in records
             ]
             for future in sent:
                 future.get(timeout=30)
-        finally:
-            producer.close()
     except KafkaError as error:
-        raise click.ClickException(f"The broker at {settings.brokers} does not answer: {error}.") from error
+        raise click.ClickException(str(error)) from error
 
 
 def _audit(settings: Settings, officer: str, purpose: str, action: str) -> None:
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, action)
     except StoreError as error:
         raise click.ClickException(str(error)) from error

@@ -69,6 +69,7 @@ def show_door(
     own = GatewaySettings(
         name="demo-door",
         brokers=settings.brokers,
+        security=settings.security,
         topic_prefix=settings.topic_prefix,
         zone=settings.zone,
         data_dir=data,

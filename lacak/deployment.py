@@ -16,6 +16,7 @@ from deploy.embedded import Postgres, ServerError, Tansu
 from deploy.migrate import MigrationError, migrate
 from lacak.processes import Worker, WorkerFell, stop_all
 from lacak.settings import RUN_FILE, Run, environment_of, running
+from security.settings import WORKERS, BrokerSecurity, DatabaseSecurity
 from streams.postgres import adopt
 from streams.settings import Settings
 from streams.topics import TopicError, cluster_id, ensure_topics
@@ -24,7 +25,9 @@ _EMBEDDED_SESSION_SECONDS = 6
 _EMBEDDED_SESSION_SECONDS_SHARED = 10
 """On the embedded broker joining a group takes half the session's timeout; below 10 s two members lose each other."""
 
-ROLES = ("registry", "visits", "places", "tracing", "status", "recorder")
+_STOP_MARGIN_SECONDS = 3.0
+
+ROLES = WORKERS
 
 
 class AlreadyRunning(RuntimeError):
@@ -104,6 +107,7 @@ class Deployment(AbstractContextManager["Deployment"]):
             self._stack.callback(broker.stop)
             broker.start()
             changes["brokers"] = broker.bootstrap
+            changes["security"] = BrokerSecurity()  # it is on loopback, and knows neither TLS nor logins
             shared = max(self._counts.values(), default=1) > 1
             session = _EMBEDDED_SESSION_SECONDS_SHARED if shared else _EMBEDDED_SESSION_SECONDS
             changes["transport"] = msgspec.structs.replace(settings.transport, session_timeout_seconds=session)
@@ -113,30 +117,32 @@ class Deployment(AbstractContextManager["Deployment"]):
             self._stack.callback(database.stop)
             database.start()
             changes["database"] = database.url
+            changes["database_security"] = DatabaseSecurity()  # a Unix socket that only this user may open
         self.settings = settings = msgspec.structs.replace(settings, **changes)
-        for name in migrate(settings.database):
+        for name in migrate(settings.database_access):
             self._say(f"migrated the database: {name}")
         ensure_topics(settings)
-        if adopt(settings.database, cluster_id(settings)):
+        if adopt(settings.database_access, cluster_id(settings)):
             self._say("the database held rows of another broker's run: they stay, and give way to what comes now")
         members = [(role, index) for role in ROLES for index in range(self._counts.get(role, 1))]
         ports = _ports(settings.metrics_port, len(members))
         for (role, index), port in zip(members, ports, strict=True):
-            own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index)
+            own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index, role=role)
             self.workers.append(Worker(role, index, environment_of(own), folder / "logs", program=self._program))
             self.metrics[f"{role}-{index}"] = f"http://127.0.0.1:{port}/metrics"
         if self._gateway_port is not None:
             command = ("gateway", "--port", str(self._gateway_port))
-            self.workers.append(Worker("gateway", 0, environment_of(settings), folder / "logs", command))
+            own = msgspec.structs.replace(settings, role="gateway")
+            self.workers.append(Worker("gateway", 0, environment_of(own), folder / "logs", command))
             self.metrics["gateway-0"] = f"http://127.0.0.1:{self._gateway_port}/metrics"
         self._write_run_file(folder)
-        self._stack.callback(stop_all, self.workers)
+        self._stack.callback(stop_all, self.workers, settings.health.stop_seconds + _STOP_MARGIN_SECONDS)
         for worker in self.workers:
             worker.start()
 
     def _write_run_file(self, folder: Path) -> None:
-        settings = self.settings
-        run = Run(os.getpid(), settings.brokers, settings.database, environment_of(settings), self.metrics)
+        shared = msgspec.structs.replace(self.settings, role="")  # another terminal's commands have roles of their own
+        run = Run(os.getpid(), shared.brokers, shared.database, environment_of(shared), self.metrics)
         path = folder / RUN_FILE
         path.write_bytes(msgspec.json.encode(run))
         self._stack.callback(path.unlink, missing_ok=True)

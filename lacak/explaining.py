@@ -71,7 +71,7 @@ def explain(
 
     Without --venues the registry and the published rules of the running deployment are read.
     """
-    settings = load_settings(need_servers=venues is None)
+    settings = load_settings("officer", need_servers=venues is None)
     zone = settings.zone_info
     try:
         if venues is not None:

@@ -23,7 +23,8 @@ from gateway.settings import GatewaySettings, SettingsError, read_settings
 from gateway.spool import SpoolError
 from gateway.times import format_time
 from lacak.clock import SystemClock
-from lacak.settings import load_settings
+from lacak.settings import environment_of, load_settings
+from security.brokers import PREFIX as SECURITY
 
 _DATA = click.option(
     "--data",
@@ -38,6 +39,7 @@ def gateway_settings(data_dir: Path | None = None) -> GatewaySettings:
     """The gateway's settings in force here: its variables, else the running `lacak up`'s. Raises click.UsageError."""
     shared = load_settings(need_servers=False)
     environment = {
+        **{name: value for name, value in environment_of(shared).items() if name.startswith(SECURITY)},
         "LACAK_BROKERS": shared.brokers,
         "LACAK_TOPIC_PREFIX": shared.topic_prefix,
         "LACAK_ZONE": shared.zone,

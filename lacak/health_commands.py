@@ -70,7 +70,7 @@ def record(
     To tell the same again changes nothing; with other numbers (--dose) it takes the place of what was told. A test is
     told with `lacak test-result`, a stay at a registered venue with `lacak health declare`.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     if sum(each is not None for each in (product, recovered_ms, age_band, place)) != 1:
         raise click.UsageError("tell one: --vaccination, --recovered, --age-band, or --travel.")
     now_ms = SystemClock().now_ms()
@@ -119,7 +119,7 @@ def declare(
     A stay at a venue becomes a visit with the reason self_reported, up to the retention ago, no longer than people stay
     there: a longer one is told in parts. Say the same --id to correct a declaration or to --withdraw it.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     now_ms = SystemClock().now_ms()
     if withdraw:
         if declaration_id is None or venue or place or from_ms is not None or to_ms is not None:
@@ -168,7 +168,7 @@ def _check_stay(settings: Settings, venue: str, start_ms: int, end_ms: int, now_
     try:
         registry = standing_registry(settings)
     except KafkaError as error:
-        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
+        raise click.ClickException(str(error)) from error
     if not registry.known(venue):
         raise click.UsageError(f"there is no venue {venue!r}: `lacak venues list` has those that there are.")
     longest_ms = registry.place(venue, start_ms).longest_ms
@@ -180,7 +180,7 @@ def _check_stay(settings: Settings, venue: str, start_ms: int, end_ms: int, now_
 
 def _audited(settings: Settings, officer: str, purpose: str, action: str, person: str) -> None:
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, action, person=person)
     except StoreError as error:
         raise click.ClickException(str(error)) from error

@@ -9,7 +9,6 @@ from itertools import chain
 
 import click
 import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from rich.console import Console
 
@@ -30,6 +29,7 @@ from schemas.health import HealthRecord
 from schemas.keys import health_key
 from schemas.messages import TestResult
 from schemas.partitions import partition_of
+from streams.clients import producer
 from streams.settings import Settings
 
 _SHOWN = 5
@@ -100,7 +100,7 @@ def import_files(
     """
     if output is not None and not dry_run:
         raise click.UsageError("-o goes with --dry-run.")
-    settings = load_settings(need_servers=not dry_run)
+    settings = load_settings("officer", need_servers=not dry_run)
     if source and not is_name(source):
         raise click.UsageError("--source is at most 200 characters, none of them a control character.")
     about = About(source, officer, purpose, SystemClock().now_ms(), settings.zone_info)
@@ -180,7 +180,7 @@ def _write(output: str | None, found: list[Iterable[Told]]) -> None:
 def _publish(settings: Settings, found: list[Iterable[Told]], officer: str, purpose: str, files: int) -> None:
     """Publish messages. The import is audited first."""
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, f"health import ({files} files)")
     except StoreError as error:
         raise click.ClickException(str(error)) from error
@@ -191,8 +191,7 @@ def publish_told(settings: Settings, messages: Iterable[Told]) -> None:
     """Publish health records and test results, and wait until all are acknowledged. Raises ClickException."""
     failed: list[Exception] = []
     try:
-        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=20)
-        try:
+        with producer(settings, linger_ms=20) as client:
             for told in messages:
                 topic, key = "health-records", told.person.encode()
                 if isinstance(told, TestResult):
@@ -201,12 +200,10 @@ def publish_told(settings: Settings, messages: Iterable[Told]) -> None:
                     key = health_key(told.person, told.record_id)
                 home = partition_of(told.person, settings.partitions.cases)
                 value = msgspec.json.encode(told)
-                producer.send(settings.topic(topic), value, key, partition=home).add_errback(failed.append)
-            producer.flush(_FLUSH_SECONDS)
-        finally:
-            producer.close()
+                client.send(settings.topic(topic), value, key, partition=home).add_errback(failed.append)
+            client.flush(_FLUSH_SECONDS)
     except KafkaError as error:
-        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
+        raise click.ClickException(str(error)) from error
     if failed:
         raise click.ClickException(
             f"{len(failed)} messages were not acknowledged ({failed[0]}): do it again, it does no harm."

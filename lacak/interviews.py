@@ -63,7 +63,7 @@ def add(
     --file it is every row of a dated contact list whose `from` is the case, as long as its column minutes says, or
     else --minutes.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     who = named(person, identity, identity_file, key_file)
     about: dict[str, Any] = {"person": who, "officer": officer, "purpose": purpose, "venue": venue}
     about["told_at_ms"] = SystemClock().now_ms()
@@ -79,7 +79,7 @@ def add(
         if (wrong := _wrong(told[0])) is not None:
             raise click.UsageError(f"{wrong}.")
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, f"contacts add ({len(told)})", person=who)
     except StoreError as error:
         raise click.ClickException(str(error)) from error

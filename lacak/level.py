@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import psycopg
 
 from contacts.visits import Visit
 from schemas.blocks import (
@@ -99,7 +98,7 @@ def wait_level(
     `watch` is called about ten times a second while waiting.
     """
     deadline = time.monotonic() + seconds
-    with psycopg.connect(settings.database, autocommit=True) as database:
+    with settings.database_access.connect(autocommit=True) as database:
         while True:
             reached = {
                 int(partition): int(log_time)

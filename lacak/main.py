@@ -69,10 +69,15 @@ _COMMANDS = {
     },
     "Operate": {
         "top": ("lacak.top:top", "Show how the pipeline runs: rates, lag, latency, who is there, the fullest places."),
+        "migrate": ("lacak.migrating:command", "Make topics and tables, or bring them up to date, and end."),
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),
         "topics": ("lacak.topic_commands:topics", "Show the topics, and check them."),
         "tail": ("lacak.topic_commands:tail", "Print the records of a topic, blocks decoded."),
         "dead-letters": ("lacak.deadletter_commands:dead_letters", "List, show and replay what could not be accepted."),
+        "secure": (
+            "lacak.secure_commands:secure",
+            "Certificates, passwords, users and grants: TLS and logins to Kafka and PostgreSQL.",
+        ),
         "config": ("lacak.config:config", "Show the settings in force."),
     },
 }

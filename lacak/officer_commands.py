@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import click
 import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.live import Live
@@ -30,6 +29,7 @@ from officer.picture import html, svg
 from officer.store import Inside, Store, StoreError
 from schemas.messages import ContactDecision, Message, TestResult, Trace, TraceRequest
 from schemas.partitions import partition_of
+from streams.clients import producer
 from streams.settings import Settings
 
 _DAY_MS = 86_400_000
@@ -39,7 +39,7 @@ _VENUE, _NAME, _BAR = 12, 25, 12
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             yield store
     except StoreError as error:
         raise click.ClickException(str(error)) from error
@@ -48,19 +48,16 @@ def _store(settings: Settings) -> Iterator[Store]:
 def send(settings: Settings, topic: str, person: str, *messages: Message) -> None:
     """Publish messages, keyed by their person, and wait until they are acknowledged."""
     try:
-        producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
-        try:
+        with producer(settings) as client:
             partition = partition_of(person, settings.partitions.cases)
             sent = [
-                producer.send(settings.topic(topic), msgspec.json.encode(each), person.encode(), partition=partition)
+                client.send(settings.topic(topic), msgspec.json.encode(each), person.encode(), partition=partition)
                 for each in messages
             ]
             for each in sent:
                 each.get(timeout=30)
-        finally:
-            producer.close()
     except KafkaError as error:
-        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
+        raise click.ClickException(str(error)) from error
 
 
 @click.command("test-result")
@@ -91,7 +88,7 @@ def test_result(
     Report again with the same --specimen to correct --onset or --isolated: the traces are made anew. DATE is
     2021-10-21, midnight of the deployment's zone, or a time with an offset.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     if outcome is None:
         raise click.UsageError("say --positive, --negative or --withdraw.")
     who = named(person, identity, identity_file, key_file)
@@ -162,7 +159,7 @@ def trace(
     With --hops 2 it goes on to the contacts' contacts, each with their risk, the earliest they may have been infected,
     and by way of whom. A report that a limit cut says so.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     who = named(person, identity, identity_file, key_file)
     if profile_id is not None:
         try:
@@ -207,7 +204,7 @@ def _show_made(settings: Settings, store: Store, person: str, began_ms: int, cou
 @accountable
 def traces(person: str | None, state: str | None, as_json: bool, officer: str, purpose: str) -> None:
     """List the newest traces."""
-    settings = load_settings()
+    settings = load_settings("officer")
     with _store(settings) as store:
         store.audit(officer, purpose, "traces", person=person)
         listed = store.traces(person, state)
@@ -254,7 +251,7 @@ def show(
     told = [kind for kind, name in zip(("gexf", "svg", "html"), drawn, strict=True) if name]
     if history and (form not in (None, "json") or any(drawn) or as_of_ms is not None):
         raise click.UsageError("--history is a list: it goes with --json only.")
-    settings = load_settings()
+    settings = load_settings("officer")
     with _store(settings) as store:
         found = store.trace(trace_name)
         action = f"show {'history' if history else ' '.join([*told, *([form] if form else [])]) or 'tree'}"
@@ -303,7 +300,7 @@ def dismiss(trace_name: str, contact: str, officer: str, purpose: str) -> None:
 
 
 def _decide(trace_name: str, contact: str, grade: str, officer: str, purpose: str) -> None:
-    settings = load_settings()
+    settings = load_settings("officer")
     with _store(settings) as store:
         found = store.trace(trace_name)
         matching = [each.person for each in found.contacts if each.person.startswith(contact)]
@@ -330,7 +327,7 @@ def _decide(trace_name: str, contact: str, grade: str, officer: str, purpose: st
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def occupancy(venue: str | None, watch: bool, as_json: bool) -> None:
     """Show how many people are inside: one VENUE, or the fullest."""
-    settings = load_settings()
+    settings = load_settings("officer")
     with _store(settings) as store:
         rows = store.occupancy(venue)
         if venue is not None and not rows:

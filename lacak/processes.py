@@ -52,6 +52,11 @@ class Worker:
         """The process's id; 0 before it is started."""
         return self._process.pid if self._process else 0
 
+    @property
+    def fell(self) -> bool:
+        """Whether the process was started and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start the process in a session of its own, so that a Ctrl-C reaches it by way of us alone."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +105,7 @@ class Worker:
             self._process.wait()
 
 
-def stop_all(workers: list[Worker], seconds: float = 15.0) -> None:
+def stop_all(workers: list[Worker], seconds: float = 28.0) -> None:
     """Stop all workers, side by side."""
     for worker in workers:
         worker.ask_to_stop()

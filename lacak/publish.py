@@ -56,14 +56,14 @@ def publish(file: str, single: bool, key_file: str | None, rate: float | None, f
     A bad line is told with its number and set aside in FILE.rejected; the rest goes on. Exit code 3 says there were
     some.
     """
-    settings = load_settings()
+    settings = load_settings("publisher")
     rejected = Rejected(file)
     began = time.monotonic()
     done = Published()
     try:
         key = Key.load(key_file) if key_file else None
         with (
-            Gateway(settings.brokers, key=key, topic=settings.topic("scans"), blocks=not single) as gateway,
+            Gateway(settings.broker_access, key=key, topic=settings.topic("scans"), blocks=not single) as gateway,
             reading(file, "publishing") as progress,
         ):
             scans = as_arrived(settings, read_scans(file, rejected, progress, gateway.check))

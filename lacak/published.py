@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from kafka import KafkaProducer
 
 from contacts.doorrules import DoorRules, read_door_rules
 from schemas.door import RuleSet
+from streams.clients import producer
 from streams.reader import read_topic
 from streams.settings import Settings
 
@@ -32,10 +32,9 @@ def rule_set(rules_id: str, text: str, officer: str, purpose: str, now_ms: int) 
 
 def publish(sets: Sequence[RuleSet], settings: Settings) -> None:
     """Put files of rules into the topic `rules`. Raises KafkaError."""
-    producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all")
-    try:
+    with producer(settings) as client:
         sent: list[Any] = [
-            producer.send(
+            client.send(
                 settings.topic("rules"),
                 msgspec.json.encode(each),
                 f"{each.kind}/{each.rules_id}".encode(),
@@ -45,5 +44,3 @@ def publish(sets: Sequence[RuleSet], settings: Settings) -> None:
         ]
         for each in sent:
             each.get(timeout=30)
-    finally:
-        producer.close()

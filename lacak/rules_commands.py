@@ -40,7 +40,7 @@ _PUBLISHED = click.option("--published", is_flag=True, help="Those that were pub
 def _load(published: bool) -> DoorRules:
     try:
         if published:
-            return published_rules(load_settings())
+            return published_rules(load_settings("officer"))
         return load_door_rules(load_settings(need_servers=False).rules_folder)
     except (DoorRulesError, OSError, KafkaError) as error:
         raise click.ClickException(str(error)) from error
@@ -121,7 +121,7 @@ def publish_rules(file: str, officer: str, purpose: str) -> None:
 
     A file's name, without .toml, is the rules' id: publishing again under it takes the place of the file before.
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     path = Path(file)
     try:
         if path.suffix or path.exists():
@@ -135,5 +135,5 @@ def publish_rules(file: str, officer: str, purpose: str) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{file} cannot be read as UTF-8: {error}") from error
     except KafkaError as error:
-        raise click.ClickException(f"No broker answers at {settings.brokers}: {error}.") from error
+        raise click.ClickException(str(error)) from error
     click.echo(f"Published: the door rules {path.stem} hold as soon as the registry worker has passed them on.")

@@ -61,8 +61,11 @@ def running(data_dir: Path) -> Run | None:
     return run
 
 
-def load_settings(*, need_servers: bool = True) -> Settings:
-    """The settings in force here. Raises click.ClickException when servers are needed and none is known."""
+def load_settings(role: str = "", *, need_servers: bool = True) -> Settings:
+    """The settings in force here, for one who connects as `role` unless LACAK_ROLE says another.
+
+    Raises click.ClickException when servers are needed and none is known.
+    """
     settings = read_settings(os.environ)
     if not (settings.brokers and settings.database):
         run = running(settings.data_dir)
@@ -75,7 +78,12 @@ def load_settings(*, need_servers: bool = True) -> Settings:
             "No Lacak is running over this folder. Start one with `lacak up` in another terminal, "
             "or name your servers in LACAK_BROKERS and LACAK_DATABASE."
         )
-    return settings
+    return as_role(settings, role)
+
+
+def as_role(settings: Settings, role: str) -> Settings:
+    """The settings of one who connects as `role`, unless LACAK_ROLE has said another."""
+    return settings if settings.role else msgspec.structs.replace(settings, role=role)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -54,8 +54,8 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
     )
     _register(settings, venues)
     scans = list(city.scans())
-    with Store.opened(settings.database) as store:
-        with Gateway(settings.brokers, topic=settings.topic("scans")) as gateway:
+    with Store.opened(settings.database_access) as store:
+        with Gateway(settings.broker_access, topic=settings.topic("scans")) as gateway:
             levels = _live_through(lacak, console, store, gateway, scans, mall, seconds)
             gateway.end_run(max(scan.arrived_at_ms or scan.at_ms for scan in scans) + 2 * DAY_MS)
         if not console.is_terminal:
@@ -124,7 +124,7 @@ def show_file(
     if venues:
         _register(settings, venues)
     copies = len(scans) - len({(scan.person, scan.venue, scan.kind, scan.at_ms) for scan in scans})
-    with Store.opened(settings.database) as store:
+    with Store.opened(settings.database_access) as store:
         _publish(settings, console, scans)
         _wait(lacak, console, scans)
         visits = standing_visits(settings)
@@ -173,7 +173,7 @@ def _register(settings: Settings, venues: Sequence[Venue]) -> None:
 def _publish(settings: Settings, console: Console, scans: Sequence[Scan]) -> None:
     stamped = (msgspec.structs.replace(s, arrived_at_ms=s.arrived_at_ms or s.at_ms) for s in scans)
     with (
-        Gateway(settings.brokers, topic=settings.topic("scans")) as gateway,
+        Gateway(settings.broker_access, topic=settings.topic("scans")) as gateway,
         Progress(console=console, transient=True) as bar,
     ):
         task = bar.add_task("publishing", total=len(scans))

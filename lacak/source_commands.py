@@ -54,7 +54,7 @@ def sources(
     above those that attendance would bring there by chance, as docs/risk.md explains. Stays count by how likely an
     infection then fits the onset (without symptoms: the specimen's date).
     """
-    settings = load_settings()
+    settings = load_settings("officer")
     people = list(dict.fromkeys(cases))
     if not all(map(is_name, people)):
         raise click.UsageError("a person is 1 to 200 characters, none of them a control character.")
@@ -63,7 +63,7 @@ def sources(
         raise click.UsageError("--until must be after --since.")
     try:
         risk = load_risk(settings.rules_folder)
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             for person in people:
                 store.audit(officer, purpose, "sources", person=person)
             facts = [store.case(person) for person in people]

@@ -21,7 +21,7 @@ from lacak.settings import load_settings
 from officer.store import Store, StoreError, ToldDoors
 from schemas.door import RuleSet
 from schemas.health import HealthRecord
-from streams.reader import MissingTopic, read_topic
+from streams.reader import read_topic
 from streams.settings import Settings
 
 _STYLES = {
@@ -55,7 +55,7 @@ def status(
     With --facts it is judged by a FILE of health records, those of other people left aside, without a server: what
     would the colour be, had only these been told? docs/colours.md has the rules, and `lacak colours show` too.
     """
-    settings = load_settings(need_servers=facts_file is None)
+    settings = load_settings("officer", need_servers=facts_file is None)
     try:
         rules = load_colour_rules(settings.rules_folder, rules_id or settings.colour_rules)
         if facts_file is None and rules_id is None:
@@ -82,7 +82,7 @@ def _recorded(settings: Settings, person: str, officer: str, purpose: str) -> tu
     """What is recorded of a person, once the look is in the audit, and what doors were told last."""
     facts = Facts()
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, "status", person=person)
             for record in store.health_records(person):
                 facts = facts.take(record) or facts
@@ -101,7 +101,7 @@ def _published(settings: Settings) -> ColourRules | None:
                 if found.kind == "colours" and found.rules_id == settings.colour_rules:
                     text = found.text
         return None if text is None else ColoursInForce(settings.colour_rules, settings.rules_folder).read(text)[0]
-    except (KafkaError, MissingTopic, msgspec.MsgspecError) as error:
+    except (KafkaError, msgspec.MsgspecError) as error:
         raise click.ClickException(f"The rules that were published cannot be read: {error}") from error
 
 

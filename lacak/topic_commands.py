@@ -17,7 +17,7 @@ from lacak.people import accountable
 from lacak.settings import load_settings
 from officer.store import Store, StoreError
 from schemas.blocks import BlockError
-from streams.reader import MissingTopic, ReadRecord, decode_record, read_topic, true_ends
+from streams.reader import ReadRecord, decode_record, read_topic, true_ends
 from streams.topics import TopicError, TopicFound, look_at_topics
 
 _DAY_MS = 86_400_000
@@ -33,7 +33,7 @@ def topics(as_json: bool) -> None:
 
     Exit code 1 says that a topic is missing or differs from the settings.
     """
-    settings = load_settings()
+    settings = load_settings("operator")
     try:
         found = look_at_topics(settings)
         ends = true_ends(settings, [each.spec.name for each in found if each.partitions])
@@ -101,10 +101,10 @@ def tail(
 
     Of a block the first rows are printed; with --json all of them.
     """
-    settings = load_settings()
+    settings = load_settings("inspector")
     wanted = None if partition is None else [partition]
     try:
-        with Store.opened(settings.database) as store:
+        with Store.opened(settings.database_access) as store:
             store.audit(officer, purpose, f"tail {topic}")
         newest: list[ReadRecord] = []
         for record in read_topic(settings, topic, partitions=wanted):
@@ -119,10 +119,8 @@ def tail(
         if follow:
             for record in read_topic(settings, topic, partitions=wanted, at_end=True):
                 _say(record, as_json)
-    except (MissingTopic, StoreError) as error:
+    except (KafkaError, StoreError) as error:
         raise click.ClickException(str(error)) from error
-    except KafkaError as error:
-        raise click.ClickException(f"The broker at {settings.brokers} does not answer: {error}.") from error
     except KeyboardInterrupt:
         return
 

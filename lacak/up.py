@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from lacak.deployment import FAULTS, ROLES, Deployment
-from lacak.settings import read_settings, running
+from lacak.settings import as_role, read_settings, running
 
 _DOWN_SECONDS = 30.0
 
@@ -36,7 +36,7 @@ def up(workers: tuple[str, ...], gateway: bool, gateway_port: int) -> None:
 
     The embedded broker keeps its topics in memory: they are gone when it stops. PostgreSQL keeps its tables.
     """
-    settings = read_settings(os.environ)
+    settings = as_role(read_settings(os.environ), "admin")
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

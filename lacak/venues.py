@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from lacak.progress import Rejected, reading
 from lacak.publish import SOME_REJECTED
 from lacak.settings import load_settings
 from schemas.messages import Venue
+from streams.clients import producer
 from streams.reader import read_topic
 from streams.settings import Settings
 
@@ -43,7 +43,7 @@ def import_venues(file: str) -> None:
     longest_stay_minutes, within (the venue it lies in), route, fallback (admit, check or refuse), valid_from. Import a
     venue before those within it. What it lies within can never change; everything else may, from a valid_from on.
     """
-    settings = load_settings()
+    settings = load_settings("operator")
     rejected = Rejected(file)
     try:
         registry = standing_registry(settings)
@@ -69,7 +69,7 @@ def import_venues(file: str) -> None:
 def list_venues() -> None:
     """List the registry as it stands."""
     table = Table("venue", "name", "category", "capacity", "within", box=None, header_style="bold")
-    for venue in standing_registry(load_settings()).venues():
+    for venue in standing_registry(load_settings("operator")).venues():
         table.add_row(
             venue.venue,
             venue.name,
@@ -103,7 +103,7 @@ def register(venue: str, valid_from_ms: int, **given: Any) -> None:
 
     What a venue lies within can never change; everything else may, with --from from a date on.
     """
-    settings = load_settings()
+    settings = load_settings("operator")
     try:
         registry = standing_registry(settings)
         before = registry.record(venue, valid_from_ms) or Venue(venue=venue)
@@ -140,7 +140,7 @@ def make_poster(venue: str, output: str, venues_file: str | None, font: Path | N
     target = Path(output)
     if target.suffix not in (".pdf", ".svg"):
         raise click.UsageError(f"{output}: a poster is written as .pdf or .svg.")
-    registry = _registry_of(venues_file) if venues_file else standing_registry(load_settings())
+    registry = _registry_of(venues_file) if venues_file else standing_registry(load_settings("operator"))
     record = registry.record(venue, SystemClock().now_ms())
     if record is None:
         where = venues_file or "the registry: `lacak venues list` shows what is"
@@ -189,10 +189,9 @@ def standing_registry(settings: Settings) -> Registry:
 
 def publish_venues(settings: Settings, records: Iterable[Venue]) -> None:
     """Put records into the topic `venues`, keyed by venue and date. Raises KafkaError."""
-    producer = KafkaProducer(bootstrap_servers=settings.brokers, acks="all", linger_ms=5)
-    try:
+    with producer(settings, linger_ms=5) as client:
         futures = [
-            producer.send(
+            client.send(
                 settings.topic("venues"),
                 value=msgspec.json.encode(venue),
                 key=f"{venue.venue}\x1f{venue.valid_from_ms}".encode(),
@@ -202,5 +201,3 @@ def publish_venues(settings: Settings, records: Iterable[Venue]) -> None:
         ]
         for future in futures:
             future.get(timeout=30)
-    finally:
-        producer.close()

@@ -35,6 +35,8 @@ from schemas.heartbeats import Pulse
 from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
+from streams.grants import topics_of
+from streams.health import Health
 from streams.meters import TopicMeters
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
@@ -43,7 +45,7 @@ from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
 from streams.stagemetrics import STATE_PEOPLE
-from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
+from streams.topics import TABLES, TopicError, check_topics, cluster_id, ensure_topics
 from streams.watching import Watching
 
 _TICK_SECONDS = 0.25
@@ -68,9 +70,12 @@ def worker(role: str) -> None:
     Start more of a role, each with its own LACAK_WORKER_INDEX, and they share its partitions. Workers of one role on
     one machine may share a data folder: a partition's snapshot is locked by the one that holds it.
     """
-    settings = load_settings()
+    settings = load_settings(role)
     try:
-        ensure_topics(settings)
+        if settings.broker_access.user:  # who logs in may see its own topics, and make none
+            check_topics(settings, topics_of(role, settings))
+        else:
+            ensure_topics(settings)
         app = _BUILDERS[role](settings)
     except TopicError as error:
         raise click.ClickException(str(error)) from error
@@ -100,7 +105,9 @@ class _Parts:
 
     def build(self, owners: dict[str, Any]) -> WorkerApp:
         datadir = self.folder / f"faust-{self.settings.worker_index}"
-        self.app = make_app(self.settings, self.role, owners, datadir=datadir, outbox=self.outbox)
+        clock, settings = self.clock, self.settings
+        health = Health(self.role, settings.worker_index, settings.health, clock.monotonic, clock.now_ms)
+        self.app = make_app(settings, self.role, owners, datadir=datadir, outbox=self.outbox, health=health)
         self.app.each_second.append(self._look)
         self._watching: Watching | None = None
         return self.app
@@ -310,7 +317,7 @@ def _status(settings: Settings) -> WorkerApp:
 def _recorder(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "recorder")
     owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
-    recorder = Recorder(parts.clock, parts.letters, Records(settings.database))
+    recorder = Recorder(parts.clock, parts.letters, Records(settings.database_access))
     parts.build(owners)
     parts.pulses += [(pulse, owners[topic].meters) for topic, pulse in recorder.pulses.items()]
     for topic, owner in owners.items():

@@ -15,6 +15,8 @@ from psycopg.rows import namedtuple_row
 from officer.history import Version
 from schemas.health import HealthRecord
 from schemas.messages import Trace
+from security.database import DatabaseAccess, access_of, sentence
+from security.settings import SecurityError
 
 TRACES_CHANNEL = "lacak_traces"
 
@@ -89,16 +91,20 @@ class Store:
 
     @classmethod
     @contextmanager
-    def opened(cls, database: str) -> Iterator[Store]:
+    def opened(cls, database: DatabaseAccess | str) -> Iterator[Store]:
         """A store for the length of a `with` block. Raises StoreError."""
         try:
-            connection = psycopg.connect(database, autocommit=True, row_factory=namedtuple_row, connect_timeout=10)
+            connection = access_of(database).connect(autocommit=True, row_factory=namedtuple_row, connect_timeout=10)
+        except SecurityError as error:
+            raise StoreError(str(error)) from error
         except psycopg.OperationalError as error:
-            raise StoreError(f"No PostgreSQL answers: is Lacak up, and is LACAK_DATABASE right? ({error})") from error
+            raise StoreError(f"PostgreSQL cannot be used (LACAK_DATABASE): {sentence(error)}.") from error
         try:
             yield cls(connection)
         except psycopg.OperationalError as error:
-            raise StoreError(f"PostgreSQL went away: {error}") from error
+            raise StoreError(f"PostgreSQL went away: {sentence(error)}.") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StoreError(f"PostgreSQL does not let you do this: {sentence(error)}.") from error
         finally:
             connection.close()
 

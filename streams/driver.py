@@ -8,10 +8,12 @@ starts (where the keeper's state stands), and what is committed (what the keeper
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
@@ -19,6 +21,10 @@ from streams.batches import Batch
 from streams.keepers import Keeper, Start
 from streams.metrics import COMMITS
 from streams.threads import BatchThread
+
+_AGAIN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class BatchConsumer(stock.Consumer):  # type: ignore[misc]
@@ -33,6 +39,10 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         self._seeking = asyncio.Lock()
         self.committed_at = time.monotonic()
         """When there was last nothing left to commit, or a commit was done."""
+        self.leaves = False
+        """Whether the end of this consumer is also its leave of the group."""
+        self.joined = False
+        """Whether the worker is a member whose partitions are known: of none, when it stands by."""
         super().__init__(transport, *args, **kwargs)
         for keeper in self._keepers.values():
             keeper.reseek = self.perform_seek
@@ -76,7 +86,14 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         that of the last seek.
         """
         async with self._seeking:
-            await self._seek()
+            while True:
+                try:
+                    return await self._seek()
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    log.warning("Where to read cannot be asked (%s): it is asked again.", type(error).__name__)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _seek(self) -> None:
         kept = {tp: keeper for tp in self.assignment() if (keeper := self.keeper_of(tp)) is not None}
@@ -89,7 +106,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         offsets: dict[TP, int] = {}
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
-            keeper.ends[tp.partition] = limits[tp][1]
+            keeper.ends[tp.partition], keeper.starts[tp.partition] = limits[tp][1], offsets[tp]
             keeper.meters.begins(tp.partition, offsets[tp])
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
@@ -114,6 +131,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins: commit what is durable, then nothing is ours."""
+        self.joined = False
         await super().on_partitions_revoked(revoked)
         for keeper in self._keepers.values():
             await keeper.revoked()
@@ -123,6 +141,12 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         for topic, keeper in self._keepers.items():
             await keeper.assigned(frozenset(tp.partition for tp in assigned if tp.topic == topic))
         await super().on_partitions_assigned(assigned, generation_id)
+        self.joined = True
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether a broker answers within so many seconds."""
+        thread: BatchThread = self._thread
+        return await thread.answers(seconds)
 
     # What is committed: nothing is counted, the keeper is asked.
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
 
+from security.refusal import explain
 from streams.compression import use_fast_lz4
 from streams.meters import events_of_records_out
 from streams.metrics import ACKNOWLEDGE_SECONDS, BYTES_OUT, OUTSTANDING, RECORDS_OUT
@@ -97,7 +98,7 @@ class Outbox:
         transport = self._settings.transport
         sender_log = logging.getLogger("aiokafka.producer.sender")
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.brokers.split(","),
+            **self._settings.broker_access.arguments(),
             client_id=f"{self._settings.deployment}-outbox",
             acks="all",
             enable_idempotence=idempotent,
@@ -107,6 +108,9 @@ class Outbox:
             linger_ms=0,
             request_timeout_ms=_REQUEST_TIMEOUT_MS,
         )
+        # aiokafka lets what waits expire with the timeout of one request: an outage would end every worker.
+        producer._message_accumulator._batch_ttl = transport.delivery_seconds
+        producer._request_timeout_ms = int(transport.delivery_seconds * 1000)
         level = sender_log.level
         if idempotent:
             sender_log.setLevel(logging.CRITICAL)  # that a broker gives no producer ids is no error here
@@ -117,7 +121,8 @@ class Outbox:
             raise
         except KafkaError as error:
             await producer.stop()
-            raise OutboxError(f"No broker answers at {self._settings.brokers}: {error}.") from error
+            why = await explain(self._settings.broker_access)
+            raise OutboxError(f"No broker can be used at {self._settings.brokers}: {why}.") from error
         finally:
             sender_log.setLevel(level)
         return producer

@@ -18,6 +18,7 @@ from schemas.blocks import WINDOW_COLUMNS, WindowBlock
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from security.database import DatabaseAccess, access_of, sentence
 from streams import stagemetrics as metrics
 from streams.cluster_rows import forget_case, write_clusters
 from streams.health_rows import erase_health, write_declarations, write_door_events, write_records, write_statuses
@@ -33,7 +34,7 @@ _COPY_TAIL: Final = b"\xff\xff"
 class _Lane:
     """A connection to PostgreSQL that comes back, for one transaction at a time."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: DatabaseAccess) -> None:
         self._database = database
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -44,7 +45,7 @@ class _Lane:
         async with self._mine():
             if self._connection is None or self._connection.closed:
                 self._forget()
-                self._connection = await psycopg.AsyncConnection.connect(self._database, autocommit=True)
+                self._connection = await self._database.connect_async(autocommit=True)
                 metrics.DATABASE_CONNECTS.inc()
                 metrics.DATABASE_CONNECTED.inc()
             with metrics.DATABASE_SECONDS.labels(topic).time():
@@ -77,7 +78,8 @@ class _Lane:
 class Records:
     """Connections to PostgreSQL: what comes in masses has its own, so that a report waits for no day's windows."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: DatabaseAccess | str) -> None:
+        database = access_of(database)
         self._lanes = {topic: _Lane(database) for topic in ("windows", "occupancy")}
         self._others = _Lane(database)
 
@@ -127,7 +129,7 @@ class Records:
                 return
             except psycopg.OperationalError as error:
                 if failures == 0:
-                    log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", error)
+                    log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", sentence(error))
                 metrics.DATABASE_FAILURES.inc()
                 await lane.close()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
@@ -139,12 +141,12 @@ class Records:
             await lane.close()
 
 
-def adopt(database: str, cluster: str) -> bool:
+def adopt(database: DatabaseAccess | str, cluster: str) -> bool:
     """Say which Kafka cluster's positions count here. True when the rows of another give way from now on.
 
     Their positions mean nothing in this cluster: they are set below every real one, and the rows stay until newer come.
     """
-    with psycopg.connect(database) as connection:
+    with access_of(database).connect() as connection:
         known = connection.execute("select cluster_id from lacak.cluster").fetchone()
         if known is not None and known[0] == cluster:
             return False

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
+from kafka.errors import TopicAuthorizationFailedError
 
 from schemas.blocks import (
     CONTROL_MAGIC,
@@ -26,6 +27,7 @@ from schemas.blocks import (
     BlockError,
     unframe,
 )
+from streams.clients import BrokerFault, consumer
 from streams.settings import Settings
 
 _POLL_MS = 200
@@ -43,7 +45,7 @@ class ReadRecord(NamedTuple):
     value: bytes | None
 
 
-class MissingTopic(RuntimeError):
+class MissingTopic(BrokerFault):
     """The broker has no such topic."""
 
 
@@ -63,64 +65,58 @@ def read_topic(
     (asked after each fetch) says to end, with `at_end` it begins there. Raises MissingTopic.
     """
     name = settings.topic(topic)
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.brokers,
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=16 << 20,
-        fetch_max_wait_ms=100,
-    )
-    try:
-        there = consumer.partitions_for_topic(name)
+    with consumer(settings, max_partition_fetch_bytes=16 << 20, fetch_max_wait_ms=100) as client:
+        there = client.partitions_for_topic(name)
         if not there:
+            if user := settings.broker_access.user:  # a broker does not tell of what one may not see
+                raise MissingTopic(f"{user} sees no topic {name!r}: `lacak secure grants` shows who may read it.")
             raise MissingTopic(f"There is no topic {name!r} on the broker: `lacak topics` shows those there are.")
         wanted = [
             TopicPartition(name, number) for number in sorted(there) if partitions is None or number in set(partitions)
         ]
-        consumer.assign(wanted)
-        consumer.seek_to_beginning(*wanted)
+        client.assign(wanted)
+        client.seek_to_beginning(*wanted)
         if from_timestamp_ms is not None:
-            for tp, found in consumer.offsets_for_times(dict.fromkeys(wanted, from_timestamp_ms)).items():
+            for tp, found in client.offsets_for_times(dict.fromkeys(wanted, from_timestamp_ms)).items():
                 if found is not None:
-                    consumer.seek(tp, found.offset)
-        ends = consumer.end_offsets(wanted)
+                    client.seek(tp, found.offset)
+        ends = client.end_offsets(wanted)
         open_ends = {tp for tp in wanted if ends.get(tp, 0) > 0}
         if at_end:
             for tp in wanted:
-                consumer.seek(tp, ends[tp])
+                client.seek(tp, ends[tp])
             follow = True
         while (open_ends or follow) and not idle():
-            fetched = consumer.poll(timeout_ms=_POLL_MS)
+            fetched = client.poll(timeout_ms=_POLL_MS)
             for tp, records in fetched.items():
                 for record in records:
                     yield ReadRecord(topic, tp.partition, record.offset, record.timestamp, record.key, record.value)
             for tp in list(open_ends):
-                end = consumer.highwater(tp)
-                if end is not None and consumer.position(tp) >= max(end, ends[tp]):
+                end = client.highwater(tp)
+                if end is not None and client.position(tp) >= max(end, ends[tp]):
                     open_ends.discard(tp)
-    finally:
-        consumer.close()
 
 
 def true_ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
     """How many offsets each topic has used, over all partitions, from the high watermarks of fetches: what a broker
     says without a fetch is too small on some."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False, fetch_max_wait_ms=100)
-    try:
+    with consumer(settings, fetch_max_wait_ms=100) as client:
         names = {settings.topic(topic): topic for topic in topics}
-        wanted = [
-            TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name) or ()
-        ]
-        ends = dict(consumer.end_offsets(wanted))
-        consumer.assign(wanted)
+        wanted = [TopicPartition(name, number) for name in names for number in client.partitions_for_topic(name) or ()]
+        ends = dict(client.end_offsets(wanted))
+        client.assign(wanted)
         filled = [tp for tp in wanted if ends[tp] > 0]
         for tp in wanted:
-            consumer.seek(tp, max(ends[tp] - 1, 0))
-        consumer.pause(*(tp for tp in wanted if ends[tp] == 0))
+            client.seek(tp, max(ends[tp] - 1, 0))
+        client.pause(*(tp for tp in wanted if ends[tp] == 0))
         deadline = time.monotonic() + _ENDS_SECONDS
         while filled and time.monotonic() < deadline:
-            consumer.poll(timeout_ms=_POLL_MS)
+            try:
+                client.poll(timeout_ms=_POLL_MS)
+            except TopicAuthorizationFailedError:
+                break  # an operator sees how far a topic goes, and not what is in it
             for tp in list(filled):
-                high = consumer.highwater(tp)
+                high = client.highwater(tp)
                 if high is not None:
                     ends[tp] = max(ends[tp], high)
                     filled.remove(tp)
@@ -128,8 +124,6 @@ def true_ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
         for tp, end in ends.items():
             totals[names[tp.topic]] += end
         return totals
-    finally:
-        consumer.close()
 
 
 def decode_record(value: bytes | None) -> Any:

@@ -8,6 +8,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from security.brokers import BrokerAccess
+from security.database import DatabaseAccess
+from security.settings import BrokerSecurity, DatabaseSecurity
+
 DAY_MS = 86_400_000
 
 
@@ -29,12 +33,19 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Transport(msgspec.Struct, frozen=True):
-    """How records are fetched and sent."""
+    """How records are fetched and sent.
+
+    `leave_on_stop`: at a clean stop the partitions go to others at once; without, they wait for this worker's return
+    until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may
+    wait for brokers that are away before the worker ends.
+    """
 
     fetch_max_records: int = 4000
     linger_ms: int = 5
     compression: Literal["lz4", "none"] = "lz4"
     session_timeout_seconds: int = 30
+    leave_on_stop: bool = True
+    delivery_seconds: float = 240.0
     replication: int = 1
     outstanding_max: int = 2000
 
@@ -54,8 +65,25 @@ class DeadLetterLimits(msgspec.Struct, frozen=True):
     run_length: int = 500
 
 
+class HealthLimits(msgspec.Struct, frozen=True):
+    """When a worker no longer counts as alive, when not as ready, and how long it may take to stop.
+
+    `live_seconds` without a turn of the loop; `commit_seconds` with something uncommitted or a batch in hand;
+    `behind_seconds` that records wait before they are taken; `broker_seconds` without an answer of any broker.
+    """
+
+    live_seconds: float = 60.0
+    commit_seconds: float = 60.0
+    behind_seconds: float = 120.0
+    broker_seconds: float = 20.0
+    stop_seconds: float = 25.0
+
+
 class Settings(msgspec.Struct, frozen=True):
-    """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked."""
+    """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked.
+
+    `role` is whom the process connects as: empty for the role of each command (docs/security.md).
+    """
 
     deployment: str = "lacak"
     brokers: str = ""
@@ -68,15 +96,30 @@ class Settings(msgspec.Struct, frozen=True):
     rules_folder: Path | None = None
     cluster_rules: str = "default"
     colour_rules: str = "indonesia"
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     heartbeat_seconds: float = 5.0
     worker_index: int = 0
     log_level: str = "WARNING"
+    role: str = ""
     partitions: Partitions = Partitions()
     times: Times = Times()
     transport: Transport = Transport()
     snapshots: Snapshots = Snapshots()
     dead_letters: DeadLetterLimits = DeadLetterLimits()
+    health: HealthLimits = HealthLimits()
+    security: BrokerSecurity = BrokerSecurity()
+    database_security: DatabaseSecurity = DatabaseSecurity()
+
+    @property
+    def broker_access(self) -> BrokerAccess:
+        """How to connect to the brokers."""
+        return BrokerAccess(self.brokers, self.security, self.role)
+
+    @property
+    def database_access(self) -> DatabaseAccess:
+        """How to connect to PostgreSQL."""
+        return DatabaseAccess(self.database, self.database_security, self.role)
 
     @property
     def zone_info(self) -> ZoneInfo:

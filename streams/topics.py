@@ -6,7 +6,7 @@ What a topic carries and how long it is kept stands in `schemas.channels`; here 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.channels import CHANNELS, Channel, retention_ms
+from streams.clients import BrokerFault, admin
 from streams.outbox import MESSAGE_BYTES_MAX
 from streams.settings import Settings
 
@@ -116,25 +117,16 @@ def _config(channel: Channel, settings: Settings) -> dict[str, str]:
 @contextmanager
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=settings.brokers.split(","),
-            client_id=f"{settings.deployment}-topics",
-            request_timeout_ms=_REQUEST_MS,
-        )
-    except KafkaError as error:
-        raise TopicError(f"No broker answers at {settings.brokers}: is it running, is LACAK_BROKERS right?") from error
-    try:
-        yield admin
-    except KafkaError as error:
-        raise TopicError(f"The brokers at {settings.brokers} refused: {error}.") from error
-    finally:
-        admin.close()
+        with admin(settings, client_id=f"{settings.deployment}-topics", request_timeout_ms=_REQUEST_MS) as client:
+            yield client
+    except BrokerFault as error:
+        raise TopicError(str(error)) from error
 
 
 def cluster_id(settings: Settings) -> str:
     """The id of the broker cluster: snapshots belong to one. Raises TopicError."""
-    with _admin(settings) as admin:
-        found = admin.describe_cluster().get("cluster_id")
+    with _admin(settings) as client:
+        found = client.describe_cluster().get("cluster_id")
     if not found:
         raise TopicError(f"The brokers at {settings.brokers} do not say which cluster they are.")
     return str(found)
@@ -143,26 +135,38 @@ def cluster_id(settings: Settings) -> str:
 def ensure_topics(settings: Settings) -> list[str]:
     """Make the topics that are missing and check the others. Returns what was made, and raises TopicError."""
     specs = topic_specs(settings)
-    with _admin(settings) as admin:
-        there = set(admin.list_topics())
+    with _admin(settings) as client:
+        there = set(client.list_topics())
         missing = [spec for spec in specs if settings.topic(spec.name) not in there]
         if missing:
-            _make(admin, settings, missing)
-        faults = [fault for found in _look(admin, settings, specs) for fault in found.faults]
+            _make(client, settings, missing)
+        faults = [fault for found in _look(client, settings, specs) for fault in found.faults]
     if faults:
         raise TopicError(" ".join(faults))
     return [spec.name for spec in missing]
 
 
+def check_topics(settings: Settings, names: Collection[str]) -> None:
+    """Raises TopicError where one of these topics (names on the brokers) is missing or not as the settings say.
+
+    For those who may not make topics, and may not see others than their own.
+    """
+    specs = [spec for spec in topic_specs(settings) if settings.topic(spec.name) in names]
+    with _admin(settings) as client:
+        faults = [fault for found in _look(client, settings, specs) for fault in found.faults]
+    if faults:
+        raise TopicError(" ".join(faults))
+
+
 def look_at_topics(settings: Settings) -> list[TopicFound]:
     """Every topic of the deployment as it is. Raises TopicError when the brokers do not answer."""
-    with _admin(settings) as admin:
-        return _look(admin, settings, topic_specs(settings))
+    with _admin(settings) as client:
+        return _look(client, settings, topic_specs(settings))
 
 
-def _make(admin: Any, settings: Settings, missing: Sequence[TopicSpec]) -> None:
+def _make(client: Any, settings: Settings, missing: Sequence[TopicSpec]) -> None:
     try:
-        admin.create_topics(
+        client.create_topics(
             [
                 NewTopic(
                     name=settings.topic(spec.name),
@@ -178,18 +182,18 @@ def _make(admin: Any, settings: Settings, missing: Sequence[TopicSpec]) -> None:
         pass  # another worker was quicker; the check that follows says whether it made them as we would
     wanted = {settings.topic(spec.name) for spec in missing}
     deadline = time.monotonic() + _READY_SECONDS
-    while not wanted <= set(admin.list_topics()):
+    while not wanted <= set(client.list_topics()):
         if time.monotonic() > deadline:
             raise TopicError(f"The topics {', '.join(sorted(wanted))} were made, but the brokers do not list them.")
         time.sleep(0.1)
 
 
-def _look(admin: Any, settings: Settings, specs: Sequence[TopicSpec]) -> list[TopicFound]:
+def _look(client: Any, settings: Settings, specs: Sequence[TopicSpec]) -> list[TopicFound]:
     names = [settings.topic(spec.name) for spec in specs]
     counts = {
-        each["name"]: len(each["partitions"]) for each in admin.describe_topics(names) if not each.get("error_code")
+        each["name"]: len(each["partitions"]) for each in client.describe_topics(names) if not each.get("error_code")
     }
-    configs = _configs(admin, [name for name in names if name in counts])
+    configs = _configs(client, [name for name in names if name in counts])
     found = []
     for spec, name in zip(specs, names, strict=True):
         if name not in counts:
@@ -209,12 +213,12 @@ def _look(admin: Any, settings: Settings, specs: Sequence[TopicSpec]) -> list[To
     return found
 
 
-def _configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _configs(client: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """What the brokers report of the topics' configs; nothing where they do not."""
     if not names:
         return {}
     try:
-        answer = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        answer = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     except KafkaError:
         return {}
     return _by_topic(answer)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import psycopg
@@ -54,15 +54,19 @@ class Pipeline:
         self.settings = lacak.settings
         self._last_ms = 0
 
+    def as_role(self, role: str) -> Settings:
+        """The settings of one who connects as another role: all the same where nobody logs in."""
+        return msgspec.structs.replace(self.settings, role=role)
+
     def register(self, venues: Sequence[Venue]) -> None:
         """Put venues into the registry and wait until they are in force."""
         began_ms = time.time_ns() // 1_000_000 - 10_000
-        publish_venues(self.settings, venues)
-        wait_registry(self.settings, began_ms)
+        publish_venues(self.as_role("operator"), venues)
+        wait_registry(self.as_role("operator"), began_ms)
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
         """Publish erasures."""
-        producer = KafkaProducer(bootstrap_servers=self.settings.brokers, acks="all")
+        producer = KafkaProducer(**self.as_role("officer").broker_access.arguments(), acks="all")
         for each in erasures:
             topic = self.settings.topic("erasures")
             producer.send(topic, value=msgspec.json.encode(each), key=each.person.encode(), partition=0).get(30)
@@ -70,31 +74,32 @@ class Pipeline:
 
     def publish(self, scans: Sequence[Scan], *, blocks: bool = True) -> None:
         """Publish scans in this order."""
-        with Gateway(self.settings.brokers, topic=self.settings.topic("scans"), blocks=blocks) as gateway:
+        access, topic = self.as_role("publisher").broker_access, self.settings.topic("scans")
+        with Gateway(access, topic=topic, blocks=blocks) as gateway:
             gateway.publish(scans)
             assert gateway.flush().failed == 0
         self._last_ms = max([self._last_ms, *(max(s.at_ms, s.arrived_at_ms or s.at_ms) for s in scans)])
 
     def send_raw(self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
         """Publish `(partition, key, value)` as they are."""
-        producer = KafkaProducer(bootstrap_servers=self.settings.brokers, acks="all")
+        producer = KafkaProducer(**self.settings.broker_access.arguments(), acks="all")
         for partition, key, value in records:
             producer.send(self.settings.topic(topic), value=value, key=key, partition=partition).get(30)
         producer.close()
 
     def end(self, seconds: float = 90.0) -> None:
         """End the run and wait until it is level."""
-        with Gateway(self.settings.brokers, topic=self.settings.topic("scans")) as gateway:
+        with Gateway(self.as_role("publisher").broker_access, topic=self.settings.topic("scans")) as gateway:
             gateway.end_run(self._last_ms + 2 * DAY_MS)
         wait_level(self.settings, self._last_ms + DAY_MS, seconds=seconds, watch=self.lacak.watch)
 
     def visits(self) -> list[oracle.Visit]:
         """The visits that stand."""
-        return [seen(visit) for visit in standing_visits(self.settings)]
+        return [seen(visit) for visit in standing_visits(self.as_role("inspector"))]
 
     def windows(self) -> dict[tuple[str, int], Windows]:
         """The windows in PostgreSQL, by venue and start (ms)."""
-        with psycopg.connect(self.settings.database) as database:
+        with self.as_role("officer").database_access.connect() as database:
             rows = database.execute(
                 "select venue, round(extract(epoch from window_start) * 1000)::bigint, entries, exits, assumed_exits,"
                 " peak, presence_ms from lacak.windows"
@@ -103,7 +108,7 @@ class Pipeline:
 
     def inside(self) -> dict[str, int]:
         """How many are inside each venue, as PostgreSQL has it."""
-        with psycopg.connect(self.settings.database) as database:
+        with self.as_role("officer").database_access.connect() as database:
             return dict(database.execute("select venue, inside from lacak.occupancy").fetchall())
 
     def trace(
@@ -115,8 +120,9 @@ class Pipeline:
             profile=profile, onset_ms=onset_ms, **more,  # type: ignore[arg-type]
         )  # fmt: skip
         began_ms = time.time_ns() // 1_000_000
-        with Store.opened(self.settings.database) as store:
-            send(self.settings, "trace-requests", person, request)
+        officer = self.as_role("officer")
+        with Store.opened(officer.database_access) as store:
+            send(officer, "trace-requests", person, request)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
                 made = store.await_traces(person, began_ms, 1, deadline - time.monotonic())
@@ -154,8 +160,9 @@ def pipeline(
     heartbeat_seconds: float = 5.0,
     metrics_port: int = 0,
     gateway_port: int | None = None,
+    **more: Any,
 ) -> Iterator[Pipeline]:
-    """A pipeline with topics and a database of its own, for the length of a `with` block."""
+    """A pipeline with topics and a database of its own, for the length of a `with` block. `more` are settings."""
     name = f"t{uuid.uuid4().hex[:10]}"
     own = new_database(database, name)
     settings = Settings(
@@ -166,11 +173,12 @@ def pipeline(
         clock=clock,  # type: ignore[arg-type]
         partitions=Partitions(scans=partitions, visits=partitions, cases=min(partitions, 2)),
         times=Times(retention_days=retention_days),
-        transport=Transport(session_timeout_seconds=10 if workers else 6),
+        transport=more.pop("transport", Transport(session_timeout_seconds=10 if workers else 6)),
         snapshots=Snapshots(every_seconds=snapshot_seconds, every_records=500),
         dead_letters=limits or DeadLetterLimits(),
         heartbeat_seconds=heartbeat_seconds,
         metrics_port=metrics_port,
+        **more,
     )
     with Deployment(settings, workers=workers, gateway_port=gateway_port) as lacak:
         yield Pipeline(lacak)
