@@ -43,7 +43,8 @@ _NOON: Final = 12
 _LUNCH: Final = Venue(venue="rush-warung", name="Warung Rame", category="restaurant", region="ID-LA-01", capacity=40)
 _SMALL: Final = Venue(venue="rush-kiosk", name="Kios Kecil", category="shop", region="ID-LA-01", capacity=4)
 _JSON: Final = {"Content-Type": "application/json"}
-_OFFICER: Final, _PURPOSE = "rush", "a look at the dashboards"
+_OFFICER: Final = "rush"
+_PURPOSE: Final = "a look at the dashboards"
 
 
 class Rush:
@@ -156,7 +157,7 @@ class Rush:
             yield 0.2
 
     def _fall_ill(self) -> Iterator[float]:
-        """The three of one table test positive, then one person after another; an officer confirms a contact of each."""
+        """The three of one table test positive, then others one by one; an officer confirms a contact of each."""
         yield _CASE_SECONDS
         waiting = [*self.lunch, *self._city.persons[3:200]]
         for person in [each for each in waiting if each not in self._cases]:
@@ -221,8 +222,9 @@ class Rush:
         self._produce(
             "health-records",
             [
-                (partition_of(each.person, partitions), health_key(each.person, each.record_id), msgspec.json.encode(each))
+                (partition_of(person, partitions), health_key(person, each.record_id), msgspec.json.encode(each))
                 for each in records
+                for person in (each.person,)
             ],
         )
 

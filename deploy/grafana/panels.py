@@ -60,7 +60,7 @@ def graph(
         panel = panel.max(most)
     if steps:
         panel = panel.thresholds(_thresholds(steps)).thresholds_style(
-            common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED)
+            common.GraphThresholdsStyleConfig().mode(kinds.GraphTresholdsStyleMode.DASHED)
         )
     return _asked(_dressed(panel, title, description, unit, width, 8), queries)  # type: ignore[no-any-return]
 

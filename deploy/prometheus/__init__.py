@@ -1,1 +1,1 @@
-"""Prometheus: its configuration, the rules with their cases, and a server of it for tests and for docs/dashboards.md."""
+"""Prometheus: its configuration, the rules with their cases, and a server for tests and docs/dashboards.md."""
