@@ -21,6 +21,7 @@ from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
 from contacts.visits import NEVER_MS
 from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
+from streams import stagemetrics as metrics
 from streams.batches import Batch
 from streams.outbox import Outbox
 
@@ -92,6 +93,10 @@ class Contacts:
                 else:  # a scans partition had no time yet at which to cut
                     self._not_ready(partition, query)
 
+    def questions(self) -> dict[int, int]:
+        """How many questions are open, by partition."""
+        return {partition: len(open_here) for partition, open_here in self._open.items()}
+
     def tell(self, partition: int, places: Places) -> None:
         """Tell the coordinators of the standing traces that what they watch has changed."""
         for order in places.concerned():
@@ -126,7 +131,9 @@ class Contacts:
         self._outbox.send(
             "trace-answers", query.reply_partition, msgspec.json.encode(answer), key=query.person.encode()
         )
+        metrics.ANSWERS.labels("not_ready").inc()
 
+    @metrics.ANSWER_SECONDS.time()
     def _send(self, partition: int, query: TraceQuery, places: Places, as_of_ms: int, kind: str) -> None:
         profile = profile_from_json(bytes(query.profile_json))
         answer = TraceAnswer(
@@ -142,6 +149,7 @@ class Contacts:
             self._outbox.send(
                 "trace-answers", query.reply_partition, msgspec.json.encode(part), key=query.person.encode()
             )
+        metrics.ANSWERS.labels(answer.kind).inc()
 
 
 def _in_parts(

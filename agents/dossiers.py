@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 
 import msgspec
 
+from agents.tracemeters import TraceMeters
 from contacts.erasing import without
 from contacts.gradings import Registered, registered
 from contacts.tracing import Dossier, withdrawn
@@ -53,6 +54,10 @@ class _Later:
         there = {**dict(self._table.items()), **self._new}
         return [value for value in there.values() if value is not None]
 
+    def names(self) -> set[bytes]:
+        there = {*self._table.keys(), *self._new}
+        return {name for name in there if name not in self._new or self._new[name] is not None}
+
     def settle(self) -> None:
         new, self._new = self._new, {}
         for name, value in new.items():
@@ -76,6 +81,7 @@ class Dossiers:
         clock: Clock,
         outbox: Outbox,
         least_risk: Callable[[int], float | None],
+        meters: TraceMeters,
     ) -> None:
         self._settings = settings
         self._people = _Later(people)
@@ -83,6 +89,7 @@ class Dossiers:
         self._clock = clock
         self._outbox = outbox
         self._least_risk = least_risk
+        self._meters = meters
         self.arrived_ms = 0
         """When the message in hand came."""
 
@@ -104,6 +111,11 @@ class Dossiers:
         """Remember a dossier as it now is; one that holds nothing is forgotten."""
         nothing = dossier == Dossier(dossier.person, dossier.partition)
         self._people.put(dossier.person, None if nothing else msgspec.json.encode(dossier))
+        self._meters.saved(dossier)
+
+    def reported(self) -> frozenset[str]:
+        """The traces of which a report has been told."""
+        return frozenset(name.decode() for name in self._reports.names())
 
     def report(self, trace: str) -> Trace | None:
         """The report of a trace that was told last."""
@@ -145,6 +157,7 @@ class Dossiers:
         beside = b"," + msgspec.json.encode(_Beside(known))[1:] if known else b"}"
         self._reports.put(made.trace_id, data[:-1] + beside)
         self._outbox.send("traces", partition, data, key=made.trace_id.encode())
+        self._meters.told(made)
 
     def _registered(self, trace: str) -> dict[str, Registered]:
         data = self._reports.get(trace)

@@ -10,6 +10,7 @@ import msgspec
 
 from agents.clusters import tell_clusters
 from agents.contacts import Contacts
+from agents.placemeters import PlaceMeters
 from contacts.clusterrules import ClusterRules
 from contacts.doorrules import DoorRulesError
 from contacts.occupancy import Count
@@ -24,6 +25,7 @@ from schemas.blocks import (
     Barrier,
     BlockError,
     ErasureOrder,
+    Heartbeat,
     RecountOrder,
     RegistryChange,
     RulesChange,
@@ -96,6 +98,7 @@ class OccupancyKeeper:
         self._builder = ThreadPoolExecutor(1, "settling")
         self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
+        self.meters = PlaceMeters(settings.partitions, clock, outbox)
         self._grow()
 
     def make(self, partition: int) -> Places:
@@ -150,7 +153,7 @@ class OccupancyKeeper:
 
     def apply(self, places: Places, batch: Batch) -> None:
         """Take one batch of blocks into the index."""
-        bad = 0
+        bad = events = 0
         for index, value in enumerate(batch.values):
             try:
                 block = unframe(VISITS_MAGIC, value or b"", VISIT_BLOCKS)
@@ -159,6 +162,8 @@ class OccupancyKeeper:
                 bad += 1
                 self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
                 continue
+            events += len(block.persons)
+            self.meters.took(batch.partition, block.recorded_ms, len(block.persons))
             for placed in controls:
                 if isinstance(placed.control, Barrier):
                     self._contacts.barrier(
@@ -178,6 +183,10 @@ class OccupancyKeeper:
                         places.rule(placed.control)
                     except DoorRulesError as error:  # the registry agent's Lacak reads more than this one
                         self._letters.letter(batch, index, 0, "refused_rules", str(error), self._clock.now_ms())
+                elif isinstance(placed.control, Heartbeat):
+                    self.meters.beat(batch.partition, placed.control)
+        meters.events_in("visits").inc(events)
+        meters.log_time("visits", batch.partition, places.log_time_ms)
         self._letters.judge(len(batch), bad)
         self._contacts.answer_ready(batch.partition, places)
 
@@ -201,7 +210,8 @@ class OccupancyKeeper:
         changed = places.counts()
         for count in changed:
             told.waiting[count.venue] = count
-        if now - told.at >= _TELL_SECONDS:
+        all_of_it = now - told.at >= _TELL_SECONDS
+        if all_of_it:
             told.at = now
             ready = list(told.waiting.values())
             told.waiting.clear()
@@ -222,6 +232,8 @@ class OccupancyKeeper:
             log_time_ms = places.log_time_ms
             self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
             told.inside.update((count.venue, count.inside) for count in ready)
+        if all_of_it:
+            self.meters.told(partition, replaying=told.replaying)
 
     def _grow(self) -> None:
         """Have the directory's next table made before somebody waits for it."""
@@ -264,8 +276,7 @@ class OccupancyKeeper:
         venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
         block = WindowBlock(partition, (position, 0), window_ms, places.log_time_ms, venues, rows)
         self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
-        meters.rows_out("windows", len(found.rows) if found is not None else 0)
-        meters.log_time("visits", partition, places.log_time_ms)
+        meters.events_out("windows").inc(len(found.rows) if found is not None else 0)
 
 
 def _message(partition: int, count: Count, log_time_ms: int, position: int) -> tuple[int, bytes, bytes]:

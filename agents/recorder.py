@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from schemas.blocks import CONTROL_MAGIC, WINDOW_BLOCKS, WINDOWS_MAGIC, BlockError, unframe
+from schemas.blocks import CONTROL_MAGIC, WINDOW_BLOCKS, WINDOW_COLUMNS, WINDOWS_MAGIC, BlockError, unframe
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
+from schemas.heartbeats import Pulse, beat_of
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from streams import meters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -38,6 +40,10 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
 _FORGOTTEN = ("cases", "traces", "statuses", "health-records")
 """Where a key without a value says that what it names is to be forgotten."""
 
+_WINDOW_BYTES = 8 * len(WINDOW_COLUMNS)
+_BEATEN = ("occupancy", "traces", "health-records", "statuses")
+"""Where heartbeats come by."""
+
 
 class Recorder:
     """Decodes batches and hands them to the database."""
@@ -46,6 +52,7 @@ class Recorder:
         self._clock = clock
         self._letters = letters
         self._records = records
+        self.pulses = {topic: Pulse(topic, clock.now_ms) for topic in _BEATEN}
 
     async def run(self, batches: AsyncIterator[Batch], owner: DurableEachBatch) -> None:
         """The agent's loop."""
@@ -58,14 +65,16 @@ class Recorder:
     async def record(self, batch: Batch) -> None:
         """Decode a batch and write it in one transaction; what is no message goes to the dead letters."""
         messages: list[Any] = []
+        heartbeats = []
         bad = 0
         for index, value in enumerate(batch.values):
             try:
                 if value is None:
                     messages += [(batch.keys[index] or b"").decode()] if batch.topic in _FORGOTTEN else []
                     continue
-                if batch.topic == "health-records" and value[:4] == CONTROL_MAGIC:
-                    continue  # what doors are told of it comes as statuses, erasures by their own topic
+                if batch.topic in self.pulses and value[:4] == CONTROL_MAGIC:
+                    heartbeats.append(beat_of(value))
+                    continue  # what doors are told of health records comes as statuses, erasures by their own topic
                 if batch.topic == "windows":
                     messages.append(unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS))
                 else:
@@ -77,3 +86,7 @@ class Recorder:
         await self._letters.flush()
         rows: dict[str, Any] = {batch.topic.replace("-", "_"): messages}
         await self._records.apply(batch.topic, batch.partition, batch.next_offset, **rows)
+        for heartbeat in filter(None, heartbeats):
+            self.pulses[batch.topic].came(batch.partition, heartbeat)
+        if batch.topic == "windows":
+            meters.events_in("windows").inc(sum(len(block.rows) // _WINDOW_BYTES for block in messages))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -10,14 +11,27 @@ import numpy as np
 
 from contacts.healthstate import NEVER_MS, HealthState, RulesOf
 from contacts.registry import is_name
-from schemas.blocks import CONTROL_MAGIC, CONTROLS, BlockError, Control, ErasureOrder, RulesChange, Tick, frame, unframe
-from schemas.health import HealthRecord
+from schemas.blocks import (
+    CONTROL_MAGIC,
+    CONTROLS,
+    BlockError,
+    Control,
+    ErasureOrder,
+    Heartbeat,
+    RulesChange,
+    Tick,
+    frame,
+    unframe,
+)
+from schemas.health import COLOURS, HealthRecord
+from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat
 from schemas.keys import health_key
 from schemas.partitions import partitions_of
-from streams import meters
+from streams import stagemetrics as metrics
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
+from streams.meters import observe_many
 from streams.outbox import Outbox
 from streams.partitions import Owner
 from streams.settings import Settings
@@ -62,6 +76,10 @@ class Statuses:
         self._ticked: dict[int, float] = {}
         self._tolerance_ms = settings.times.clock_tolerance_seconds * 1000
         self._by_files = settings.clock == "file"
+        self._born: dict[int, int] = {}
+        self._began_ms = clock.now_ms()
+        self._changes = {colour: metrics.STATUS_CHANGES.labels(colour) for colour in COLOURS}
+        self.pulse = Pulse("health-records", clock.now_ms)
 
     def make(self, partition: int) -> HealthState:
         """The state of a partition that nothing is known of: silent up to where its log ends now."""
@@ -77,14 +95,16 @@ class Statuses:
             held = await owner.take(batch)
             if held is not None:
                 state, fresh = held
-                self.derive(state, fresh)
+                moved = self.derive(state, fresh)
                 await self._outbox.room()
-                await owner.done(fresh)
+                await owner.done(fresh, moved=moved)
 
-    def derive(self, state: HealthState, batch: Batch) -> None:
-        """Take one batch through the core and send what it makes."""
-        self.take(state, batch, self.read(batch))
+    def derive(self, state: HealthState, batch: Batch) -> bool:
+        """Take one batch through the core and send what it makes. False: it held nothing but heartbeats."""
+        said = self.read(batch)
+        self.take(state, batch, said)
         self.tell(state, batch)
+        return not said or not all(isinstance(each.what, Heartbeat) for each in said)
 
     def read(self, batch: Batch) -> list[Said]:
         """What the records say; what says nothing, or to another partition, goes to the dead letters."""
@@ -108,17 +128,30 @@ class Statuses:
                 state.erase(offset, at_ms, what.person, what.before_ms)
             elif isinstance(what, RulesChange):
                 state.change_rules(offset, at_ms, what.origin, what.rules_id, what.text)
+            elif isinstance(what, Heartbeat) and (born_ms := self.pulse.came(batch.partition, what)) is not None:
+                self._born[batch.partition] = born_ms
 
     def tell(self, state: HealthState, batch: Batch) -> None:
         """Send what came of it."""
-        for person, status in state.made():
+        made = state.made()
+        for person, status in made:
             value = None if status is None else msgspec.json.encode(status)
             self._outbox.send("statuses", batch.partition, value, key=person.encode())
+            if status is not None:
+                self._changes[status.colour].inc()
+        if made and batch.timestamps_ms[0] > self._began_ms:
+            self._outbox.when_acknowledged(partial(self._told, batch.timestamps_ms[0], len(made)))
+        born_ms = self._born.pop(batch.partition, None)
+        if born_ms is not None:
+            self._outbox.send("statuses", batch.partition, beat(batch.partition, born_ms), key=HEARTBEAT_KEY)
         if not batch.behind:
             for person, record_id, record in state.repairs():
                 value = None if record is None else msgspec.json.encode(record)
                 self._outbox.send("health-records", batch.partition, value, key=health_key(person, record_id))
-        meters.log_time("health-records", batch.partition, state.log_time_ms)
+
+    def _told(self, recorded_ms: int, many: int) -> None:
+        """Doors are told of so many; what that came of was recorded then."""
+        observe_many(metrics.STATUS_SECONDS, max(self._clock.now_ms() - recorded_ms, 0) / 1000, many)
 
     def tick(self, owner: Owner[HealthState]) -> None:
         """Move log time where something is due by now, or left over; one tick a partition is under way at a time."""

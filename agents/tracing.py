@@ -16,6 +16,7 @@ import msgspec
 from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
 from agents.standing import Standing
+from agents.tracemeters import TraceMeters
 from contacts.cases import Episode, apply_result, numbers
 from contacts.erasing import forgotten
 from contacts.hops import Hops
@@ -78,7 +79,8 @@ class Tracing:
         self._outbox = outbox
         self._letters = letters
         self._profiles = profiles
-        self._dossiers = Dossiers(settings, people, reports, clock, outbox, least_risk)
+        self.meters = TraceMeters(settings.partitions, clock, outbox)
+        self._dossiers = Dossiers(settings, people, reports, clock, outbox, least_risk, self.meters)
         self._standing = Standing(settings, clock, outbox)
         self._asking = Asking(settings, clock, outbox, profiles, risk)
         self._limits = risk.limits
@@ -89,6 +91,8 @@ class Tracing:
     async def take(self, message: Batch) -> None:
         """One message of one of the topics, and everything made from it acknowledged."""
         key, value = message.keys[0] or b"", message.values[0] or b""
+        if self.meters.beat(message):
+            return
         self._dossiers.arrived_ms = message.timestamps_ms[0]
         try:
             body = _READERS[message.topic].decode(value)
@@ -124,7 +128,9 @@ class Tracing:
 
     def resume(self) -> None:
         """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here."""
-        for dossier in self._dossiers.all():
+        dossiers = list(self._dossiers.all())
+        self.meters.begun(dossiers, self._dossiers.reported())
+        for dossier in dossiers:
             for job in dossier.jobs.values():
                 if not job.settled and job.query_id not in self._gathers:
                     self._remind(dossier, job, "retry", 0.0)
@@ -143,6 +149,7 @@ class Tracing:
         case = changed.message(dossier.person, (changed.revision, now_ms))
         self._outbox.send("cases", dossier.partition, msgspec.json.encode(case), key=case.case_id.encode())
         jobs = [job for job in dossier.jobs.values() if job.case_id == changed.case_id]
+        self.meters.followed(changed, known=bool(jobs))
         if changed.withdrawn:
             for job in jobs:
                 dossier = self._withdraw(dossier, job)
@@ -164,6 +171,7 @@ class Tracing:
                     specimen_ms=None,
                     isolated_ms=None,
                 )
+                self.meters.asked(job.trace_id, self._dossiers.arrived_ms)
                 dossier = self._ask(dossier, self._with_facts(job, changed))
         return dossier
 
@@ -214,6 +222,7 @@ class Tracing:
             people_most=request.people_most,
             seconds_most=request.seconds_most,
         )
+        self.meters.asked(name, arrived_at_ms)
         self._dossiers.save(self._ask(dossier, job))
 
     def _on_decision(self, partition: int, decision: ContactDecision) -> None:
@@ -221,6 +230,7 @@ class Tracing:
         held = dossier.decisions.get(decision.contact)
         if held is not None and held.decided_at_ms >= decision.decided_at_ms:
             return
+        self.meters.decided(decision)
         self._inform(msgspec.structs.replace(dossier, decisions={**dossier.decisions, decision.contact: decision}))
 
     def _on_interview(self, partition: int, told: InterviewContact) -> None:

@@ -9,7 +9,8 @@ from contacts.declared import StayRefused
 from contacts.deriver import Deriver, Scans
 from contacts.registry import RegistryError
 from contacts.visits import Acceptance
-from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame, frame_of
+from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Heartbeat, RegistryChange, Tick, frame, frame_of
+from schemas.heartbeats import Pulse, beat
 from schemas.partitions import partition_of
 from streams import meters
 from streams.batches import Batch
@@ -17,6 +18,7 @@ from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
+from streams.scanmeters import ScanMeters
 from streams.settings import Settings
 
 EMPTY_BLOCK_SECONDS = 0.5
@@ -36,6 +38,8 @@ class Visits:
         self._letters = letters
         self._told: dict[int, float] = {}
         self._heard: dict[int, float] = {}
+        self._meters = ScanMeters()
+        self.pulse = Pulse("scans", clock.now_ms)
 
     def make(self, partition: int) -> Deriver:
         """The state of a partition that nothing is known of."""
@@ -65,6 +69,7 @@ class Visits:
         bad = total = 0
         rows = {offset: index for index, offset in enumerate(batch.offsets)} if len(batch) < 2 else None
         now_ms = self._clock.now_ms()
+        late = deriver.counts["late"]
 
         def set_aside(offset: int, row: int, reason: str, detail: str = "") -> None:
             nonlocal bad, rows
@@ -83,8 +88,13 @@ class Visits:
         for part in intake.read(batch):
             if isinstance(part, Scans):
                 total += len(part.at)
+                self._meters.took(deriver, part)
                 deriver.take(part, set_aside)
             else:
+                if isinstance(part[1], Heartbeat):
+                    self.pulse.came(partition, part[1])
+                elif isinstance(part[1], RegistryChange):
+                    self._meters.registered(deriver)
                 try:
                     deriver.control(*part)
                 except RegistryError as error:
@@ -92,14 +102,18 @@ class Visits:
                 except StayRefused as error:
                     set_aside(part[0], 0, error.reason, str(error))
         self._letters.judge(total + bad, bad)
+        self._meters.late(deriver.counts["late"] - late)
         now = self._clock.monotonic()
         self._heard[partition] = now
         empty = now - self._told.get(partition, 0.0) >= EMPTY_BLOCK_SECONDS
         if empty:
             self._told[partition] = now
-        for target, count, body in deriver.packed(batch.offsets[0], batch.next_offset, empty=empty):
+        rows_out, recorded_ms = meters.events_out("visits"), batch.timestamps_ms[0]
+        for target, count, body in deriver.packed(
+            batch.offsets[0], batch.next_offset, empty=empty, recorded_ms=recorded_ms
+        ):
             self._outbox.send("visits", target, frame_of(VISITS_MAGIC, body))
-            meters.rows_out("visits", count)
+            rows_out.inc(count)
         meters.log_time("scans", partition, deriver.log_time_ms)
         deriver.prune()
 
@@ -111,6 +125,11 @@ class Visits:
         for partition in partitions:
             if now - self._heard.get(partition, 0.0) >= QUIET_SECONDS:
                 self._outbox.send("scans", partition, frame(CONTROL_MAGIC, Tick(self._clock.now_ms())))
+
+    def beat(self, partitions: frozenset[int]) -> None:
+        """Begin a heartbeat in each of this worker's partitions."""
+        for partition in partitions:
+            self._outbox.send("scans", partition, beat(partition, self._clock.now_ms()))
 
 
 _DETAILS = {

@@ -14,6 +14,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,6 +95,10 @@ class _Sink:
 
     async def flush(self) -> None:
         """Nothing waits."""
+
+    def when_acknowledged(self, told: Callable[[], object]) -> None:
+        """It is."""
+        told()
 
 
 def stages(given: argparse.Namespace) -> dict[str, float]:

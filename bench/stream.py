@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.instruments import SILENT, asked, compared, in_pairs, show
 from bench.machine import (
     Broker,
     bench_folder,
@@ -63,11 +64,15 @@ def settings_for(brokers: str, folder: Path, **more: Any) -> Settings:
     )
 
 
-def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress) -> Run:
-    """One run over a fresh broker, a fresh database and fresh folders."""
+def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress, *, measured: bool = True) -> Run:
+    """One run over a fresh broker, database and folders; not `measured`: without metrics and heartbeats."""
     with bench_folder() as folder, running_broker(kind, folder) as brokers:
-        settings = settings_for(brokers, folder, clock="file", times=Times(retention_days=28.0))
-        with Deployment(settings) as lacak:
+        beats = {} if measured else {"heartbeat_seconds": 0.0}
+        settings = settings_for(brokers, folder, clock="file", times=Times(retention_days=28.0), **beats)
+        with (
+            Deployment(settings, program="lacak" if measured else SILENT) as lacak,
+            asked(lacak.metrics if measured else {}),
+        ):
             settings = lacak.settings
             pids = {worker.role: worker.pid for worker in lacak.workers}
             began_ms = time.time_ns() // 1_000_000 - 10_000
@@ -123,6 +128,7 @@ def main() -> int:
     parser.add_argument("--scans", type=int, default=2_000_000, help="how many scans (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many runs (default: %(default)s)")
     parser.add_argument("--stock-scans", type=int, default=50_000, help="scans for stock Faust; 0: leave it out")
+    parser.add_argument("--pairs", type=int, default=0, help="so many pairs of runs instead, with metrics and without")
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bench-stream.json"))
@@ -137,15 +143,29 @@ def main() -> int:
     stock: list[float] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        for number in range(given.runs):
+        if given.pairs:
+            cost = compared(
+                in_pairs(
+                    given.pairs,
+                    lambda measured: run_chain(kind, workload, scans, progress, measured=measured),
+                    progress.console.print,
+                )
+            )
+        for number in range(0 if given.pairs else given.runs):
             progress.console.print(f"run {number + 1} of {given.runs}: the chain")
             runs.append(run_chain(kind, workload, scans, progress))
             progress.console.print(f"  {runs[-1].cpu_us_per_scan:.2f} us a scan, {runs[-1].scans_per_second:,.0f}/s")
-        for number in range(given.runs if given.stock_scans else 0):
+        for number in range(given.runs if given.stock_scans and not given.pairs else 0):
             progress.console.print(f"run {number + 1} of {given.runs}: stock Faust")
             with bench_folder() as folder, running_broker(kind, folder) as brokers:
                 stock.append(measure_stock(brokers, folder, workload, scans, given.stock_scans))
             progress.console.print(f"  {stock[-1]:.1f} us a scan")
+    if given.pairs:
+        made = {"machine": describe(broker_name(kind)), "scans": given.scans, "measuring": cost}
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        given.output.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+        show(Console(), cost)
+        return 0
     _write(given.output, given, describe(broker_name(kind)), runs, stock)
     _print(Console(), describe(broker_name(kind)), given, runs, stock)
     return 0

@@ -65,6 +65,11 @@ class Clustering:
         self._due: set[str] = set()
         self._told: dict[str, list[Cluster]] = {}
 
+    @property
+    def standing(self) -> int:
+        """How many clusters there are, as told last."""
+        return sum(map(len, self._told.values()))
+
     def order(self, index: VisitIndex, order: WatchOrder) -> None:
         """A case's window, or that there is none any more (an empty one). Of one trace the highest revision holds."""
         if order.trace_id != trace_id(order.case_id, order.direction):  # not one of the two automatic traces

@@ -19,7 +19,7 @@ import numpy as np
 from contacts.columns import Bools, Ints, among
 from contacts.declared import Declared
 from contacts.histories import NONE, Histories
-from contacts.registry import Place, are_names, is_name
+from contacts.registry import Place, Registry, are_names, is_name
 from contacts.scanloop import DUPLICATES, HELD, LATES, ORPHANS, ROW_PERSON, ROW_WIDTH, ROWS, split_rows, take_scans
 from contacts.spots import Spots
 from contacts.texts import Texts, grown
@@ -111,6 +111,11 @@ class Deriver:
     def venues(self) -> Texts:
         """The numbers of venues."""
         return self._spots.venues
+
+    @property
+    def registry(self) -> Registry:
+        """The registry as it stands."""
+        return self._spots.registry
 
     def derive(self, scans: Iterable[Arrived], refuse: Refuse) -> None:
         """Take scans in, in order of the log, and note what they change."""
@@ -251,10 +256,11 @@ class Deriver:
             self._rows_made += 1
             self.counts["self_reported"] += end > start
 
-    def packed(self, first_offset: int, next_offset: int, *, empty: bool = False) -> list[Packed]:
+    def packed(self, first_offset: int, next_offset: int, *, empty: bool = False, recorded_ms: int = 0) -> list[Packed]:
         """What the records `[first_offset, next_offset)` made, a block for each `visits` partition; then forgotten.
 
         With `empty`, and after a tick, also the blocks that hold nothing: they carry the log time to where no one goes.
+        `recorded_ms` is the time of the first of the records in the log.
         """
         empty, self._ticked = empty or self._ticked, False
         count, self._rows_made = self._rows_made, 0
@@ -278,6 +284,7 @@ class Deriver:
                     msgspec.Raw(self.people.packed(persons[start:stop])),
                     rows[start:stop].astype("<i8", copy=False).tobytes(),
                     self._controls[target],
+                    recorded_ms,
                 )
                 made.append(Packed(target, size, msgspec.msgpack.encode(block)))
                 self._controls[target] = []

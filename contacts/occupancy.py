@@ -127,6 +127,11 @@ class Told:
         if inside and venues > known:
             self._untold.append(np.arange(known, venues))
 
+    @property
+    def inside_and_allowed(self) -> tuple[Ints, Ints]:
+        """What was told last of each venue, by its number: how many are inside (-1: nothing yet), how many may be."""
+        return self._columns["inside"], self._columns["allowed"]
+
     def untold(self) -> Ints:
         """The venues of which nothing was told since room was made for them; asked for once."""
         untold, self._untold = np.concatenate(self._untold), [ints([])]

@@ -22,6 +22,7 @@ from contacts.clusterrules import ClusterRules
 from contacts.columns import Ints, distinct
 from contacts.days import midnight_ms
 from contacts.exposures import Named, Question, answered
+from contacts.figures import Figures, figures_of
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import VisitIndex
 from contacts.occupancy import Count, Inside, Numbers, Told
@@ -287,6 +288,10 @@ class Places:
         """All meetings of many persons, each within a window of their own."""
         self._settle()
         return answered(self._index, question, self.category, self._allowances.dated)
+
+    def figures(self) -> Figures:
+        """What an operator wants to know, as of the last calls of `counts` and `clusters`."""
+        return figures_of(self._index, *self._told.inside_and_allowed, self._clusters.standing, len(self._watches))
 
     def expire(self) -> bool:
         """Let go, by whole days of the zone, of what ended longer than the retention before the log time.

@@ -8,7 +8,8 @@ from importlib.resources import files
 
 
 @cache
-def _shares() -> tuple[float, ...]:
+def shares() -> tuple[float, ...]:
+    """The thresholds, as shares of the allowed count."""
     return tuple(tomllib.loads(files("contacts.data").joinpath("occupancy.toml").read_text("utf-8"))["thresholds"])
 
 
@@ -16,4 +17,4 @@ def crosses(before: int, after: int, allowed: int | None) -> bool:
     """Whether going from `before` to `after` people inside crosses a threshold of the `allowed` capacity."""
     if allowed is None:
         return False
-    return any((before >= share * allowed) != (after >= share * allowed) for share in _shares())
+    return any((before >= share * allowed) != (after >= share * allowed) for share in shares())

@@ -15,6 +15,7 @@ from contacts.admission import Decision, Limits, Load, Visitor, decide
 from contacts.registry import are_names
 from gateway.client import BadScan, check_scan
 from gateway.copies import Copies, Spot
+from gateway.metrics import decided
 from gateway.ownscans import Mark
 from gateway.sender import Sender, Sent
 from gateway.settings import GatewaySettings
@@ -86,6 +87,7 @@ class Door:
                 party=party, counts_age_ms=self.copies.age_ms("occupancy", now_ms),
             )  # fmt: skip
             await self._put(self._scans(ticket, "out", at_ms), now_ms, parcels)
+            decided("out", ())
             return ticket
         decision, colours, inside, most = self._decide(ask, persons, now_ms)
         waits = decision.outcome == "check"
@@ -116,6 +118,7 @@ class Door:
         else:
             kind: ScanKind = "in" if decision.outcome == "admit" else "refused"
             await self._put(self._scans(ticket, kind, at_ms), now_ms, parcels)
+        decided(decision.outcome, colours)
         return ticket
 
     def _checked(self, ask: Ask, at_ms: int) -> tuple[str, ...]:

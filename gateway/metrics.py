@@ -3,6 +3,8 @@ never people, venues or devices. To every sample the gateway adds the label `sta
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -38,7 +40,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._routes: dict[str, tuple[Histogram, dict[int, Counter]]] = {}
-        self._decisions: dict[str, Counter] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -51,13 +52,23 @@ class Metrics:
             counter = known[1][status] = REQUESTS.labels(route, status)
         counter.inc()
 
-    def decision(self, outcome: str) -> None:
-        """A door has decided."""
-        counter = self._decisions.get(outcome)
-        if counter is None:
-            counter = self._decisions[outcome] = DECISIONS.labels(outcome)
-        counter.inc()
-
     def problem(self, kind: str) -> None:
         """A request was refused."""
         PROBLEMS.labels(kind).inc()
+
+
+def decided(outcome: str, colours: Iterable[str | None]) -> None:
+    """A door has decided about people of these colours; None: nothing is known of somebody."""
+    _decisions(outcome).inc()
+    for colour in colours:
+        _colours(colour or "unknown").inc()
+
+
+@cache
+def _decisions(outcome: str) -> Counter:
+    return DECISIONS.labels(outcome)
+
+
+@cache
+def _colours(colour: str) -> Counter:
+    return COLOURS.labels(colour)

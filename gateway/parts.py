@@ -26,6 +26,7 @@ from gateway.pseudonyms import Key
 from gateway.settings import GatewaySettings
 from gateway.signing import Signing, bad_code
 from gateway.spool import Spool
+from schemas.exposition import Exposition
 
 Asked = Request[Any, Any, Any]
 _LISTING_SECONDS: Final = 10.0
@@ -66,6 +67,7 @@ class Parts:
     key: Key | None
     ticket_secret: bytes
     metrics: Metrics = field(default_factory=Metrics)
+    exposition: Exposition = field(init=False)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams_open: int = 0
     typed: Buckets = field(init=False)
@@ -73,6 +75,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
+        self.exposition = Exposition("gateway", self.settings.data_dir)
         self.typed = Buckets(limits.typed_ids_per_minute / 60.0, limits.typed_ids_burst)
         self.listing = Listing(self.copies.registry)
 

@@ -49,8 +49,9 @@ def jwks(request: Asked) -> Response[dict[str, Any]]:
 @get("/metrics", include_in_schema=False, sync_to_thread=False)
 def metrics(request: Asked) -> Response[bytes]:
     """The metrics of gateway.metrics, for Prometheus."""
-    measure(parts_of(request))
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    parts = parts_of(request)
+    measure(parts)
+    return Response(generate_latest(parts.exposition), media_type=CONTENT_TYPE_LATEST)
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.metrics import COPY_AGE, SPOOL
+from gateway.metrics import AWAY, COPY_AGE, SPOOL, SPOOL_BYTES
 from gateway.parts import Parts
 from gateway.spool import LANES
 from gateway.wire import CopyState, Readiness
@@ -40,5 +40,11 @@ def readiness(parts: Parts) -> Readiness:
 def measure(parts: Parts) -> None:
     """Set the gauges that are looked up only when somebody asks."""
     SPOOL.set(sum(parts.spool.waiting(lane) for lane in LANES))
+    SPOOL_BYTES.set(parts.spool.waiting_bytes)
+    away_since_ms = parts.door.sender.away_since_ms
+    AWAY.set(0.0 if away_since_ms is None else max(parts.clock.now_ms() - away_since_ms, 0) / 1000)
+    for name in ("statuses", "occupancy"):
+        reader = parts.copies.readers[name]
+        reader.pulse.hold(range(reader.partitions))
     for name, age_ms in (("statuses", parts.copies.age_ms("statuses")), ("counts", parts.copies.age_ms("occupancy"))):
         COPY_AGE.labels(name).set(-1 if age_ms is None else age_ms / 1000)

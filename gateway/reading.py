@@ -18,7 +18,9 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from gateway.kept import Standpoint
+from gateway.metrics import COPY_RECORDS
 from gateway.settings import GatewaySettings
+from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat_of
 
 _LOG: Final = logging.getLogger(__name__)
 _WAIT_MS: Final = 200
@@ -93,6 +95,8 @@ class Reader:
         self.connected = False
         self._again = not standpoint.whole
         self._level_at: dict[Any, int] = {}
+        self._counted = COPY_RECORDS.labels(topic)
+        self.pulse = Pulse(topic, now_ms)
 
     def standpoint(self) -> Standpoint:
         """Where the copy stands."""
@@ -174,8 +178,9 @@ class Reader:
         while True:
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=most)
             for tp, records in fetched.items():
-                self._copy.take(records, tp.partition)
+                self._copy.take(self._without_heartbeats(tp.partition, records), tp.partition)
                 self.records += len(records)
+                self._counted.inc(len(records))
             now_ms = self._now_ms()
             for tp, state in states.items():
                 if not state.has_valid_position:
@@ -200,6 +205,15 @@ class Reader:
                 return
             if fetched:
                 await asyncio.sleep(0)  # others' turn: what has been fetched already is given without a pause
+
+    def _without_heartbeats(self, partition: int, records: Records) -> Records:
+        """The records, once heartbeats among them have been taken note of."""
+        beats = [value for key, value in records if key == HEARTBEAT_KEY]
+        if not beats:
+            return records
+        for heartbeat in filter(None, map(beat_of, beats)):
+            self.pulse.came(partition, heartbeat)
+        return [record for record in records if record[0] != HEARTBEAT_KEY]
 
 
 def is_cancelled(error: BaseException) -> bool:

@@ -101,9 +101,7 @@ async def ask(parts: Parts, caller: Caller, asked: ScanRequest) -> GuardAnswer:
             device=caller.device.device,
         )
     )
-    answer = guard_answer(ticket)
-    parts.metrics.decision(answer.outcome)
-    return answer
+    return guard_answer(ticket)
 
 
 def _companion(child: Child) -> Companion:

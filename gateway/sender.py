@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from gateway.metrics import SEND_FAILURES, SENT
 from gateway.packing import Record, packed
 from gateway.reading import is_cancelled
 from gateway.settings import GatewaySettings
@@ -114,7 +115,9 @@ class Sender:
             after = rows[-1].seq
             pause = self._limits.retry_seconds
             self.away_since_ms = None
-            self.sent += sum(len(row.items) for row in rows)
+            count = sum(len(row.items) for row in rows)
+            self.sent += count
+            SENT.inc(count)
             marks = self._spool.sent(lane, [row.seq for row in rows])
             if marks:
                 self._on_sent(Sent(lane, marks, latest or began_ms))
@@ -221,6 +224,7 @@ class Sender:
     async def _wait(self, lane: Lane, error: BaseException, pause: float) -> float:
         """The brokers do not take it: say so once, wait a little, longer each time. Returns the next pause."""
         self.failures += 1
+        SEND_FAILURES.inc()
         if self.away_since_ms is None:
             self.away_since_ms = self._now_ms()
             _LOG.warning("The brokers do not take %s (%s): they wait in the spool.", lane, type(error).__name__)

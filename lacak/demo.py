@@ -94,7 +94,8 @@ def demo(
     except (NotLevel, *FAULTS) as error:
         raise click.ClickException(str(error)) from error
     console.print(
-        f"\nThat took {time.monotonic() - began:.0f} s. To run your own: `lacak up`, then see the README.",
+        f"\nThat took {time.monotonic() - began:.0f} s. To run your own: `lacak up` in one terminal, `lacak top` in "
+        "another for the operators' picture, then see the README. With Docker, deploy/compose.yaml brings Grafana too.",
         highlight=False,
     )
 

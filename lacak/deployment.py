@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -40,7 +41,8 @@ FAULTS = (AlreadyRunning, MigrationError, OSError, ServerError, ServerFell, Topi
 
 class Deployment(AbstractContextManager["Deployment"]):
     """Servers where none are named in the settings, `workers` processes of each role (default one), and a gateway that
-    listens on `gateway_port` where one is given."""
+    listens on `gateway_port` where one is given. `program` is the module that workers run; `metrics` says where each
+    process tells its metrics."""
 
     def __init__(
         self,
@@ -48,12 +50,15 @@ class Deployment(AbstractContextManager["Deployment"]):
         *,
         workers: Mapping[str, int] | None = None,
         gateway_port: int | None = None,
+        program: str = "lacak",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.workers: list[Worker] = []
         self._counts = workers or {}
         self._gateway_port = gateway_port
+        self._program = program
+        self.metrics: dict[str, str] = {}
         self._say = say
         self._stack = ExitStack()
         self._broker: Tansu | None = None
@@ -114,21 +119,24 @@ class Deployment(AbstractContextManager["Deployment"]):
         ensure_topics(settings)
         if adopt(settings.database, cluster_id(settings)):
             self._say("the database held rows of another broker's run: they stay, and give way to what comes now")
-        self._write_run_file(folder)
-        for role in ROLES:
-            for index in range(self._counts.get(role, 1)):
-                port = settings.metrics_port and settings.metrics_port + len(self.workers)
-                own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index)
-                self.workers.append(Worker(role, index, environment_of(own), folder / "logs"))
+        members = [(role, index) for role in ROLES for index in range(self._counts.get(role, 1))]
+        ports = _ports(settings.metrics_port, len(members))
+        for (role, index), port in zip(members, ports, strict=True):
+            own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index)
+            self.workers.append(Worker(role, index, environment_of(own), folder / "logs", program=self._program))
+            self.metrics[f"{role}-{index}"] = f"http://127.0.0.1:{port}/metrics"
         if self._gateway_port is not None:
             command = ("gateway", "--port", str(self._gateway_port))
             self.workers.append(Worker("gateway", 0, environment_of(settings), folder / "logs", command))
+            self.metrics["gateway-0"] = f"http://127.0.0.1:{self._gateway_port}/metrics"
+        self._write_run_file(folder)
         self._stack.callback(stop_all, self.workers)
         for worker in self.workers:
             worker.start()
 
     def _write_run_file(self, folder: Path) -> None:
-        run = Run(os.getpid(), self.settings.brokers, self.settings.database, environment_of(self.settings))
+        settings = self.settings
+        run = Run(os.getpid(), settings.brokers, settings.database, environment_of(settings), self.metrics)
         path = folder / RUN_FILE
         path.write_bytes(msgspec.json.encode(run))
         self._stack.callback(path.unlink, missing_ok=True)
@@ -144,3 +152,14 @@ class Deployment(AbstractContextManager["Deployment"]):
             self._database.start()
         for worker in self.workers:
             worker.watch(self._say)
+
+
+def _ports(first: int, count: int) -> list[int]:
+    """Where workers tell their metrics: from a port on, or, given none, wherever there is room now."""
+    if first:
+        return list(range(first, first + count))
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

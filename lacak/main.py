@@ -68,6 +68,7 @@ _COMMANDS = {
         "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {
+        "top": ("lacak.top:top", "Show how the pipeline runs: rates, lag, latency, who is there, the fullest places."),
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),
         "topics": ("lacak.topic_commands:topics", "Show the topics, and check them."),
         "tail": ("lacak.topic_commands:tail", "Print the records of a topic, blocks decoded."),

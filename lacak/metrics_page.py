@@ -30,11 +30,16 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Any, ...]], ...]] = (
         PROCESSES,
     ),
     ("Every worker", "What flows through it, and how it stands with the brokers.", WORKERS),
-    ("Log time", "From the roles that follow it: visits, places and status.", TIMED),
+    (
+        "Log time",
+        "From the roles whose log time moves on by itself, ticked where a partition is quiet: visits and places.",
+        TIMED,
+    ),
     (
         "Heartbeat",
         "From whoever reads heartbeats: visits (topic `scans`), places (`visits`), tracing (`trace-answers`), status"
-        " (`health-records`), recorder (`occupancy`, `traces`, `statuses`) and gateways (`occupancy`, `statuses`).",
+        " (`health-records`), recorder (`occupancy`, `traces`, `health-records`, `statuses`)"
+        " and gateways (`occupancy`, `statuses`).",
         HEARTBEATS,
     ),
     ("State", "From the roles that keep states in snapshots: visits, places and status.", STATES),

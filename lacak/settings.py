@@ -19,12 +19,14 @@ RUN_FILE = "run.json"
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What a running `lacak up` tells other terminals: its servers, its process, and how it was set."""
+    """What a running `lacak up` tells other terminals: its servers, its process, how it was set, and where its
+    processes (`visits-0`) tell their metrics."""
 
     pid: int
     brokers: str
     database: str
     environment: dict[str, str] = {}
+    metrics: dict[str, str] = {}
 
 
 def variables() -> Iterator[tuple[str, tuple[str, ...], Any]]:

@@ -50,6 +50,7 @@ def up(workers: tuple[str, ...], gateway: bool, gateway_port: int) -> None:
             for line in (
                 "lacak venues import VENUES.csv",
                 "lacak publish SCANS.csv",
+                "lacak top",
                 "lacak occupancy --watch",
                 "lacak test-result PERSON --positive --specimen 2021-10-22",
                 "lacak traces",

@@ -13,6 +13,7 @@ from agents.contacts import Contacts
 from agents.forwarding import TOPICS as FORWARDED
 from agents.forwarding import Forwarder
 from agents.occupancy import OccupancyKeeper
+from agents.placemeters import Figured
 from agents.recorder import TOPICS as RECORDED
 from agents.recorder import Recorder
 from agents.registry import TOPICS as REGISTERED
@@ -30,16 +31,20 @@ from lacak.clock import SystemClock
 from lacak.deployment import ROLES
 from lacak.settings import load_settings
 from lacak.warm import warm
+from schemas.heartbeats import Pulse
 from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
+from streams.meters import TopicMeters
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
 from streams.people_file import PeopleFile
 from streams.postgres import Records
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
+from streams.stagemetrics import STATE_PEOPLE
 from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
+from streams.watching import Watching
 
 _TICK_SECONDS = 0.25
 _LOOK_SECONDS = 0.2
@@ -86,6 +91,8 @@ class _Parts:
         self.outbox = Outbox(settings, lambda error: crash(self.app, error))
         self.letters = DeadLetters(self.outbox, settings.dead_letters)
         self.folder = settings.data_dir / "state" / role
+        self.listened: dict[str, TopicMeters] = {}
+        self.pulses: list[tuple[Pulse, TopicMeters]] = []
         self.app: WorkerApp
 
     def store(self) -> SnapshotStore:
@@ -94,7 +101,28 @@ class _Parts:
     def build(self, owners: dict[str, Any]) -> WorkerApp:
         datadir = self.folder / f"faust-{self.settings.worker_index}"
         self.app = make_app(self.settings, self.role, owners, datadir=datadir, outbox=self.outbox)
+        self.app.each_second.append(self._look)
+        self._watching: Watching | None = None
         return self.app
+
+    def _look(self) -> None:
+        """See which partitions are held, and how they stand. In a rebalance that is not known."""
+        app = self.app
+        if app.rebalancing or app.consumer is None:
+            return
+        if self._watching is None:
+            keepers = app.keepers.values()
+            states = [keeper.state_meters for keeper in keepers if isinstance(keeper, Owner)]
+            topics = [*(keeper.meters for keeper in keepers), *self.listened.values()]
+            self._watching = Watching(self.clock, topics, states, app.consumer.known_ends)
+        for topic, meters in self.listened.items():
+            committed = {partition: at for (name, partition), at in app.consumer.others().items() if name == topic}
+            meters.holds(frozenset(committed))
+            for partition, at in committed.items():
+                meters.done[partition] = max(meters.done.get(partition, 0), at)
+        self._watching.look()
+        for pulse, meters in self.pulses:
+            pulse.hold(meters.held)
 
     def every(self, seconds: float, do: Callable[[], object]) -> None:
         """Call something again and again while the worker runs; what it raises ends the worker."""
@@ -112,23 +140,25 @@ class _Parts:
     def listen(self, topics: tuple[str, ...], take: Callable[[Batch], Awaitable[None]]) -> None:
         """Let `take` have each record of rare topics as a batch of one; what it raises ends the worker."""
         plain = {self.settings.topic(topic): topic for topic in topics}
+        self.listened |= {topic: TopicMeters(topic) for topic in topics}
 
         async def agent(stream: Any) -> None:
             try:
                 async for event in stream.events():
                     message = event.message
-                    stamp = int(message.timestamp * 1000)
-                    await take(
-                        Batch(
-                            plain[message.topic],
-                            message.partition,
-                            [message.offset],
-                            [stamp],
-                            [message.key],
-                            [message.value],
-                            highwater=message.offset + 1,
-                        )
+                    topic, began = plain[message.topic], self.clock.monotonic()
+                    batch = Batch(
+                        topic,
+                        message.partition,
+                        [message.offset],
+                        [int(message.timestamp * 1000)],
+                        [message.key],
+                        [message.value],
+                        highwater=message.offset + 1,
                     )
+                    self.listened[topic].took(batch)
+                    await take(batch)
+                    self.listened[topic].did(batch, self.clock.monotonic() - began)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -156,6 +186,17 @@ def _visits(settings: Settings) -> WorkerApp:
     parts.build({"scans": owner})
     attach(parts.app, "scans", _bound(visits.run, owner))
     parts.every(_TICK_SECONDS, lambda: visits.tick(owner.partitions))
+    if settings.heartbeat_seconds > 0:
+        parts.every(settings.heartbeat_seconds, lambda: visits.beat(owner.partitions))
+    parts.pulses.append((visits.pulse, owner.meters))
+
+    def look() -> None:
+        for partition in owner.partitions:
+            deriver = owner.state(partition)
+            people = len(deriver.people) if deriver is not None else 0
+            STATE_PEOPLE.labels("scans", str(partition)).set(people)
+
+    parts.app.each_second.append(look)
     return parts.app
 
 
@@ -198,6 +239,14 @@ def _places(settings: Settings) -> WorkerApp:
                 keeper.look(partition, places, position, owner.level(partition))
 
     parts.every(_LOOK_SECONDS, look)
+    parts.pulses.append((keeper.meters.pulse, owner.meters))
+    figured = Figured()
+
+    def figure() -> None:
+        states = {number: places for number in owner.partitions if (places := owner.state(number)) is not None}
+        figured.look(states, len(people.people), contacts.questions())
+
+    parts.app.each_second.append(figure)
     return parts.app
 
 
@@ -218,6 +267,7 @@ def _tracing(settings: Settings) -> WorkerApp:
 
     tracing = Tracing(settings, parts.clock, parts.outbox, parts.letters, profiles, risk, people, reports, least_risk)
     parts.listen(TRACED, tracing.take)
+    parts.pulses.append((tracing.meters.pulse, parts.listened["trace-answers"]))
     parts.every(_REMIND_SECONDS, tracing.remind)
 
     @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
@@ -245,6 +295,14 @@ def _status(settings: Settings) -> WorkerApp:
     for topic, keeper in keepers.items():
         attach(parts.app, topic, _bound(forwarder.run, keeper))
     parts.every(_STATUS_TICK_SECONDS, lambda: statuses.tick(owner))
+    parts.pulses.append((statuses.pulse, owner.meters))
+
+    def look() -> None:
+        for partition in owner.partitions:
+            state = owner.state(partition)
+            STATE_PEOPLE.labels("health-records", str(partition)).set(len(state) if state is not None else 0)
+
+    parts.app.each_second.append(look)
     return parts.app
 
 
@@ -253,6 +311,7 @@ def _recorder(settings: Settings) -> WorkerApp:
     owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
     recorder = Recorder(parts.clock, parts.letters, Records(settings.database))
     parts.build(owners)
+    parts.pulses += [(pulse, owners[topic].meters) for topic, pulse in recorder.pulses.items()]
     for topic, owner in owners.items():
         attach(parts.app, topic, _bound(recorder.run, owner))
     return parts.app

@@ -132,7 +132,17 @@ class StayReport(msgspec.Struct, frozen=True, array_like=True, tag="stay"):
     told_at_ms: int | None = None
 
 
-Control = Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | StayReport
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="heartbeat"):
+    """Travels the whole chain and says that it is alive (docs/heartbeat.md): born at `born_ms`, here from partition
+    `source` of the topic before. It moves no log time and changes nothing."""
+
+    source: int
+    born_ms: int
+
+
+Control = (
+    Tick | RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | StayReport | Heartbeat
+)
 
 
 class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +150,7 @@ class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
 
     offset: int
     log_time_ms: int
-    control: RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange
+    control: RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | Heartbeat
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True):
@@ -177,6 +187,7 @@ class VisitBlock(msgspec.Struct, frozen=True, array_like=True):
 
     Covers source offsets `[first_offset, next_offset)` and states the log time reached. `rows` is little-endian int64,
     row-major (n, len(VISIT_COLUMNS)); `persons` has one entry a row; `controls` are applied after the rows.
+    `recorded_ms` is the time of the first of those records in the log (0: not told): how long rows have been under way.
     """
 
     source_partition: int
@@ -187,6 +198,7 @@ class VisitBlock(msgspec.Struct, frozen=True, array_like=True):
     persons: list[str] = []
     rows: bytes = b""
     controls: list[PlacedControl] = []
+    recorded_ms: int = 0
 
 
 WINDOW_COLUMNS: Final = ("venue", "start_ms", "entries", "exits", "assumed_exits", "peak", "presence_ms")

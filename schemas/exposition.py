@@ -13,23 +13,33 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Info
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Info, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
 BUILD: Final = Info("lacak_build", "What runs here: the versions of Lacak and of Python.")
 DISK_FREE: Final = Gauge("lacak_disk_free_bytes", "Bytes free on the disk of the data folder.")
 DISK_SIZE: Final = Gauge("lacak_disk_size_bytes", "Size of the disk of the data folder.")
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody asks when a series began
+
 PROCESSES: Final = (BUILD, DISK_FREE, DISK_SIZE)
 """What every process tells; prometheus_client adds `process_...` and `python_...`."""
 
 
 class Exposition(CollectorRegistry):
-    """The metrics of this process as they are given out."""
+    """The metrics of this process as they are given out, but for those that are other stages' (`left_out`, by name)."""
 
-    def __init__(self, stage: str, data_folder: Path, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self,
+        stage: str,
+        data_folder: Path,
+        *,
+        left_out: frozenset[str] = frozenset(),
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
         super().__init__(auto_describe=False)
         self._stage = stage
+        self._left_out = left_out
         self._registry = registry
         try:
             own = version("lacak")
@@ -42,6 +52,8 @@ class Exposition(CollectorRegistry):
     def collect(self) -> Iterator[Metric]:
         """Every metric, its samples labelled with the stage."""
         for family in self._registry.collect():
+            if family.name in self._left_out:
+                continue
             family.samples = [
                 sample._replace(labels={"stage": self._stage, **sample.labels}) for sample in family.samples
             ]

@@ -75,6 +75,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     role: str
     keepers: Mapping[str, Owner[Any] | DurableEachBatch]
     outbox: Outbox | None
+    each_second: list[Callable[[], object]]
+    """What is looked at once a second, in the main loop; what it raises ends the worker."""
     failure: BaseException | None = None
     failed: asyncio.Event | None = None
 
@@ -129,7 +131,7 @@ def make_app(
         topic_replication_factor=transport.replication,
         worker_redirect_stdouts=False,
     )
-    app.settings, app.role, app.keepers, app.outbox = settings, role, owners, outbox
+    app.settings, app.role, app.keepers, app.outbox, app.each_second = settings, role, owners, outbox, []
     app.transport = BatchTransport(
         app.conf.broker_consumer,
         app,
@@ -247,8 +249,10 @@ async def _watch(app: WorkerApp) -> None:
     """Every second: snapshots that are due in quiet partitions, ages for the metrics, and whether anything hangs."""
     rebalancing_since = time.monotonic()
     while True:
+        asleep = time.monotonic()
         await asyncio.sleep(1.0)
         now = time.monotonic()
+        metrics.LOOP_DELAY.set(max(now - asleep - 1.0, 0.0))
         for keeper in app.keepers.values():
             await keeper.warm()
             keeper.housekeep()
@@ -256,6 +260,8 @@ async def _watch(app: WorkerApp) -> None:
                 raise RuntimeError(f"a batch of {keeper.topic} has been in hand for {_HUNG_SECONDS:.0f} s")
         uncommitted = now - app.consumer.committed_at
         metrics.COMMIT_AGE.set(uncommitted)
+        for look in app.each_second:
+            look()
         if uncommitted > _HUNG_SECONDS:
             raise RuntimeError(f"offsets could not be committed for {_HUNG_SECONDS:.0f} s")
         if not app.rebalancing:

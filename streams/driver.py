@@ -90,11 +90,27 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
             keeper.ends[tp.partition] = limits[tp][1]
+            keeper.meters.begins(tp.partition, offsets[tp])
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
         epoch = await thread.seek_all(offsets)
         for keeper in self._keepers.values():
             keeper.epoch = epoch
+
+    def known_ends(self) -> dict[tuple[str, int], int]:
+        """The end of each partition that is read, by topic (without prefix) and number, as the last fetch brought it.
+
+        Topics without a keeper too; a partition not fetched yet is left out.
+        """
+        return {(self.name_of(topic), partition): end for (topic, partition), end in self._thread.known_ends().items()}
+
+    def others(self) -> dict[tuple[str, int], int]:
+        """What is committed of the partitions without a keeper, by topic (without prefix) and number."""
+        return {
+            (self.name_of(tp.topic), tp.partition): self._committed_offset.get(tp) or 0
+            for tp in self.assignment()
+            if self.keeper_of(tp) is None and not self._is_changelog_tp(tp)
+        }
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins: commit what is durable, then nothing is ours."""

@@ -29,6 +29,7 @@ class Keeper(Protocol):
     """What the driver asks of whoever keeps the state of a topic's partitions. Called in the main loop only."""
 
     epoch: int
+    meters: TopicMeters
     ends: dict[int, int]
     """Given by the driver: where each partition's log ended when reading began."""
     reseek: Callable[[], Awaitable[None]]
@@ -71,7 +72,7 @@ class KeeperBase:
         self.ends: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock
-        self._meters = TopicMeters(topic)
+        self.meters = TopicMeters(topic)
         self._held: frozenset[int] = frozenset()
         self._closing = False
         self._idle = asyncio.Event()
@@ -97,11 +98,11 @@ class KeeperBase:
     def _has_in_hand(self, batch: Batch) -> None:
         self._idle.clear()
         self._taken_at = self._clock()
-        self._meters.took(batch)
+        self.meters.took(batch)
 
-    def _puts_down(self) -> None:
+    def _puts_down(self, batch: Batch) -> None:
         self._idle.set()
-        self._meters.did(self._clock() - self._taken_at)
+        self.meters.did(batch, self._clock() - self._taken_at)
 
     async def _closes(self) -> None:
         """Take no more batches, and wait for the one in hand."""
@@ -138,7 +139,7 @@ class DurableEachBatch(KeeperBase):
         """Everything made from the batch is durable."""
         if self._taken.get(batch.partition) == batch.next_offset:
             self._durable[batch.partition] = batch.next_offset
-        self._puts_down()
+        self._puts_down(batch)
 
     # For the driver.
 
@@ -162,7 +163,7 @@ class DurableEachBatch(KeeperBase):
             for partition in known.keys() - partitions:
                 del known[partition]
         self._held = partitions
-        self._meters.holds(len(partitions))
+        self.meters.holds(partitions)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so."""

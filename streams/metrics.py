@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+WAITS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """For what an operator promises: finer around a few seconds."""
 
 _PLACE: Final = ["topic", "partition"]
@@ -62,13 +62,14 @@ RECOVERY_SECONDS: Final = Gauge("lacak_recovery_seconds", "How long the recovery
 RECOVERY_RATIO: Final = Gauge(
     "lacak_recovery_ratio", "How much of what was to be read for the state has been read, 0 to 1.", _PLACE
 )
-SNAPSHOT_AGE: Final = Gauge("lacak_snapshot_age_seconds", "Age of the last snapshot.", _PLACE)
+SNAPSHOT_AGE: Final = Gauge(
+    "lacak_snapshot_age_seconds", "Age of the last snapshot, or time since the partition was taken up.", _PLACE
+)
 UNSAVED: Final = Gauge("lacak_unsaved_seconds", "Time for which the state has held what is in no snapshot.", _PLACE)
 SNAPSHOT_SECONDS: Final = Histogram(
     "lacak_snapshot_seconds", "Time to acknowledge outputs and write a snapshot.", ["topic"], buckets=SECONDS
 )
 SNAPSHOT_BYTES: Final = Gauge("lacak_snapshot_bytes", "Size of the last snapshot.", _PLACE)
-STATE_PEOPLE: Final = Gauge("lacak_state_people", "People that a partition's state knows.", _PLACE)
 
 WORKERS: Final = (
     WORKER, RECORDS_IN, EVENTS_IN, BATCHES_IN, IN_PROGRESS, BATCH_SECONDS, RECORDS_OUT, EVENTS_OUT, BYTES_OUT,
@@ -78,9 +79,9 @@ WORKERS: Final = (
 """What every worker tells."""
 
 TIMED: Final = (LOG_TIME, EVENT_TIME_LAG)
-"""What workers tell that follow the log time: visits, places and status."""
+"""What the roles tell whose log time moves on by itself: visits and places."""
 
 STATES: Final = (
-    RECOVERING, RECOVERY_SECONDS, RECOVERY_RATIO, SNAPSHOT_AGE, UNSAVED, SNAPSHOT_SECONDS, SNAPSHOT_BYTES, STATE_PEOPLE,
+    RECOVERING, RECOVERY_SECONDS, RECOVERY_RATIO, SNAPSHOT_AGE, UNSAVED, SNAPSHOT_SECONDS, SNAPSHOT_BYTES,
 )  # fmt: skip
 """What workers tell that keep states: visits, places and status."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -16,7 +17,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
 
 from streams.compression import use_fast_lz4
-from streams.metrics import BYTES_OUT, OUTSTANDING, RECORDS_OUT
+from streams.meters import events_of_records_out
+from streams.metrics import ACKNOWLEDGE_SECONDS, BYTES_OUT, OUTSTANDING, RECORDS_OUT
 from streams.settings import Settings
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -36,7 +38,7 @@ class OutboxError(RuntimeError):
 class _Lane:
     """One topic-partition that is sent to."""
 
-    __slots__ = ("acked", "bytes_out", "partition", "queue", "records_out", "sent", "task", "topic")
+    __slots__ = ("acked", "bytes_out", "events_out", "partition", "queue", "records_out", "sent", "task", "topic")
 
     def __init__(self, topic: str, partition: int, name: str) -> None:
         self.topic = topic
@@ -47,6 +49,7 @@ class _Lane:
         self.task: asyncio.Task[None] | None = None
         self.records_out = RECORDS_OUT.labels(name)
         self.bytes_out = BYTES_OUT.labels(name)
+        self.events_out = events_of_records_out(name)
 
 
 class Outbox:
@@ -153,6 +156,16 @@ class Outbox:
         if targets:
             await self._wait(lambda: all(lane.acked >= target for lane, target in targets))
 
+    def when_acknowledged(self, told: Callable[[], object]) -> None:
+        """Call `told` when everything sent so far is acknowledged; never, when something is not."""
+        targets = [(lane, lane.sent) for lane in self._lanes.values() if lane.acked < lane.sent]
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(lambda done: None if done.cancelled() or done.exception() else told())
+        if targets:
+            self._waiters.append((lambda: all(lane.acked >= target for lane, target in targets), waiter))
+        else:
+            waiter.set_result(None)
+
     def _lane(self, topic: str, partition: int) -> _Lane:
         lane = self._lanes.get((topic, partition))
         if lane is None:
@@ -188,16 +201,17 @@ class Outbox:
                     count += 1
                     size += len(value or b"")
                 batch.close()
+                began = time.monotonic()
                 acknowledged = await self._producer.send_batch(batch, lane.topic, partition=lane.partition)
                 acknowledged.add_done_callback(
-                    lambda future, n=count, bytes_=size: self._acknowledged(lane, n, bytes_, future)
+                    lambda future, n=count, bytes_=size, began=began: self._acknowledged(lane, n, bytes_, began, future)
                 )
         except Exception as error:
             self._fail(lane, error)
         finally:
             lane.task = None
 
-    def _acknowledged(self, lane: _Lane, count: int, size: int, future: asyncio.Future[Any]) -> None:
+    def _acknowledged(self, lane: _Lane, count: int, size: int, began: float, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             self._fail(lane, asyncio.CancelledError())
         elif (error := future.exception()) is not None:
@@ -208,6 +222,9 @@ class Outbox:
             self._bytes -= size
             lane.records_out.inc(count)
             lane.bytes_out.inc(size)
+            if lane.events_out is not None:
+                lane.events_out.inc(count)
+            ACKNOWLEDGE_SECONDS.observe(time.monotonic() - began)
             OUTSTANDING.set(self._outstanding)
             self._wake()
 

@@ -21,6 +21,7 @@ from typing import Generic, Protocol, TypeVar
 
 from streams.batches import Batch
 from streams.keepers import DurableEachBatch, KeeperBase, Start
+from streams.meters import StateMeters
 from streams.settings import Settings
 from streams.snapshots import Manifest, SnapshotStore
 
@@ -56,6 +57,7 @@ class _Slot(Generic[S]):
         self.manifest = manifest
         self.state: S | None = None
         self.durable: int | None = manifest.next_offset if manifest else None
+        self.unmoved = self.durable  # up to here the log has changed nothing since the last snapshot
         self.taken = manifest.next_offset if manifest else 0  # up to here the state has it all, or has it in hand
         self.applied = self.taken
         self.records = 0
@@ -95,6 +97,7 @@ class Owner(KeeperBase, Generic[S]):
         self._outbox = outbox
         self._cadence = settings.snapshots
         self._slots: dict[int, _Slot[S]] = {}
+        self.state_meters = StateMeters(topic)
 
     # For agents.
 
@@ -116,14 +119,20 @@ class Owner(KeeperBase, Generic[S]):
         self._has_in_hand(fresh)
         return state, fresh
 
-    async def done(self, batch: Batch) -> None:
-        """The batch is in the state and its outputs are sent. Makes a snapshot when one is due."""
-        self._puts_down()
+    async def done(self, batch: Batch, *, moved: bool = True) -> None:
+        """The batch is in the state and its outputs are sent. Makes a snapshot when one is due.
+
+        What has not `moved` the state (a batch of heartbeats) asks for no snapshot: it may be read again.
+        """
+        self._puts_down(batch)
         slot = self._slots.get(batch.partition)
         if slot is None or slot.state is None or slot.taken != batch.next_offset:
             return
+        if not moved and slot.unmoved == slot.applied:
+            slot.unmoved = batch.next_offset
         slot.applied = batch.next_offset
         slot.records += len(batch)
+        self._tell_progress(batch.partition, slot)
         self._raise_failure(slot)
         self._snapshot_if_due(batch.partition, slot)
         await asyncio.sleep(0)
@@ -176,7 +185,8 @@ class Owner(KeeperBase, Generic[S]):
             elif slot.state is not None:
                 self._returned(partition, slot.state)
         self._held = partitions
-        self._meters.holds(len(partitions))
+        self.meters.holds(partitions)
+        self.state_meters.holds(partitions, self._clock())
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so; states stay in memory in case they return."""
@@ -197,11 +207,11 @@ class Owner(KeeperBase, Generic[S]):
 
     def housekeep(self) -> None:
         """Make the snapshots that are due in quiet partitions; called every second or so."""
-        self._meters.age(self._clock())
         if self._idle.is_set() and not self._closing:
             for partition in self._held:
                 slot = self._slots[partition]
                 self._raise_failure(slot)
+                self._tell_progress(partition, slot)
                 self._snapshot_if_due(partition, slot)
 
     async def close(self) -> None:
@@ -211,13 +221,22 @@ class Owner(KeeperBase, Generic[S]):
             slot = self._slots[partition]
             if slot.writing is not None:
                 await asyncio.wait([slot.writing])
-            if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.durable:
+            if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.unmoved:
                 await self._snapshot(partition, slot, slot.applied, slot.state.dump(), self._shared())
 
     def unlock(self) -> None:
         """Let others keep the partitions: the last thing before the process ends."""
         for partition in self._slots:
             self._store.unlock(self.topic, partition)
+
+    def _tell_progress(self, partition: int, slot: _Slot[S]) -> None:
+        """Note when a state became level, and since when it holds what is in no snapshot."""
+        told, now = self.state_meters, self._clock()
+        reached = self.meters.done.get(partition, -1) >= self.ends.get(partition, 1 << 62)
+        if partition in told.loading and reached and (slot.state is not None or slot.manifest is None):
+            told.took[partition] = now - told.loading.pop(partition)
+        if slot.state is not None and slot.applied != slot.unmoved:
+            told.unsaved.setdefault(partition, now)
 
     def _wanted(self, batch: Batch) -> _Slot[S] | None:
         return self._slots.get(batch.partition) if self._wants(batch) else None
@@ -247,7 +266,7 @@ class Owner(KeeperBase, Generic[S]):
             await self.reseek()
 
     def _snapshot_if_due(self, partition: int, slot: _Slot[S]) -> None:
-        if slot.state is None or slot.writing is not None or slot.applied == slot.durable or slot.applied != slot.taken:
+        if slot.state is None or slot.writing is not None or slot.applied == slot.unmoved or slot.applied != slot.taken:
             return
         now = self._clock()
         if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
@@ -269,9 +288,10 @@ class Owner(KeeperBase, Generic[S]):
         await self._outbox.flush()
         await asyncio.to_thread(shared)
         slot.manifest = await asyncio.to_thread(self._store.write, self.topic, partition, offset, parts)
-        slot.durable = offset
+        slot.durable = slot.unmoved = offset
         now = self._clock()
-        self._meters.snapshot(partition, now, now - started, sum(part.size for part in slot.manifest.parts.values()))
+        size = sum(part.size for part in slot.manifest.parts.values())
+        self.state_meters.snapshot(partition, now, now - started, size, more=slot.applied != offset)
 
     @staticmethod
     def _raise_failure(slot: _Slot[S]) -> None:

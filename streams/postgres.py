@@ -18,6 +18,7 @@ from schemas.blocks import WINDOW_COLUMNS, WindowBlock
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from streams import stagemetrics as metrics
 from streams.cluster_rows import forget_case, write_clusters
 from streams.health_rows import erase_health, write_declarations, write_door_events, write_records, write_statuses
 from streams.reports import write_erasures, write_traces
@@ -62,7 +63,7 @@ class Records:
         failures = 0
         while True:
             try:
-                async with self._one_at_a_time, self._transaction() as connection:
+                async with self._mine(), self._transaction(topic) as connection:
                     await _write_occupancy(connection, occupancy)
                     for block in windows:
                         await _write_windows(connection, block)
@@ -83,6 +84,7 @@ class Records:
             except psycopg.OperationalError as error:
                 if failures == 0:
                     log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", error)
+                metrics.DATABASE_FAILURES.inc()
                 await self.close()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
                 failures += 1
@@ -90,15 +92,29 @@ class Records:
     async def close(self) -> None:
         """Disconnect."""
         connection, self._connection = self._connection, None
+        metrics.DATABASE_CONNECTED.set(0)
         if connection is not None:
             await connection.close()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def _mine(self) -> AsyncIterator[None]:
+        """The connection is one batch's at a time."""
+        with metrics.DATABASE_WAIT_SECONDS.time():
+            await self._one_at_a_time.acquire()
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+    @asynccontextmanager
+    async def _transaction(self, topic: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(self._database, autocommit=True)
-        async with self._connection.transaction():
-            yield self._connection
+            metrics.DATABASE_CONNECTS.inc()
+            metrics.DATABASE_CONNECTED.set(1)
+        with metrics.DATABASE_SECONDS.labels(topic).time():
+            async with self._connection.transaction():
+                yield self._connection
 
 
 def adopt(database: str, cluster: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import faust
 
-from streams.metrics import REBALANCES, SEND_ERRORS
+from streams.metrics import REBALANCE_SECONDS, REBALANCES, SEND_ERRORS
 
 
 class Sensor(faust.Sensor):  # type: ignore[misc]
@@ -20,7 +21,11 @@ class Sensor(faust.Sensor):  # type: ignore[misc]
     def on_rebalance_start(self, *_: Any) -> dict[str, Any]:
         """A rebalance begins."""
         REBALANCES.inc()
-        return {}
+        return {"began": time.monotonic()}
+
+    def on_rebalance_end(self, _app: Any, state: dict[str, Any]) -> None:
+        """Its partitions are read again."""
+        REBALANCE_SECONDS.observe(time.monotonic() - state["began"])
 
     def on_send_error(self, _producer: Any, exc: BaseException, _state: Any) -> None:
         """Faust would only log it, and commit past what the table has lost."""

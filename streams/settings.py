@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True):
     cluster_rules: str = "default"
     colour_rules: str = "indonesia"
     metrics_port: int = 0
+    heartbeat_seconds: float = 5.0
     worker_index: int = 0
     log_level: str = "WARNING"
     partitions: Partitions = Partitions()

@@ -10,21 +10,27 @@ from streams.metrics import SECONDS, WAITS
 
 _PEOPLE: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 
-SCANS: Final = Counter("lacak_scans_total", "Scans accepted, by kind: in, out or refused.", ["kind"])
+SCANS: Final = Counter("lacak_scans_total", "Scans that could be read, by kind: in, out or refused.", ["kind"])
 CHECK_INS: Final = Counter(
-    "lacak_check_ins_total", "Check-ins accepted, by the venue's category and region.", ["category", "region"]
+    "lacak_check_ins_total", "Check-ins that could be read, by the venue's category and region.", ["category", "region"]
 )
-LATE_SCANS: Final = Counter("lacak_late_scans_total", "Scans that came later than the horizon: visits marked late.")
+LATE_SCANS: Final = Counter(
+    "lacak_late_scans_total", "Scans that came too late to change their neighbours: visits marked late."
+)
 SCAN_LATENESS: Final = Histogram(
     "lacak_scan_lateness_seconds",
     "How long after its own time a scan arrived.",
     buckets=(1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 259_200.0),
 )
 
+STATE_PEOPLE: Final = Gauge("lacak_state_people", "People that a partition's state knows.", ["topic", "partition"])
+
 OCCUPANCY_SECONDS: Final = Histogram(
     "lacak_occupancy_seconds", "Time from a scan's record to the counts it changes being acknowledged.", buckets=WAITS
 )
-PEOPLE_INSIDE: Final = Gauge("lacak_people_inside", "People inside venues now.", ["partition"])
+PEOPLE_INSIDE: Final = Gauge(
+    "lacak_people_inside", "People inside venues now; who is in a shop of a mall is in both.", ["partition"]
+)
 VENUES: Final = Gauge(
     "lacak_venues",
     "Venues with people inside, by how full they are: unlimited, below_80, from_80, full, over.",
@@ -75,13 +81,13 @@ DATABASE_CONNECTS: Final = Counter("lacak_database_connects_total", "Connections
 DATABASE_FAILURES: Final = Counter("lacak_database_failures_total", "Transactions that failed and were tried again.")
 
 STAGES: Final = {
-    "visits": (SCANS, CHECK_INS, LATE_SCANS, SCAN_LATENESS),
+    "visits": (SCANS, CHECK_INS, LATE_SCANS, SCAN_LATENESS, STATE_PEOPLE),
     "places": (
         OCCUPANCY_SECONDS, PEOPLE_INSIDE, VENUES, INDEX_VISITS, INDEX_BYTES, INDEX_PEOPLE, CLUSTERS, WATCHES, QUESTIONS,
         ANSWERS, ANSWER_SECONDS,
     ),
     "tracing": (TRACES, CASES, REPORTS, REPORT_SECONDS, REPORT_CONTACTS, DECISIONS),
-    "status": (STATUS_CHANGES, STATUS_SECONDS),
+    "status": (STATUS_CHANGES, STATUS_SECONDS, STATE_PEOPLE),
     "recorder": (
         DATABASE_SECONDS, DATABASE_WAIT_SECONDS, DATABASE_CONNECTED, DATABASE_CONNECTS, DATABASE_FAILURES,
     ),

@@ -77,6 +77,19 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         with fetcher._subscriptions.fetch_context():
             return await drain(fetcher, active_partitions, take, timeout or 0.0)
 
+    def known_ends(self) -> dict[tuple[str, int], int]:
+        """The high watermarks that the last fetches brought. Called in the main loop, it waits for nothing."""
+        subscription = self._consumer._subscription.subscription if self._consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None:
+            return {}
+        found: dict[tuple[str, int], int] = {}
+        for tp in assignment.tps:
+            end = assignment.state_value(tp).highwater
+            if end is not None:
+                found[tp.topic, tp.partition] = end
+        return found
+
     async def _highwaters(self, partitions: Iterable[Any]) -> Any:
         return await true_ends(self._ensure_consumer(), partitions)
 

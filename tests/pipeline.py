@@ -151,6 +151,9 @@ def pipeline(
     retention_days: float = FAR_DAYS,
     limits: DeadLetterLimits | None = None,
     snapshot_seconds: float = 1.0,
+    heartbeat_seconds: float = 5.0,
+    metrics_port: int = 0,
+    gateway_port: int | None = None,
 ) -> Iterator[Pipeline]:
     """A pipeline with topics and a database of its own, for the length of a `with` block."""
     name = f"t{uuid.uuid4().hex[:10]}"
@@ -166,8 +169,10 @@ def pipeline(
         transport=Transport(session_timeout_seconds=10 if workers else 6),
         snapshots=Snapshots(every_seconds=snapshot_seconds, every_records=500),
         dead_letters=limits or DeadLetterLimits(),
+        heartbeat_seconds=heartbeat_seconds,
+        metrics_port=metrics_port,
     )
-    with Deployment(settings, workers=workers) as lacak:
+    with Deployment(settings, workers=workers, gateway_port=gateway_port) as lacak:
         yield Pipeline(lacak)
 
 

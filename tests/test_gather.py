@@ -69,6 +69,10 @@ class Log:
     async def flush(self) -> None:
         """All that was sent is in the log."""
 
+    def when_acknowledged(self, told: Callable[[], object]) -> None:
+        """It is."""
+        told()
+
     def ask(self, hops: int, people: int | None = None) -> None:
         """A trace of `ill` over hops, nobody too unlikely to follow."""
         request = TraceRequest(

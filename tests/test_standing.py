@@ -19,6 +19,7 @@ from lacak.main import cli
 from lacak.officer_commands import send
 from officer.exports import utc
 from schemas.blocks import CONTROL_MAGIC, CONTROLS, WatchOrder, unframe
+from schemas.heartbeats import beat_of
 from schemas.messages import Erasure, Scan, TestResult, Trace, TraceAnswer, Venue
 from streams.reader import read_topic
 from streams.topics import changelog
@@ -140,7 +141,7 @@ def test_a_killed_worker_loses_no_change(running: Pipeline) -> None:
 
 def noted_traces(running: Pipeline) -> list[str]:
     """The traces of which the coordinators have been sent a note, once for each note."""
-    records = read_topic(running.settings, "trace-answers")
+    records = (each for each in read_topic(running.settings, "trace-answers") if beat_of(each.value) is None)
     answers = [msgspec.json.decode(record.value or b"", type=TraceAnswer) for record in records]
     return [answer.trace_id for answer in answers if answer.kind == "changed"]
 

@@ -25,6 +25,7 @@ from schemas.health import (
     TravelFact,
     VaccinationFact,
 )
+from schemas.heartbeats import beat_of
 from schemas.keys import health_key
 from schemas.messages import Erasure, TestResult
 from schemas.partitions import partition_of
@@ -143,6 +144,8 @@ def statuses(running: Pipeline) -> dict[str, Status]:
     """What a reader of the topic holds: by position, forgotten where a key has no value."""
     held: dict[str, Status] = {}
     for record in read_topic(running.settings, "statuses"):
+        if beat_of(record.value) is not None:
+            continue
         if record.value is None:
             held.pop((record.key or b"").decode(), None)
             continue

@@ -288,6 +288,7 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
 _CHANGE: Final = blocks.RegistryChange(origin=(0, 8), venue=m.Venue(venue="mal-0001", capacity=9), at_ms=_T)
 _ERASURE: Final = blocks.ErasureOrder(origin=(0, 9), person=_P, before_ms=_T)
 _BARRIER: Final = blocks.Barrier(query_id="q-1")
+_HEARTBEAT: Final = blocks.Heartbeat(source=1, born_ms=_T)
 _WATCH: Final = blocks.WatchOrder(
     trace_id="trace-1",
     case_id="case-1",
@@ -313,7 +314,7 @@ _STAY: Final = blocks.StayReport(
     withdrawn=True,
     told_at_ms=_T + 7_200_000,
 )
-_PASSED_ON: Final = (_CHANGE, _ERASURE, _WATCH, _BARRIER, _RECOUNT, _RULES)
+_PASSED_ON: Final = (_CHANGE, _ERASURE, _WATCH, _BARRIER, _RECOUNT, _RULES, _HEARTBEAT)
 _ROWS: Final = [[7, 0, 0, 7, 0, 0, _T, _T + 7_200_000, _T, 0, 0, 0]] + [
     [8, scan, 1, 7, 0, 1, _T, _T + 60_000 * scan, _T + 7_200_000, scan, 0, blocks.TOUCHES]
     for scan in range(1, len(blocks.REASONS))
@@ -343,6 +344,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
             persons=[_P] * len(_ROWS),
             rows=np.array(_ROWS, "<i8").tobytes(),
             controls=[blocks.PlacedControl(9, _T, control) for control in _PASSED_ON],
+            recorded_ms=_T - 5,
         ),
     ),
     "windows": (
@@ -364,6 +366,7 @@ FRAME_SAMPLES: Final[dict[str, tuple[bytes, msgspec.Struct]]] = {
     "control-recount": (blocks.CONTROL_MAGIC, _RECOUNT),
     "control-rules": (blocks.CONTROL_MAGIC, _RULES),
     "control-stay": (blocks.CONTROL_MAGIC, _STAY),
+    "control-heartbeat": (blocks.CONTROL_MAGIC, _HEARTBEAT),
 }
 
 
