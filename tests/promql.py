@@ -1,6 +1,6 @@
-"""What tests read in a PromQL expression: which metrics it asks for, with which labels, and under which functions.
+"""What tests read in a PromQL expression: which metrics it asks for, with which labels, under which functions.
 
-No parser, but enough of one for expressions in the form that this project writes; whether they are PromQL says promtool.
+No parser, but enough of one for expressions as this project writes them; whether they are PromQL says promtool.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import yaml
 
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION: Final = re.compile(r"(\d+)(ms|[smhdw])")
+_AGE: Final = re.compile(r"(_seconds(?:\{[^}]*\})?\)*\s*>\s*(?:bool )?)(\d+)\b")
 _SPAN: Final = re.compile(r"\[([^\]]+)\]|\b(offset\s+)((?:\d+(?:ms|[smhdw]))+)")
 
 
@@ -20,9 +21,10 @@ def duration_ms(text: str) -> int:
     return sum(int(count) * _UNITS_MS[unit] for count, unit in _DURATION.findall(text))
 
 
-def shorten_rules(source: Path, target: Path, factor: float, least_ms: int) -> None:
+def shorten_rules(source: Path, target: Path, factor: float, *, least_ms: int, ages: float, least_age: int) -> None:
     """Write the rule files of `source` into `target` with every range, offset, `for`, `keep_firing_for` and interval
-    divided by `factor`, none below `least_ms`. What the rules compare with, such as an age in seconds, stays."""
+    divided by `factor`, none below `least_ms`; the ages in seconds that metrics are compared with are divided by
+    `ages`, none below `least_age`. Whatever else the rules compare with stays."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.yaml")):
         tree = yaml.safe_load(path.read_text("utf-8"))
@@ -31,6 +33,7 @@ def shorten_rules(source: Path, target: Path, factor: float, least_ms: int) -> N
                 group["interval"] = _shorter(group["interval"], factor, least_ms)
             for rule in group["rules"]:
                 _shorten(rule, factor, least_ms)
+                rule["expr"] = younger(rule["expr"], ages, least_age)
         (target / path.name).write_text(yaml.safe_dump(tree, sort_keys=False, width=1000), "utf-8")
 
 
@@ -44,6 +47,11 @@ def shorten_expression(expression: str, factor: float, least_ms: int) -> str:
         return f"[{':'.join(parts)}]"
 
     return _SPAN.sub(shorter, expression)
+
+
+def younger(expression: str, ages: float, least: int) -> str:
+    """A PromQL expression with the ages divided that it compares a metric of seconds with."""
+    return _AGE.sub(lambda found: f"{found[1]}{max(round(int(found[2]) / ages), least)}", expression)
 
 
 def _shorten(rule: dict[str, Any], factor: float, least_ms: int) -> None:
