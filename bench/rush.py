@@ -51,13 +51,16 @@ class Rush:
     """The traffic, from threads of its own between `start` and `stop`. `sent` counts scans that the gateway took.
 
     `port` is the gateway's on 127.0.0.1, `key` that of a device with the scopes `scan` and `staff`. `trouble` holds
-    what went wrong last: while a server is away on purpose that is what is expected.
+    what went wrong last: while a server is away on purpose that is what is expected. Without `odd` all that is sent is
+    as it should be.
     """
 
     def __init__(
-        self, settings: Settings, port: int, key: str, *, people: int = 3000, rate: float = 40.0, seed: int = 1
-    ) -> None:
+        self, settings: Settings, port: int, key: str, *, people: int = 3000, rate: float = 40.0,
+        seed: int = 1, odd: bool = True,
+    ) -> None:  # fmt: skip
         self.settings, self.rate, self.sent, self.trouble = settings, rate, 0, ""
+        self._works = (self._move, self._ask, self._fall_ill, *([self._send_odd] if odd else []))
         self._port, self._key = port, key
         self._clock, self._dice = SystemClock(), random.Random(seed)
         self._city = City(people=people, days=1, seed=seed, zone=settings.zone, start=self._day())
@@ -103,7 +106,7 @@ class Rush:
 
     def start(self) -> None:
         """Begin; returns at once."""
-        for work in (self._move, self._ask, self._fall_ill, self._send_odd):
+        for work in self._works:
             thread = threading.Thread(target=self._keep, args=(work,), daemon=True, name=work.__name__)
             thread.start()
             self._threads.append(thread)

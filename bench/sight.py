@@ -37,9 +37,11 @@ class NotSeen(RuntimeError):
 class Sight:
     """The running parts: the deployment with its rush hour, and the Prometheus that scrapes it."""
 
-    def __init__(self, lacak: Deployment, rush: Rush, prometheus: Prometheus, broker: int, database: int) -> None:
+    def __init__(
+        self, lacak: Deployment, rush: Rush, prometheus: Prometheus, broker: Tansu, postgres: Postgres
+    ) -> None:
         self.lacak, self.rush, self.prometheus = lacak, rush, prometheus
-        self._broker, self._database = broker, database
+        self._broker, self._postgres = broker, postgres
         self._kept_down: set[int] = set()
 
     @property
@@ -85,15 +87,17 @@ class Sight:
     @contextmanager
     def broker_frozen(self) -> Iterator[None]:
         """A broker that hangs: connections stand, and nothing is answered."""
-        with _frozen([self._broker]):
+        with _frozen([self._broker.pid]):
             yield
 
     @contextmanager
-    def database_frozen(self) -> Iterator[None]:
-        """A PostgreSQL that hangs, all its processes."""
-        children = psutil.Process(self._database).children(recursive=True)
-        with _frozen([self._database, *(child.pid for child in children)]):
+    def database_killed(self) -> Iterator[None]:
+        """No PostgreSQL, before it is started again over the same data."""
+        self._postgres.kill()
+        try:
             yield
+        finally:
+            self._postgres.start()
 
     @contextmanager
     def frozen(self, *workers: Worker) -> Iterator[None]:
@@ -123,8 +127,9 @@ def sight(
     workers: Mapping[str, int] | None = None,
     rate: float = 40.0,
     people: int = 3000,
+    odd: bool = True,
 ) -> Iterator[Sight]:
-    """The whole of it for the length of a `with` block. Prometheus scrapes every `interval`."""
+    """The whole of it for the length of a `with` block. Prometheus scrapes every `interval`; `odd` as for a Rush."""
     with ExitStack() as stack:
         broker, database = Tansu(folder / "broker"), Postgres(folder / "postgres")
         for server in (broker, database):
@@ -138,6 +143,7 @@ def sight(
             partitions=Partitions(scans=4, visits=4, cases=2),
             transport=Transport(session_timeout_seconds=10),
             snapshots=Snapshots(every_seconds=5.0),
+            heartbeat_seconds=1.0,
         )
         gateway = settings.data_dir / "gateway"
         clock, port = SystemClock(), free_port()
@@ -150,8 +156,8 @@ def sight(
         ]
         targets = {"lacak-worker": scraped, "lacak-gateway": [f"127.0.0.1:{port}"]}
         prometheus = stack.enter_context(Prometheus(folder / "prometheus", targets, rules=rules, interval=interval))
-        rush = Rush(settings, port, key, people=people, rate=rate)
-        seen = Sight(lacak, rush, prometheus, broker.pid, database.pid)
+        rush = Rush(settings, port, key, people=people, rate=rate, odd=odd)
+        seen = Sight(lacak, rush, prometheus, broker, database)
         wanted = len(lacak.workers)
         seen.wait(lambda: prometheus.value("count(up == 1)") == wanted, "all workers answer Prometheus", _READY_SECONDS)
         stack.enter_context(rush)
