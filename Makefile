@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_crash.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_heartbeats.py tests/test_metrics.py tests/test_crash.py
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
@@ -36,11 +36,17 @@ lint: .venv/ready ## Check style and who imports whom
 types: .venv/ready ## Check types, strictly
 	@$(BIN)/mypy
 
+metrics-page: .venv/ready ## Write docs/metrics.md anew from the catalogues
+	@$(BIN)/python -m lacak.metrics_page
+
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
 
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
+
+bench-metrics: .venv/ready ## Measure what metrics and heartbeats cost: the whole chain with them and without, in pairs
+	@$(BIN)/python -m bench.stream --pairs 3 --scans 1000000 --output build/bench-metrics.json
 
 bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
 	@$(BIN)/python -m bench.visits

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from agents.placemeters import Figured, PlaceMeters
 from agents.tracemeters import TraceMeters
 from lacak.main import main
-from streams import app, meters
+from streams import meters, scraping
 from streams.meters import StateMeters, TopicMeters
 from streams.scanmeters import ScanMeters
 from streams.watching import Watching
@@ -38,7 +38,7 @@ def silence() -> None:
         (Figured, ("look",)),
         (Watching, ("look",)),
         (meters, ("log_time", "observe_many")),
-        (app.scraping, ("serve",)),
+        (scraping, ("serve",)),
     ):
         for name in names:
             setattr(owner, name, _nothing)

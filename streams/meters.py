@@ -13,7 +13,8 @@ from prometheus_client import Counter, Histogram
 from streams import metrics
 from streams.batches import Batch
 
-_IN_BLOCKS: Final = frozenset({"scans", "visits", "windows"})
+_READ_IN_BLOCKS: Final = frozenset({"scans", "visits", "windows"})
+_SENT_IN_BLOCKS: Final = frozenset({"visits", "windows"})
 """A record of these may hold many events, which their readers and senders count themselves."""
 
 
@@ -35,7 +36,7 @@ class TopicMeters:
         self._seconds = metrics.BATCH_SECONDS.labels(topic)
         self._in_progress = metrics.IN_PROGRESS.labels(topic)
         self._held = metrics.HELD.labels(topic)
-        self._one_each = topic not in _IN_BLOCKS
+        self._one_each = topic not in _READ_IN_BLOCKS
 
     def took(self, batch: Batch) -> None:
         """An agent has a batch in hand."""
@@ -114,7 +115,7 @@ def events_out(topic: str) -> Counter:
 
 def events_of_records_out(topic: str) -> Counter | None:
     """Counts the records of a topic as events; None where blocks travel, whose senders count."""
-    return None if topic in _IN_BLOCKS else events_out(topic)
+    return None if topic in _SENT_IN_BLOCKS else events_out(topic)
 
 
 def observe_many(histogram: Histogram, value: float, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def _picture(**more: object) -> Picture:
 
 
 def _text(made: Picture, outside: Outside = QUIET, width: int = 80) -> str:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"), force_terminal=False)  # noqa: SIM115
+    console = Console(width=width, record=True, file=StringIO(), force_terminal=False)
     console.print(view(made, outside, Settings(brokers="127.0.0.1:9092"), width, None))
     return console.export_text()
 
@@ -172,7 +173,7 @@ def test_it_says_what_is_wrong(made: Picture, outside: Outside, wanted: str) -> 
 def test_without_heartbeats_none_is_old() -> None:
     """A deployment that sends none is not told that everything stands still."""
     made = _old("visits")
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=StringIO())
     console.print(view(made, QUIET, Settings(heartbeat_seconds=0.0), 80, None))
     assert "stands still" not in console.export_text()
 
