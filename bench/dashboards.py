@@ -49,7 +49,7 @@ class Asked(NamedTuple):
 class Answer(NamedTuple):
     """What came: how many series or rows there are, and the first of them as text."""
 
-    count: int
+    total: int
     shown: tuple[str, ...]
 
 
@@ -143,13 +143,13 @@ def page(seen: Sight, seconds: float) -> tuple[str, list[str]]:
         else:
             got = answer(seen.prometheus, filled_in(each.query), each.legend, each.unit)
         lines += [f"- `{each.query}`", f"  {_said(got, 'rows' if each.sql else 'series')}"]
-        if not got.count:
+        if not got.total:
             empty.append(f"{each.dashboard} / {each.panel}")
     lines += ["", "## Rules", "", "An alert has an answer only while it is up; here is what each finds now.", ""]
     for name, expression, is_alert in recorded():
         got = answer(seen.prometheus, expression)
-        lines += [f"- `{name}`: {'quiet' if is_alert and not got.count else _said(got, 'series')}"]
-        if not got.count and not is_alert:
+        lines += [f"- `{name}`: {'quiet' if is_alert and not got.total else _said(got, 'series')}"]
+        if not got.total and not is_alert:
             empty.append(name)
     about = ", ".join(f"{name} {value}" for name, value in describe("Tansu").items())
     lines += ["", f"Asked after {seconds:.0f} s of the rush hour, on: {about}.", ""]
@@ -157,9 +157,9 @@ def page(seen: Sight, seconds: float) -> tuple[str, list[str]]:
 
 
 def _said(got: Answer, what: str) -> str:
-    if not got.count:
+    if not got.total:
         return "(nothing)"
-    more = f" … ({got.count} {what})" if got.count > len(got.shown) else ""
+    more = f" … ({got.total} {what})" if got.total > len(got.shown) else ""
     return "; ".join(got.shown) + more
 
 

@@ -25,7 +25,7 @@ from lacak.deployment import Deployment
 from lacak.processes import Worker
 from streams.settings import Partitions, Settings, Snapshots, Transport
 
-_READY_SECONDS: Final = 90.0
+_READY_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
 _SHARED_WORKERS: Final = {"visits": 2, "places": 2}
 
@@ -59,7 +59,8 @@ class Sight:
         while not seen():
             if time.monotonic() - began > seconds:
                 raise NotSeen(
-                    f"{what}: not within {seconds:.0f} s (the traffic says: {self.rush.trouble or 'nothing'})"
+                    f"{what}: not within {seconds:.0f} s; the traffic says {self.rush.trouble or 'nothing'}; "
+                    f"up are {self.prometheus.firing()}, not answering {self.prometheus.down()}"
                 )
             self.keep()
             time.sleep(_LOOK_SECONDS)
@@ -123,7 +124,7 @@ def sight(
     folder: Path,
     *,
     rules: Path = RULES,
-    interval: str = "1s",
+    interval: str = "2s",
     workers: Mapping[str, int] | None = None,
     rate: float = 40.0,
     people: int = 3000,
@@ -159,7 +160,11 @@ def sight(
         rush = Rush(settings, port, key, people=people, rate=rate, odd=odd)
         seen = Sight(lacak, rush, prometheus, broker, database)
         wanted = len(lacak.workers)
-        seen.wait(lambda: prometheus.value("count(up == 1)") == wanted, "all workers answer Prometheus", _READY_SECONDS)
+        seen.wait(
+            lambda: prometheus.value("count(max_over_time(up[20s]) == 1)") == wanted,
+            "all workers answer Prometheus",
+            _READY_SECONDS,
+        )
         stack.enter_context(rush)
         yield seen
 

@@ -50,7 +50,10 @@ def grouped(expression: str) -> set[str]:
 
 def known() -> dict[str, set[str]]:
     """The labels of every series there is, by its name in Prometheus."""
-    found: dict[str, set[str]] = {"up": set(_TARGET), "ALERTS": {"alertname", "alertstate", "severity"} | _TARGET}
+    found: dict[str, set[str]] = {
+        "up": set(_TARGET),
+        "ALERTS": {"alertname", "alertstate", "severity", "stage"} | _TARGET,
+    }
     stages = [metric for metrics in STAGES.values() for metric in metrics]
     for metric in (*PROCESSES, *WORKERS, *TIMED, *HEARTBEATS, *STATES, *stages, *GATEWAY):
         labels = {*metric._labelnames, "stage"} | _TARGET

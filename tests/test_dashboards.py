@@ -212,6 +212,7 @@ NOT_SHOWN = {
     "lacak_heartbeat_seconds",  # the age is what promises speak of
     "lacak_index_bytes", "lacak_index_people",  # for the sizing guide
     "lacak_log_time_seconds",  # shown as how far it is behind
+    "lacak_records_out_total",  # beside lacak_events_out_total, and for records in a batch see those taken
     "lacak_recovery_seconds", "lacak_snapshot_age_seconds", "lacak_snapshot_bytes", "lacak_snapshot_seconds",
 }  # fmt: skip
 """What is left to whoever asks for it."""
