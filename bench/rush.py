@@ -103,6 +103,7 @@ class Rush:
         for begin in range(0, len(morning), _BULK_SCANS):
             self._post(morning[begin : begin + _BULK_SCANS])
         self._post(table)
+        self._call("/v1/recounts", {"venue": _LUNCH.venue, "inside": 12})
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -152,11 +153,14 @@ class Rush:
             yield _TICK_SECONDS
 
     def _ask(self) -> Iterator[float]:
-        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds."""
+        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds; now and
+        then a guard counts."""
         while True:
             person = self._dice.choice([*self._cases, self._dice.choice(self._city.persons)])
             venue = _SMALL.venue if self._dice.random() < 0.3 else self._dice.choice(self._city.venue_ids)
             self._call("/v1/scans", {"person": person, "venue": venue})
+            if self._dice.random() < 0.02:
+                self._call("/v1/recounts", {"venue": _LUNCH.venue, "inside": self._dice.randrange(5, 30)})
             yield 0.2
 
     def _fall_ill(self) -> Iterator[float]:
