@@ -81,6 +81,10 @@ validation: .venv/ready ## Hold shared stays against who was face to face: make 
 pictures: .venv/ready ## Draw the example traces in docs/pictures anew
 	@$(BIN)/python -m bench.pictures
 
+dashboards: .venv/ready ## Write Grafana's dashboards anew, ask a running Lacak all they ask, and write docs/dashboards.md (needs Prometheus)
+	@$(BIN)/python -m deploy.grafana
+	@$(BIN)/python -m bench.dashboards
+
 COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: ## Pin every dependency anew, with hashes
@@ -91,4 +95,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: sizing help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: dashboards sizing help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean

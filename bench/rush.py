@@ -51,13 +51,16 @@ class Rush:
     """The traffic, from threads of its own between `start` and `stop`. `sent` counts scans that the gateway took.
 
     `port` is the gateway's on 127.0.0.1, `key` that of a device with the scopes `scan` and `staff`. `trouble` holds
-    what went wrong last: while a server is away on purpose that is what is expected.
+    what went wrong last: while a server is away on purpose that is what is expected. Without `odd` all that is sent is
+    as it should be.
     """
 
     def __init__(
-        self, settings: Settings, port: int, key: str, *, people: int = 3000, rate: float = 40.0, seed: int = 1
-    ) -> None:
+        self, settings: Settings, port: int, key: str, *, people: int = 3000, rate: float = 40.0,
+        seed: int = 1, odd: bool = True,
+    ) -> None:  # fmt: skip
         self.settings, self.rate, self.sent, self.trouble = settings, rate, 0, ""
+        self._works = (self._move, self._ask, self._fall_ill, *([self._send_odd] if odd else []))
         self._port, self._key = port, key
         self._clock, self._dice = SystemClock(), random.Random(seed)
         self._city = City(people=people, days=1, seed=seed, zone=settings.zone, start=self._day())
@@ -100,10 +103,11 @@ class Rush:
         for begin in range(0, len(morning), _BULK_SCANS):
             self._post(morning[begin : begin + _BULK_SCANS])
         self._post(table)
+        self._call("/v1/recounts", {"venue": _LUNCH.venue, "inside": 12})
 
     def start(self) -> None:
         """Begin; returns at once."""
-        for work in (self._move, self._ask, self._fall_ill, self._send_odd):
+        for work in self._works:
             thread = threading.Thread(target=self._keep, args=(work,), daemon=True, name=work.__name__)
             thread.start()
             self._threads.append(thread)
@@ -149,11 +153,14 @@ class Rush:
             yield _TICK_SECONDS
 
     def _ask(self) -> Iterator[float]:
-        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds."""
+        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds; now and
+        then a guard counts."""
         while True:
             person = self._dice.choice([*self._cases, self._dice.choice(self._city.persons)])
             venue = _SMALL.venue if self._dice.random() < 0.3 else self._dice.choice(self._city.venue_ids)
             self._call("/v1/scans", {"person": person, "venue": venue})
+            if self._dice.random() < 0.02:
+                self._call("/v1/recounts", {"venue": _LUNCH.venue, "inside": self._dice.randrange(5, 30)})
             yield 0.2
 
     def _fall_ill(self) -> Iterator[float]:

@@ -116,6 +116,11 @@ class Tansu:
         return f"127.0.0.1:{self._port}"
 
     @property
+    def pid(self) -> int:
+        """The server's process; 0 when it does not run."""
+        return self._child.pid
+
+    @property
     def fell(self) -> bool:
         """Whether the broker has ended by itself; what it held is gone."""
         return self._child.fell
@@ -157,6 +162,11 @@ class Postgres:
     def url(self) -> str:
         """How psycopg connects."""
         return f"postgresql://postgres@/postgres?host={self._socket}&port={self._port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's first process; 0 when it does not run."""
+        return self._child.pid
 
     @property
     def fell(self) -> bool:

@@ -178,7 +178,7 @@ def _traces() -> list[object]:
             width=12,
         ),
         graph(
-            "Clusters",
+            "Clusters over time",
             "Clusters of cases that stand, over all partitions.",
             "short",
             Query("sum(lacak_clusters{@})", "clusters"),

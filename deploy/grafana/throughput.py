@@ -435,7 +435,7 @@ def throughput() -> dashboard.Dashboard:
             ("Flow", _flow()),
             ("Lag", _lag()),
             ("Latency", _latency()),
-            ("Failures", _failures()),
+            ("What fails", _failures()),
             ("Skew between partitions", _skew()),
             ("Workers and their partitions", _groups()),
             ("Kafka and PostgreSQL", _kafka()),

@@ -121,9 +121,14 @@ class Prometheus(AbstractContextManager["Prometheus"]):
         found: dict[str, list[dict[str, str]]] = self._ask("metadata", {})
         return found
 
-    def down(self) -> list[str]:
-        """The targets that do not answer now."""
-        return sorted(sample.labels["instance"] for sample in self.query("up == 0"))
+    def down(self) -> dict[str, str]:
+        """The targets that do not answer now, each with what Prometheus says of it."""
+        targets = self._ask("targets", {"state": "active"})["activeTargets"]
+        return {
+            each["labels"]["instance"]: each["lastError"] or "not asked yet"
+            for each in targets
+            if each["health"] != "up"
+        }
 
     def _ask(self, what: str, given: Mapping[str, str]) -> Any:
         url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(given)}"

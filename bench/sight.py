@@ -1,0 +1,181 @@
+"""A small Lacak in its rush hour under the eyes of a real Prometheus, with faults to be made: for tests, for
+docs/dashboards.md, and for a look at the dashboards as an operator would have it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench.rush import Rush
+from deploy.embedded import Postgres, Tansu, free_port
+from deploy.prometheus.server import RULES, Prometheus
+from gateway.devices import Devices
+from gateway.keyring import Keyring
+from gateway.running import DEVICES_FILE, KEYS_FOLDER
+from lacak.clock import SystemClock
+from lacak.deployment import Deployment
+from lacak.processes import Worker
+from streams.settings import Partitions, Settings, Snapshots, Transport
+
+_READY_SECONDS: Final = 120.0
+_LOOK_SECONDS: Final = 0.5
+_SHARED_WORKERS: Final = {"visits": 2, "places": 2}
+
+
+class NotSeen(RuntimeError):
+    """What was waited for has not come in time; the message says what it was."""
+
+
+class Sight:
+    """The running parts: the deployment with its rush hour, and the Prometheus that scrapes it."""
+
+    def __init__(
+        self, lacak: Deployment, rush: Rush, prometheus: Prometheus, broker: Tansu, postgres: Postgres
+    ) -> None:
+        self.lacak, self.rush, self.prometheus = lacak, rush, prometheus
+        self._broker, self._postgres = broker, postgres
+        self._kept_down: set[int] = set()
+
+    @property
+    def database(self) -> str:
+        """The address of its PostgreSQL."""
+        return self.lacak.settings.database
+
+    def worker(self, role: str, index: int = 0) -> Worker:
+        """One of its processes; the gateway goes by the role `gateway`."""
+        return next(each for each in self.lacak.workers if (each.role, each.index) == (role, index))
+
+    def wait(self, seen: Callable[[], bool], what: str, seconds: float) -> float:
+        """Wait until something is seen, keeping the workers up meanwhile; how long it took. Raises NotSeen."""
+        began = time.monotonic()
+        while not seen():
+            if time.monotonic() - began > seconds:
+                raise NotSeen(
+                    f"{what}: not within {seconds:.0f} s; the traffic says {self.rush.trouble or 'nothing'}; "
+                    f"up are {self.prometheus.firing()}, not answering {self.prometheus.down()}"
+                )
+            self.keep()
+            time.sleep(_LOOK_SECONDS)
+        return time.monotonic() - began
+
+    def keep(self) -> None:
+        """Start again what has fallen, but for what is kept down."""
+        for worker in self.lacak.workers:
+            if worker.pid not in self._kept_down:
+                worker.watch(lambda _: None)
+
+    @contextmanager
+    def down(self, *workers: Worker) -> Iterator[None]:
+        """Workers that are killed and not started again before the block ends."""
+        for worker in workers:
+            worker.kill()
+            self._kept_down.add(worker.pid)
+        try:
+            yield
+        finally:
+            for worker in workers:
+                self._kept_down.discard(worker.pid)
+            self.keep()
+
+    @contextmanager
+    def broker_frozen(self) -> Iterator[None]:
+        """A broker that hangs: connections stand, and nothing is answered."""
+        with _frozen([self._broker.pid]):
+            yield
+
+    @contextmanager
+    def database_killed(self) -> Iterator[None]:
+        """No PostgreSQL, before it is started again over the same data."""
+        self._postgres.kill()
+        try:
+            yield
+        finally:
+            self._postgres.start()
+
+    @contextmanager
+    def frozen(self, *workers: Worker) -> Iterator[None]:
+        """Workers that hang; they answer nobody, Prometheus neither."""
+        with _frozen([worker.pid for worker in workers]):
+            yield
+
+
+@contextmanager
+def _frozen(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def sight(
+    folder: Path,
+    *,
+    rules: Path = RULES,
+    interval: str = "2s",
+    workers: Mapping[str, int] | None = None,
+    rate: float = 40.0,
+    people: int = 3000,
+    odd: bool = True,
+) -> Iterator[Sight]:
+    """The whole of it for the length of a `with` block. Prometheus scrapes every `interval`; `odd` as for a Rush."""
+    with ExitStack() as stack:
+        broker, database = Tansu(folder / "broker"), Postgres(folder / "postgres")
+        for server in (broker, database):
+            stack.callback(server.stop)
+            server.start()
+        settings = Settings(
+            brokers=broker.bootstrap,
+            database=database.url,
+            data_dir=folder / "data",
+            metrics_port=_free_ports(12),
+            partitions=Partitions(scans=4, visits=4, cases=2),
+            transport=Transport(session_timeout_seconds=10),
+            snapshots=Snapshots(every_seconds=5.0),
+            heartbeat_seconds=1.0,
+        )
+        gateway = settings.data_dir / "gateway"
+        clock, port = SystemClock(), free_port()
+        Keyring.make(gateway / KEYS_FOLDER, clock.now_ms())
+        with Devices(gateway / DEVICES_FILE) as devices:
+            key = devices.add("rush", ("scan", "staff"), clock.now_ms(), per_second=1e6, burst=1_000_000)
+        lacak = stack.enter_context(Deployment(settings, workers=workers or _SHARED_WORKERS, gateway_port=port))
+        scraped = [
+            f"127.0.0.1:{settings.metrics_port + i}" for i, each in enumerate(lacak.workers) if each.role != "gateway"
+        ]
+        targets = {"lacak-worker": scraped, "lacak-gateway": [f"127.0.0.1:{port}"]}
+        prometheus = stack.enter_context(Prometheus(folder / "prometheus", targets, rules=rules, interval=interval))
+        rush = Rush(settings, port, key, people=people, rate=rate, odd=odd)
+        seen = Sight(lacak, rush, prometheus, broker, database)
+        wanted = len(lacak.workers)
+        seen.wait(
+            lambda: prometheus.value("count(max_over_time(up[20s]) == 1)") == wanted,
+            "all workers answer Prometheus",
+            _READY_SECONDS,
+        )
+        stack.enter_context(rush)
+        yield seen
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on now."""
+    while True:
+        first = free_port()
+        if first + count < 65_535 and all(_is_free(first + i) for i in range(1, count)):
+            return first
+
+
+def _is_free(port: int) -> bool:
+    return all(each.laddr.port != port for each in psutil.net_connections("tcp") if each.laddr)

@@ -1,0 +1,152 @@
+"""A real Prometheus scrapes a running Lacak in its rush hour: every query of every panel and rule has an answer, and
+alerts are raised by their fault and end with it. The rules are the deployment's, with all times shortened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.dashboards import MARK, PAGE, answer, answer_sql, asked, busiest, recorded
+from bench.machine import bench_folder
+from bench.sight import Sight, sight
+from deploy.prometheus.live import filled_in
+from deploy.prometheus.server import RULES
+from deploy.prometheus.shorten import shorten_rules
+from tests.fix_prometheus import needs_prometheus
+
+pytestmark = needs_prometheus
+
+ANSWER_SECONDS = 120.0
+FIRES_SECONDS = 90.0
+RECOVERS_SECONDS = 120.0
+
+MAY_BE_EMPTY = {
+    ("Lacak: throughput", "Alerts"): "empty while all is well",
+}
+"""Panels that may have no answer, and why."""
+
+
+@pytest.fixture(scope="module")
+def short_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The deployment's rules, an hour of them in a minute, and ages of two minutes in twelve seconds."""
+    folder = tmp_path_factory.mktemp("rules")
+    shorten_rules(RULES, folder, 60.0, least_ms=3000, ages=10.0, least_age=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seen(short_rules: Path) -> Iterator[Sight]:
+    """The running whole; what is no message comes only where a test sends it."""
+    with bench_folder() as folder, sight(folder, rules=short_rules, odd=False) as running:
+        yield running
+
+
+def firing(seen: Sight, *names: str) -> bool:
+    """Whether all of these alerts are firing."""
+    up = seen.prometheus.firing()
+    return all(up.get(name) == "firing" for name in names)
+
+
+def quiet(seen: Sight) -> bool:
+    """Whether no alert is firing."""
+    return "firing" not in seen.prometheus.firing().values()
+
+
+def await_quiet(seen: Sight) -> None:
+    """Wait until every alert has ended."""
+    seen.wait(lambda: quiet(seen), f"no alert: {seen.prometheus.firing()}", RECOVERS_SECONDS)
+
+
+def test_every_query_has_an_answer() -> None:
+    """Of every panel and recording rule, from the running pipeline, within two minutes of its rush hour; no alert's
+    expression has a fault."""
+    with bench_folder() as folder, sight(folder) as seen:
+        missing = {(each.dashboard, each.panel, each.query) for each in asked()}
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while time.monotonic() < deadline and any(key[:2] not in MAY_BE_EMPTY for key in missing):
+            seen.keep()
+            time.sleep(2.0)
+            venue = busiest(seen.database)
+            for each in asked():
+                key = (each.dashboard, each.panel, each.query)
+                if key in missing:
+                    got = (
+                        answer_sql(seen.database, each.query, venue)
+                        if each.sql
+                        else answer(seen.prometheus, filled_in(each.query))
+                    )
+                    if got.total:
+                        missing.discard(key)
+        assert {key for key in missing if key[:2] not in MAY_BE_EMPTY} == set()
+        for rule in seen.prometheus.rules():
+            assert rule["health"] == "ok", (rule["name"], rule.get("lastError"))
+        silent = {
+            name for name, query, is_alert in recorded() if not is_alert and not answer(seen.prometheus, query).total
+        }
+        assert silent == set()
+
+
+def test_all_is_quiet_while_nothing_is_wrong(seen: Sight) -> None:
+    """The rush hour alone raises nothing: a start's alerts end by themselves, and for a while no other comes."""
+    await_quiet(seen)
+    deadline = time.monotonic() + 15.0
+    while time.monotonic() < deadline:
+        seen.keep()
+        assert quiet(seen), seen.prometheus.firing()
+        time.sleep(1.0)
+
+
+def test_bad_letters_raise_their_alerts(seen: Sight) -> None:
+    """A run of records that are no messages: both alerts of dead letters, and they end."""
+    await_quiet(seen)
+
+    def sent() -> bool:
+        seen.rush.send_bad(5)
+        return firing(seen, "LacakDeadLetters", "LacakDeadLettersMany")
+
+    seen.wait(sent, "the alerts of dead letters", FIRES_SECONDS)
+    await_quiet(seen)
+
+
+def test_a_killed_worker_raises_its_alerts(seen: Sight) -> None:
+    """Both places workers killed: they do not answer, their role is gone, counts and reports are late, reports lack
+    answers; when they are back, all of it ends."""
+    await_quiet(seen)
+    gone = ("LacakWorkerGone", "LacakRoleGone", "LacakHeartbeatOld", "LacakFreshnessLost")
+    with seen.down(seen.worker("places", 0), seen.worker("places", 1)):
+        seen.wait(lambda: firing(seen, *gone), f"{gone}", FIRES_SECONDS)
+        seen.wait(lambda: firing(seen, "LacakTracesIncomplete"), "LacakTracesIncomplete", FIRES_SECONDS)
+    late = ("LacakOccupancySlow", "LacakReportSlow")
+    seen.wait(lambda: firing(seen, *late), f"{late}", FIRES_SECONDS)
+    await_quiet(seen)
+
+
+def test_a_stopped_database_raises_its_alerts(seen: Sight) -> None:
+    """PostgreSQL killed: the recorder has none, falls behind, and what people read is old; then it ends."""
+    await_quiet(seen)
+    raised = ("LacakDatabaseAway", "LacakLagGrowing", "LacakHeartbeatOld", "LacakFreshnessLost")
+    with seen.database_killed():
+        seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
+    await_quiet(seen)
+
+
+def test_a_stopped_broker_raises_its_alerts(seen: Sight) -> None:
+    """A broker that answers nothing: gateways write to their spools, workers neither commit nor make snapshots; when it
+    is back, what waited is sent, and all of it ends."""
+    await_quiet(seen)
+    raised = ("LacakBrokersAway", "LacakSpoolFilling", "LacakHeartbeatOld", "LacakNoCommit", "LacakSnapshotOld")
+    with seen.broker_frozen():
+        seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
+    await_quiet(seen)
+
+
+def test_the_page_has_every_panel_and_rule() -> None:
+    """docs/dashboards.md has been made since a dashboard or a rule last changed."""
+    made = PAGE.read_text("utf-8").partition(MARK)[2]
+    for each in asked():
+        assert f"**{each.panel}**. {each.description}" in made and f"`{each.query}`" in made, "make dashboards"
+    for name, _, _ in recorded():
+        assert f"`{name}`: " in made, "make dashboards"
