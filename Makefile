@@ -28,13 +28,16 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_crash.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_crash.py tests/test_security.py
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
 types: .venv/ready ## Check types, strictly
 	@$(BIN)/mypy
+
+audit: .venv/ready ## Look up every pinned dependency in the advisory database (75: it cannot be reached)
+	@$(BIN)/python .ci/audit
 
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
@@ -82,4 +85,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka lint types audit contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
