@@ -25,6 +25,7 @@ from lacak.settings import read_settings
 from security.files import read_password
 from streams.settings import Settings
 
+AS_OFFICER = {"LACAK_OFFICER": "dr.sari", "LACAK_PURPOSE": "test"}
 PASSWORDS = ("kafka.password", "postgres.password")
 _DECISION = re.compile(
     r"Principal = User:(\S+) is (Allowed|Denied) operation = (\w+) from host = \S+ on resource = "
