@@ -16,18 +16,18 @@ import msgspec
 
 from contacts.columns import ints
 from contacts.exposures import Named, Question, may_expose, packed
-from contacts.matching import may_count
 from contacts.places import Places
 from contacts.profiles import Profile, profile_from_json
 from contacts.visits import NEVER_MS
-from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
+from schemas.messages import SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _BARRIERS_KEPT = 10_000
-_SHARED_A_RECORD, _MEETINGS_A_RECORD = 5_000, 20_000
+_ANSWERS_KEPT = 10_000
+_MEETINGS_A_RECORD = 20_000
 """How many rows of an answer one record holds: under the largest record that topics take, whatever the names."""
 
 _QUERIES = msgspec.json.Decoder(TraceQuery)
@@ -42,6 +42,7 @@ class Contacts:
         self._state = state
         self._open: dict[int, dict[tuple[str, int], TraceQuery]] = {}
         self._barriers: dict[int, OrderedDict[str, dict[int, int]]] = {}
+        self._answered: dict[int, OrderedDict[tuple[str, int], None]] = {}
 
     def barrier(self, partition: int, source: int, query_id: str, log_time_ms: int) -> None:
         """The barrier of a question has come from one scans partition, at this log time."""
@@ -62,7 +63,7 @@ class Contacts:
         self.ask(message.partition, query)
 
     def ask(self, partition: int, query: TraceQuery) -> None:
-        """A question, or the word that its deadline has passed."""
+        """A question, or the word that its deadline has passed: that means nothing once it has been answered."""
         open_here = self._open.setdefault(partition, {})
         if query.kind == "ask":
             open_here[query.query_id, query.hop] = query
@@ -71,7 +72,8 @@ class Contacts:
                 self.answer_ready(partition, places)
         else:
             open_here.pop((query.query_id, query.hop), None)
-            self._answer_late(partition, query)
+            if (query.query_id, query.hop) not in self._answered.get(partition, ()):
+                self._answer_late(partition, query)
 
     def answer_ready(self, partition: int, places: Places) -> None:
         """Answer every question whose barriers are all there, and every later one whose cut has been reached."""
@@ -89,8 +91,15 @@ class Contacts:
                 barriers.pop(query_id, None)
                 if as_of_ms > NEVER_MS:
                     self._send(partition, query, places, as_of_ms, "answer")
+                    self._has_answered(partition, query)
                 else:  # a scans partition had no time yet at which to cut
                     self._not_ready(partition, query)
+
+    def _has_answered(self, partition: int, query: TraceQuery) -> None:
+        answered = self._answered.setdefault(partition, OrderedDict())
+        answered[query.query_id, query.hop] = None
+        while len(answered) > _ANSWERS_KEPT:
+            answered.popitem(last=False)
 
     def tell(self, partition: int, places: Places) -> None:
         """Tell the coordinators of the standing traces that what they watch has changed."""
@@ -108,8 +117,8 @@ class Contacts:
     def forget(self, partitions: set[int]) -> None:
         """These partitions are another worker's now."""
         for partition in partitions:
-            self._open.pop(partition, None)
-            self._barriers.pop(partition, None)
+            for known in (self._open, self._barriers, self._answered):
+                known.pop(partition, None)
 
     def _answer_late(self, partition: int, query: TraceQuery) -> None:
         places = self._state(partition)
@@ -148,34 +157,20 @@ def _in_parts(
     answer: TraceAnswer, query: TraceQuery, profile: Profile, places: Places, as_of_ms: int
 ) -> list[TraceAnswer]:
     """The answer with what was asked for, in as many parts as it takes."""
-    if query.hop > 1:
-        found = _meetings(query, profile, places, as_of_ms)
-        rows = packed(found._replace(found=may_expose(found.found, profile, query.direction)), _MEETINGS_A_RECORD)
-        return [
-            msgspec.structs.replace(answer, meetings=each, part=part, parts=len(rows)) for part, each in enumerate(rows)
-        ]
-    shared = _shared(query, profile, places, as_of_ms)
-    parts = range(0, max(len(shared), 1), _SHARED_A_RECORD)
+    found = _meetings(query, profile, places, as_of_ms)
+    rows = packed(found._replace(found=may_expose(found.found, profile, query.direction)), _MEETINGS_A_RECORD)
     return [
-        msgspec.structs.replace(answer, shared=shared[first : first + _SHARED_A_RECORD], part=part, parts=len(parts))
-        for part, first in enumerate(parts)
+        msgspec.structs.replace(answer, meetings=each, part=part, parts=len(rows)) for part, each in enumerate(rows)
     ]
 
 
-def _shared(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> tuple[tuple[str, SharedStay], ...]:
-    """The first hop: what the case shared with others, each with the venue's category."""
-    window = query.window_start_ms, query.window_end_ms
-    shared = places.shared_stays(query.person, *window, as_of_ms, profile.air, query.direction)
-    return tuple(
-        (person, msgspec.structs.replace(stay, category=places.category(stay.venue, stay.start_ms)))
-        for person, stay in may_count(shared, profile, places.category, query.direction)
-    )
-
-
 def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int) -> Named:
-    """A later hop: whom the question's people met, each in a window of their own."""
-    since, until = ints(query.since_ms), ints(query.until_ms)
-    return places.meetings(Question(query.people, since, until, as_of_ms, profile.air, query.direction))
+    """Whom the case met in its window, or at a later hop the question's people, each in a window of their own."""
+    if query.hop > 1:
+        people, since, until = query.people, ints(query.since_ms), ints(query.until_ms)
+    else:
+        people, since, until = (query.person,), ints([query.window_start_ms]), ints([query.window_end_ms])
+    return places.meetings(Question(people, since, until, as_of_ms, profile.air, query.direction))
 
 
 def _has_come_to(places: Places, as_of: tuple[SourceOffset, ...]) -> bool:

@@ -8,7 +8,7 @@ trace stands: the partitions say when something it watches has changed, and it i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
 from agents.standing import Standing
+from agents.turns import Turn, Turns
 from contacts.cases import Episode, apply_result, numbers
 from contacts.erasing import forgotten
 from contacts.hops import Hops
@@ -83,6 +84,7 @@ class Tracing:
         self._asking = Asking(settings, clock, outbox, profiles, risk)
         self._limits = risk.limits
         self._gathers: dict[str, Gather] = {}
+        self._turns = Turns()
         self._timers: list[tuple[float, int, int, str, TraceAnswer]] = []
         self._reminders = 0
 
@@ -112,6 +114,7 @@ class Tracing:
             self._letters.letter(message, 0, 0, refused.reason, str(refused), self._clock.now_ms())
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._letters.letter(message, 0, 0, "undecodable", str(error), self._clock.now_ms())
+        self._go_on()
         await self._outbox.flush()
         self._dossiers.settle()
 
@@ -122,11 +125,16 @@ class Tracing:
             _, _, partition, person, reminder = heapq.heappop(self._timers)
             self._outbox.send("trace-answers", partition, msgspec.json.encode(reminder), key=person.encode())
 
-    def resume(self) -> None:
-        """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here."""
+    def resume(self, held: Collection[int]) -> None:
+        """After a start or a rebalance: ask again for every trace that is neither settled nor waited for here.
+
+        `held` are the partitions that are this worker's: nobody here gathers for the others' traces any more.
+        """
+        self._gathers = {name: gather for name, gather in self._gathers.items() if gather.home in held}
+        known = self._gathers.keys() | self._turns.questions()
         for dossier in self._dossiers.all():
             for job in dossier.jobs.values():
-                if not job.settled and job.query_id not in self._gathers:
+                if not job.settled and job.query_id not in known:
                     self._remind(dossier, job, "retry", 0.0)
 
     def _on_result(self, partition: int, result: TestResult) -> None:
@@ -251,7 +259,7 @@ class Tracing:
             self._standing.unwatch(dossier, job)
         elif job.state == "complete":
             self._ask_soon(dossier, job)
-        elif job.state == "asked" and not job.again:
+        elif job.state == "asked" and not job.again and job.query_id in self._gathers:
             self._dossiers.save(dossier.with_job(msgspec.structs.replace(job, again=True)))
 
     def _ask_soon(self, dossier: Dossier, job: Job) -> None:
@@ -315,14 +323,22 @@ class Tracing:
             self._report(partition, person, answer.trace_id, gather)
 
     def _ask(self, dossier: Dossier, job: Job) -> Dossier:
-        """Ask every partition anew."""
+        """Have every partition asked anew when the trace's turn comes."""
         before = dossier.jobs.get(job.trace_id)
         if before is not None:
             self._gathers.pop(before.query_id, None)
         job = msgspec.structs.replace(job, state="asked", again=False)
-        self._standing.watch(dossier, job, self._asking.window(job), self._profiles[job.profile].air)
-        self._await(dossier, job, self._asking.first(dossier, job))
+        self._turns.wait(Turn(dossier.partition, dossier.person, job.trace_id, job.query_id), again=job.attempt > 0)
         return dossier.with_job(job)
+
+    def _go_on(self) -> None:
+        """Ask for the traces whose turn it is; what has been asked otherwise meanwhile has lost its turn."""
+        while len(self._gathers) < numbers().asked_at_once and (turn := self._turns.take()) is not None:
+            dossier = self._dossiers.of(turn.partition, turn.person)
+            job = dossier.jobs.get(turn.trace_id)
+            if job is not None and job.state == "asked" and job.query_id == turn.query_id:
+                self._standing.watch(dossier, job, self._asking.window(job), self._profiles[job.profile].air)
+                self._await(dossier, job, self._asking.first(dossier, job))
 
     def _await(self, dossier: Dossier, job: Job, gather: Gather) -> None:
         self._gathers[job.query_id] = gather

@@ -18,7 +18,7 @@ from schemas.partitions import partition_of
 from streams.settings import DAY_MS, Settings
 
 _REPORT_SECONDS: Final = 60.0
-_DRAIN_SECONDS: Final = 300.0
+_DRAIN_SECONDS: Final = 1800.0
 
 
 class Report(msgspec.Struct):
@@ -112,13 +112,13 @@ class Officer:
         return found
 
     def await_any(self, people: Iterator[str]) -> None:
-        """Send a positive twice a second, each for another person, until any of their reports is complete."""
+        """Send a positive every two seconds, each for another person, until any of their reports is complete."""
         asked: list[str] = []
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline:
             asked.append(next(people))
             self.positive(asked[-1])
-            for _ in range(10):
+            for _ in range(40):
                 row = self._reader.execute(
                     "select 1 from lacak.traces where person = any(%s) and direction = 'forward'"
                     " and state = 'complete'",

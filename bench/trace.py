@@ -7,8 +7,8 @@ until a SELECT of another connection returns the forward report. Reports are wai
 screen would.
 
 With `--days` the history is of so many days until now, loaded before as a file is (blocks, each scan with its own time
-as its arrival), and waited for until it is recorded. A positive's onset was then five days ago: who was met may have
-been infectious for up to four days, so a second hop has something to find.
+as its arrival); a trace is waited for, and then that the windows are recorded. A positive's onset was then five days
+ago: who was met may have been infectious for up to four days, so a second hop has something to find.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+import psycopg
+from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +38,7 @@ from bench.producing import Producer, publish, publish_days
 from bench.stream import settings_for
 from bench.workload import Scans, Shape, Workload
 from lacak.deployment import Deployment
-from lacak.level import wait_level, wait_registry
+from lacak.level import wait_registry
 from lacak.venues import publish_venues
 from streams.settings import DAY_MS, Settings
 
@@ -104,7 +106,7 @@ def history_days(workload: Workload, now_ms: int, days: int) -> Iterator[Scans]:
 def preload_days(
     lacak: Deployment, workload: Workload, days: int, console: Console
 ) -> tuple[NDArray[np.int64], dict[str, float]]:
-    """Load days of history and wait until they are recorded; who checked in six days ago, and what it took."""
+    """Publish days of history; who checked in six days ago, and what it took."""
     settings, counted = lacak.settings, [0]
     began, now_ms, cases = time.monotonic(), time.time_ns() // 1_000_000, np.empty(0, np.int64)
 
@@ -123,13 +125,29 @@ def preload_days(
 
     topic, partitions = settings.topic("scans"), settings.partitions.scans
     asyncio.run(publish_days(settings.brokers, topic, partitions, workload, seen(), told))
-    published = time.monotonic() - began
-    first_ms = now_ms - _SPARE_MS - days * DAY_MS
-    for number in range(days):
-        until_ms = first_ms + (number + 1) * DAY_MS - 2 * settings.window_ms
-        wait_level(settings, until_ms, seconds=_LOAD_SECONDS, watch=lacak.watch)
-        console.print(f"  day {number + 1} of {days} recorded after {time.monotonic() - began:.0f} s")
-    return cases, {"scans": counted[0], "published_s": published, "recorded_s": time.monotonic() - began}
+    return cases, {"scans": counted[0], "published_s": time.monotonic() - began}
+
+
+def wait_recorded(lacak: Deployment) -> None:
+    """Wait until everything that is in `windows` now is in PostgreSQL."""
+    settings, deadline = lacak.settings, time.monotonic() + _LOAD_SECONDS
+    topic = settings.topic("windows")
+    consumer = KafkaConsumer(bootstrap_servers=settings.brokers)
+    try:
+        ends = consumer.end_offsets([TopicPartition(topic, each) for each in range(settings.partitions.visits)])
+    finally:
+        consumer.close()
+    with psycopg.connect(settings.database, autocommit=True) as database:
+        while any(
+            reached < ends[TopicPartition(topic, partition)]
+            for partition, reached in database.execute(
+                "select partition, next_offset from lacak.applied_positions where topic = 'windows'"
+            )
+        ):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the windows are not recorded after {_LOAD_SECONDS:.0f} s")
+            lacak.watch()
+            time.sleep(0.5)
 
 
 def sustained(settings: Settings, workload: Workload, officer: Officer, probes: Iterator[str]) -> float:
@@ -173,7 +191,15 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
         names = iter([workload.people[each] for each in np.random.default_rng(shape.seed).permutation(cases)])
         onset_ms = _ONSET_DAYS * DAY_MS if given.days > 1 else DAY_MS // 2
         with Officer.at_work(settings, given.hops, onset_ms) as officer:
+            began = time.monotonic()
             officer.await_any(names)
+            loaded["first_trace_s"] = time.monotonic() - began
+            wait_recorded(lacak)
+            loaded["recorded_s"] = time.monotonic() - began
+            console.print(
+                f"the first trace was complete after {loaded['first_trace_s']:.0f} s more,"
+                f" the windows recorded after {loaded['recorded_s']:.0f} s"
+            )
             if given.rate == "auto":
                 most = sustained(settings, workload, officer, names)
                 console.print(f"the pipeline takes {most:,.0f} scans a second")

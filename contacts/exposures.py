@@ -16,7 +16,8 @@ from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
-from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows
+from contacts.stays import shared_stay
+from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows, SharedStay
 
 _MINUTE_MS = 60_000
 
@@ -73,7 +74,7 @@ def answered(
             for row in np.flatnonzero(places == place).tolist():
                 code[row] = codes.setdefault(category(name, int(met.start[row])), len(codes))
     found = Found(met._replace(exposer=known[met.exposer], other=others, venue=places), code, list(codes))
-    return Named(found, [index.people.name(number) for number in other.tolist()], names)
+    return Named(found, index.people.names(other), names)
 
 
 def merged(parts: Sequence[Named]) -> Named:
@@ -124,6 +125,16 @@ def unpacked(rows: MeetingRows) -> Named:
     marks = [columns[10] & (1 << bit) != 0 for bit in range(4)]
     met = Meetings(*columns[:3], *columns[4:10], *marks)
     return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
+
+
+def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
+    """Meetings as evidence: the other person, and the shared stay with the venue's category; in no order."""
+    met, category = part.found.met, part.found.category
+    rows = zip(category.tolist(), *(column.tolist() for column in met[1:]), strict=True)
+    return [
+        (part.people[other], shared_stay(part.venues[venue], *stay, category=part.found.categories[code]))
+        for code, other, venue, *stay in rows
+    ]
 
 
 def _numbers(names: list[str]) -> dict[str, int]:

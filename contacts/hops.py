@@ -110,7 +110,7 @@ class Hops:
     def _evidence(self, rows: Sequence[int]) -> tuple[SharedStay, ...]:
         met = self._spread.met.of(ints(rows))
         stays = [
-            msgspec.structs.replace(shared_stay(self._venues.names[venue], *stay), category=self._spread.category(row))
+            shared_stay(self._venues.names[venue], *stay, category=self._spread.category(row))
             for row, venue, *stay in zip(rows, *(column.tolist() for column in met[2:]), strict=True)
         ]
         return tuple(sorted(stays, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms)))

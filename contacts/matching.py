@@ -27,15 +27,18 @@ Category = Callable[[str, int], str]
 
 
 def may_count(
-    shared: Iterable[Shared], profile: Profile, category: Category, direction: Direction = "forward"
+    shared: Iterable[Shared], profile: Profile, category: Category | None, direction: Direction = "forward"
 ) -> list[Shared]:
     """What of one partition's rows can make a contact: with a minimum in one stay those that reach it, else all.
 
     Their minutes are as the profile counts them. Where it has rules for slots, a row's score is its slot's risk.
+    Without `category` each stay says its own.
     """
     rows = []
     for person, stay in shared:
-        kind = category(stay.venue, stay.start_ms) if profile.contact.per == "stay" else ""
+        kind = ""
+        if profile.contact.per == "stay":
+            kind = stay.category if category is None else category(stay.venue, stay.start_ms)
         minutes = profile.minutes(stay.start_ms, stay.end_ms)
         if profile.contact.per == "stay" and not profile.enough(minutes, kind):
             continue

@@ -32,7 +32,8 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
         return []
     since, until, as_of_ms, air, direction = query
     met = meetings(index, ints([case]), ints([since]), ints([until]), as_of_ms, air, direction)
-    names = {number: index.people.name(number) for number in np.unique(met.other).tolist()}
+    others = np.unique(met.other)
+    names = dict(zip(others.tolist(), index.people.names(others), strict=True))
     shared = [
         (names[other], shared_stay(index.lineages.venues[venue], *stay))
         for other, venue, *stay in zip(*(column.tolist() for column in met[1:]), strict=True)
@@ -43,7 +44,7 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
 
 def shared_stay(
     venue: str, start: int, end: int, own_start: int, own_end: int, other_start: int, other_end: int,
-    own_assumed: bool, other_assumed: bool, own_told: bool, other_told: bool,
+    own_assumed: bool, other_assumed: bool, own_told: bool, other_told: bool, *, category: str = "",
 ) -> SharedStay:  # fmt: skip
     """A meeting as evidence; the case's side is that of the person asked about."""
     return SharedStay(
@@ -55,6 +56,7 @@ def shared_stay(
         contact_stay=StayEvidence(
             start_ms=other_start, end_ms=other_end, end_assumed=other_assumed, self_reported=other_told
         ),
+        category=category,
     )
 
 

@@ -7,8 +7,9 @@ import hashlib
 import msgspec
 
 from contacts.cases import Episode
+from contacts.exposures import stays_of, unpacked
 from contacts.hops import Hops
-from contacts.matching import contacts_of
+from contacts.matching import contacts_of, may_count
 from contacts.profiles import Profile
 from contacts.scoring import Course
 from contacts.spread import Asked
@@ -99,11 +100,13 @@ class Gather:
     """The answers to one question, one a partition; what comes twice or for another question is ignored.
 
     An answer in parts counts once all of them are there. Of a later `hop` it also holds who was asked about, the report
-    of the `first` hop and the search so far. `began` is when the first was asked (s, monotonic).
+    of the `first` hop and the search so far. `home` is the partition of the case, `began` when the first was asked (s,
+    monotonic).
     """
 
-    def __init__(self, query_id: str, partitions: int, began: float = 0.0) -> None:
+    def __init__(self, query_id: str, partitions: int, home: int = 0, began: float = 0.0) -> None:
         self.query_id = query_id
+        self.home = home
         self.began = began
         self.hop = 1
         self.asked: tuple[list[str], Asked] | None = None
@@ -115,7 +118,7 @@ class Gather:
 
     def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
         """What gathers the answers about the next hop."""
-        later = Gather(self.query_id, self._partitions, self.began)
+        later = Gather(self.query_id, self._partitions, self.home, self.began)
         later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
         return later
 
@@ -172,11 +175,13 @@ class Gather:
         return tuple(least[partition] for partition in sorted(least))
 
     def shared(self) -> list[tuple[str, SharedStay]]:
-        """All rows of all answers."""
-        return [row for part in self._every_part() for row in part.shared]
+        """All that the answers to the first hop say: whom the case met, and where."""
+        parts = self._every_part()
+        told = [row for part in parts for row in part.shared]
+        return told + [row for part in parts if part.meetings is not None for row in stays_of(unpacked(part.meetings))]
 
     def meetings(self) -> list[MeetingRows]:
-        """All that the answers say of a later hop."""
+        """All that the answers to a later hop say."""
         return [part.meetings for part in self._every_part() if part.meetings is not None]
 
     def _every_part(self) -> list[TraceAnswer]:
@@ -200,6 +205,7 @@ def report(
     course: Course | None = None,
 ) -> Trace:
     """The report of a trace from what its partitions answered. `course`: the case's dates, where the profile scores."""
+    shared = may_count(gather.shared(), profile, None, job.direction)
     return Trace(
         trace_id=job.trace_id,
         case_id=job.case_id,
@@ -219,7 +225,7 @@ def report(
         as_of=gather.as_of,
         missing_partitions=gather.missing,
         behind_partitions=gather.behind,
-        contacts=tuple(contacts_of(gather.shared(), profile, person, course)),
+        contacts=tuple(contacts_of(shared, profile, person, course)),
         standing_until_ms=standing_until_ms,
         ended=gather.state == "complete" and (gather.as_of_ms or 0) >= standing_until_ms,
     )

@@ -226,7 +226,8 @@ def _tracing(settings: Settings) -> WorkerApp:
 
     @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
     async def resume(*_: Any, **__: Any) -> None:
-        tracing.resume()
+        topic = settings.topic(TRACED[0])
+        tracing.resume({tp.partition for tp in app.consumer.assignment() if tp.topic == topic})
 
     parts.keep = resume  # type: ignore[attr-defined]
     return app

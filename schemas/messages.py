@@ -376,7 +376,8 @@ class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
 class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `trace-answers`: what one partition of `visits` knows, with the exact cut it stands at.
 
-    The first `hop` is answered with `shared`, later ones with `meetings`.
+    Every `hop` is answered with `meetings`, the first with the case as the only exposer. `shared` is how older workers
+    answered the first: so coordinators are upgraded before places.
     `kind` is `answer`, `behind` (the deadline came first) or `not_ready` (still rebuilding). `changed` answers no
     question: something that the standing trace watches has changed by `as_of`. `deadline`, `overdue` and `retry` are
     the coordinator's own reminders to itself, of no partition (-1). The key is the case's person. `erasure` comes from

@@ -30,13 +30,36 @@ _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
 
 
-class Records:
-    """A connection to PostgreSQL that comes back."""
+class _Lane:
+    """A connection to PostgreSQL that comes back, for one transaction at a time."""
 
     def __init__(self, database: DatabaseAccess | str) -> None:
         self._database = access_of(database)
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._one_at_a_time = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A transaction of one's own. Raises psycopg.OperationalError when PostgreSQL does not answer."""
+        async with self._one_at_a_time:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._database.connect_async(autocommit=True)
+            async with self._connection.transaction():
+                yield self._connection
+
+    async def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+class Records:
+    """Connections to PostgreSQL: what comes in masses has its own, so that a report waits for no day's windows."""
+
+    def __init__(self, database: DatabaseAccess | str) -> None:
+        self._lanes = {topic: _Lane(database) for topic in ("windows", "occupancy")}
+        self._others = _Lane(database)
 
     async def apply(
         self,
@@ -60,10 +83,11 @@ class Records:
 
         What is only named (a case, a trace, a person's status, a health record) is forgotten.
         """
+        lane = self._lanes.get(topic, self._others)
         failures = 0
         while True:
             try:
-                async with self._one_at_a_time, self._transaction() as connection:
+                async with lane.transaction() as connection:
                     await _write_occupancy(connection, occupancy)
                     for block in windows:
                         await _write_windows(connection, block)
@@ -84,22 +108,14 @@ class Records:
             except psycopg.OperationalError as error:
                 if failures == 0:
                     log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", sentence(error))
-                await self.close()
+                await lane.close()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
                 failures += 1
 
     async def close(self) -> None:
         """Disconnect."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._database.connect_async(autocommit=True)
-        async with self._connection.transaction():
-            yield self._connection
+        for lane in (*self._lanes.values(), self._others):
+            await lane.close()
 
 
 def adopt(database: DatabaseAccess | str, cluster: str) -> bool:

@@ -7,12 +7,14 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
 from lacak.cluster_commands import bar
 from lacak.main import cli
+from schemas.blocks import WindowBlock
 from schemas.messages import Cluster, VenueClusters
 from streams.postgres import Records
 from tests.pipeline import new_database
@@ -53,6 +55,29 @@ def write(database: str, *batches: Sequence[VenueClusters]) -> None:
         await records.close()
 
     asyncio.run(record())
+
+
+def test_what_an_officer_waits_for_is_recorded_while_windows_are_being_written(own: str) -> None:
+    """Somebody holds the table of windows: its writer waits, clusters come through, and then the windows too."""
+
+    async def record() -> tuple[bool, bool]:
+        records = Records(own)
+        numbers = np.array([[0, T, 1, 0, 0, 1, 60_000]], "<i8").tobytes()
+        block = WindowBlock(0, (1, 0), 300_000, T, ["v"], numbers)
+        async with await psycopg.AsyncConnection.connect(own) as holder:
+            await holder.execute("lock table lacak.all_windows")
+            writing = asyncio.create_task(records.apply("windows", 0, 1, windows=[block]))
+            await asyncio.sleep(0.2)
+            await asyncio.wait_for(records.apply("clusters", 0, 1, clusters=[told("v", 1, [0])]), 30)
+            waited = not writing.done()
+        await writing
+        await records.close()
+        return waited, writing.done()
+
+    assert asyncio.run(record()) == (True, True)
+    assert rows(own) == {"cluster-v-0": (False, 3)}
+    with psycopg.connect(own) as connection:
+        assert connection.execute("select entries, presence_ms from lacak.all_windows").fetchall() == [(1, 60_000)]
 
 
 def rows(database: str) -> dict[str, tuple[bool, int]]:

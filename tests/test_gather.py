@@ -194,7 +194,6 @@ def test_answers_of_another_hop_or_twice_change_nothing() -> None:
 
 def test_an_answer_in_parts_counts_once_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row in a record of its own; the parts come in any order, twice, and once one is lost until asked again."""
-    monkeypatch.setattr("agents.contacts._SHARED_A_RECORD", 1)
     monkeypatch.setattr("agents.contacts._MEETINGS_A_RECORD", 1)
     crowd = [visit(f"p{number}", "u", 2) for number in range(6)] + [visit(f"q{number}", "v", 4) for number in range(6)]
     monkeypatch.setitem(globals(), "CHAIN", [CHAIN[0] + crowd[:6], CHAIN[1] + crowd[6:]])
@@ -261,3 +260,49 @@ def test_a_request_for_too_many_hops_is_a_dead_letter(hops: int) -> None:
     log.ask(hops)
     log.run(keep)
     assert (letters, log.told) == (["bad_hops"], [])
+
+
+def test_so_many_traces_are_asked_at_once_and_the_others_take_their_turn_new_ones_first() -> None:
+    """40 traces while nobody answers: 16 are asked; those whose answers fail to come let the next new ones go first."""
+    log = Log()
+    log.silent = {0, 1}
+    asked: list[str] = []
+
+    def watched(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "trace-queries" and partition == 0:
+            query = msgspec.json.decode(value, type=TraceQuery)
+            if query.kind == "ask":
+                asked.append(query.query_id)
+        return [value]
+
+    for number in range(40):
+        request = TraceRequest(
+            request_id=f"r{number}", person="ill", officer="dr", purpose="why", profile="who", onset_ms=BEGIN + 2 * DAY,
+        )  # fmt: skip
+        log.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
+    log.run(watched)
+    assert (len(asked), len(set(asked))) == (16, 16)
+    for _ in range(2):
+        log.now += 2.1
+        log.tracing.remind()
+        log.run(watched)
+    assert [query.rsplit("/", 1)[1] for query in asked] == ["0"] * 32, "an overdue trace is asked again after new ones"
+    log.silent = set()
+    for _ in range(12):
+        log.now += 2.1
+        log.tracing.remind()
+        log.run(watched)
+    last = {trace.trace_id: trace.state for trace in log.told}
+    assert (len(last), set(last.values())) == (40, {"complete"})
+
+
+def test_whoever_takes_partitions_over_asks_again_for_what_waits_and_nobody_gathers_for_others() -> None:
+    """A coordinator that lost its partition has every turn free; one that resumes asks again for all that is open."""
+    log = Log()
+    log.silent = {0, 1}
+    log.ask(2)
+    log.run()
+    log.tracing.resume(held=set())
+    log.silent = set()
+    log.later(0.1)
+    assert [(trace.state, reached(trace)) for trace in log.told] == [("complete", {"a": 1, "b": 2})]

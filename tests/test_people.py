@@ -112,6 +112,7 @@ def test_a_directory_is_a_dict(digests: str, data: st.DataObject) -> None:
                 directory.load(older.dump())
                 assert directory.epoch_of(stamp) == older.epoch
             assert [directory.name(number) for number in range(len(model.names))] == model.names
+            assert directory.names(np.arange(len(model.names))) == model.names
             assert len(directory) == len(model.names)
             assert directory.named.tolist() == [number in model.numbers.values() for number in range(len(directory))]
         for name in known:

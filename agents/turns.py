@@ -1,0 +1,43 @@
+"""Whose turn it is: so many traces are asked at once and the others wait, new ones before those asked again.
+
+Without turns a coordinator that is short of time would ask again for what has not been answered yet, and the questions
+of traces that nobody waits for any more would stand before those of new ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+
+class Turn(NamedTuple):
+    """A trace that waits to be asked, as the question is to be."""
+
+    partition: int
+    person: str
+    trace_id: str
+    query_id: str
+
+
+class Turns:
+    """The traces that wait."""
+
+    def __init__(self) -> None:
+        self._new: deque[Turn] = deque()
+        self._again: deque[Turn] = deque()
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._again)
+
+    def wait(self, turn: Turn, *, again: bool) -> None:
+        """Let a trace wait, at the end of the new ones or of those asked again."""
+        (self._again if again else self._new).append(turn)
+
+    def take(self) -> Turn | None:
+        """Whose turn it is now; None when nobody waits."""
+        waiting = self._new or self._again
+        return waiting.popleft() if waiting else None
+
+    def questions(self) -> set[str]:
+        """The ids of the questions that wait."""
+        return {turn.query_id for waiting in (self._new, self._again) for turn in waiting}
