@@ -27,8 +27,11 @@ demo: .venv/ready ## Run a small city through the whole pipeline and look at wha
 test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
+KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing clusters_pipeline door_pipeline gateway_brokers \
+	heartbeats metrics crash stopping security security_database
+
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
-	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest tests/test_kafka_server.py tests/test_pipeline.py tests/test_traces.py tests/test_status_pipeline.py tests/test_hops.py tests/test_standing.py tests/test_clusters_pipeline.py tests/test_door_pipeline.py tests/test_status_pipeline.py tests/test_gateway_brokers.py tests/test_heartbeats.py tests/test_metrics.py tests/test_crash.py tests/test_stopping.py
+	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
 
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
@@ -38,6 +41,8 @@ types: .venv/ready ## Check types, strictly
 
 metrics-page: .venv/ready ## Write docs/metrics.md anew from the catalogues
 	@$(BIN)/python -m lacak.metrics_page
+audit: .venv/ready ## Look up every pinned dependency in the advisory database (75: it cannot be reached)
+	@$(BIN)/python .ci/audit
 
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
@@ -95,4 +100,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: dashboards sizing help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: audit bench-colours bench-door bench-index bench-metrics bench-peers bench-reach bench-status bench-stream bench-trace bench-visits clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv

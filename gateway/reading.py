@@ -21,6 +21,8 @@ from gateway.kept import Standpoint
 from gateway.metrics import COPY_RECORDS
 from gateway.settings import GatewaySettings
 from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat_of
+from security.refusal import reason
+from security.settings import SecurityError
 
 _LOG: Final = logging.getLogger(__name__)
 _WAIT_MS: Final = 200
@@ -124,10 +126,11 @@ class Reader:
             except (Exception, asyncio.CancelledError) as error:
                 if is_cancelled(error):
                     raise
-                if not isinstance(error, KafkaError | OSError | asyncio.CancelledError):
+                if not isinstance(error, KafkaError | OSError | SecurityError | asyncio.CancelledError):
                     _LOG.exception("Reading %s failed; it is tried again.", self._topic)
                 elif not said:
-                    _LOG.warning("%s cannot be read (%s): the last copy holds.", self._topic, type(error).__name__)
+                    why = await reason(self._settings.broker_access, error)
+                    _LOG.warning("%s cannot be read (%s): the last copy holds.", self._topic, why)
                 said = True
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways
                 pause = min(2 * pause, _LONGEST_PAUSE)

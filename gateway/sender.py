@@ -26,6 +26,8 @@ from gateway.settings import GatewaySettings
 from gateway.spool import Lane, Parcel, Row, Spool
 from schemas.messages import Scan
 from schemas.partitions import partition_of, partitions_of
+from security.refusal import reason
+from security.settings import SecurityError
 
 _LOG: Final = logging.getLogger(__name__)
 _A_MOMENT: Final = 0.01
@@ -108,7 +110,7 @@ class Sender:
             except (Exception, asyncio.CancelledError) as error:
                 if is_cancelled(error):
                     raise
-                if not isinstance(error, KafkaError | OSError | asyncio.CancelledError):
+                if not isinstance(error, KafkaError | OSError | SecurityError | asyncio.CancelledError):
                     _LOG.exception("Sending %s failed; it is tried again, and nothing is lost.", lane)
                 pause = await self._wait(lane, error, pause)
                 continue
@@ -227,7 +229,8 @@ class Sender:
         SEND_FAILURES.inc()
         if self.away_since_ms is None:
             self.away_since_ms = self._now_ms()
-            _LOG.warning("The brokers do not take %s (%s): they wait in the spool.", lane, type(error).__name__)
+            why = await reason(self._settings.broker_access, error)
+            _LOG.warning("The brokers do not take %s (%s): they wait in the spool.", lane, why)
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways, hides nothing
         return min(2 * pause, self._limits.retry_seconds_most)
 

@@ -25,6 +25,7 @@ from gateway.times import format_time
 from lacak.clock import SystemClock
 from lacak.settings import environment_of, load_settings
 from security.brokers import PREFIX as SECURITY
+from security.settings import SecurityError
 
 _DATA = click.option(
     "--data",
@@ -88,6 +89,11 @@ def gateway(data_dir: Path | None, name: str | None, **given: Any) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if not settings.brokers:
         click.echo("No broker is named and no `lacak up` runs here: scans stay in the spool until one is.", err=True)
+
+    try:
+        settings.broker_access.credentials()  # rather now than in a log line, while scans gather in the spool
+    except SecurityError as error:
+        raise click.ClickException(str(error)) from error
 
     def started(sockets: Sequence[socket.socket]) -> None:
         host, port = sockets[0].getsockname()[:2]

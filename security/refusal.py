@@ -9,8 +9,8 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from aiokafka.conn import create_conn
@@ -37,6 +37,10 @@ _VERIFY_CODES: Final = {
     64: "the certificate does not name this address",
 }
 """OpenSSL's X509_V_ERR numbers in words."""
+
+
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
+logging.getLogger("aiokafka.conn").addFilter(lambda _: not _ASKING.get())  # what it would log is told by us
 
 
 class Fault(NamedTuple):
@@ -78,6 +82,17 @@ async def explain(access: BrokerAccess) -> str:
     return ANSWERS if None in faults else _together(access, faults)
 
 
+async def reason(access: BrokerAccess, error: BaseException) -> str:
+    """What a gateway's log says of an error, in some words: where TLS is spoken, what came in its way."""
+    if isinstance(error, SecurityError):
+        return str(error).rstrip(".")
+    name = type(error).__name__
+    if access.security.ca_file is None:
+        return name
+    why = await explain(access)
+    return name if why == ANSWERS else f"{name}: {why}"
+
+
 async def _lasting(access: BrokerAccess) -> str | None:
     try:
         faults = await _faults(access)
@@ -94,8 +109,11 @@ def _together(access: BrokerAccess, faults: Sequence[Fault | None]) -> str:
 
 async def _faults(access: BrokerAccess) -> Sequence[Fault | None]:
     arguments = access.credentials()
-    with _silent():
+    asking = _ASKING.set(True)
+    try:
         return await asyncio.gather(*(_fault(access, address, arguments) for address in access.addresses))
+    finally:
+        _ASKING.reset(asking)
 
 
 async def _fault(access: BrokerAccess, address: str, arguments: dict[str, Any]) -> Fault | None:
@@ -165,15 +183,3 @@ def _tls_words(error: BaseException | None) -> str:
             "and has it expired?"
         )
     return f"TLS fails ({error})"
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what aiokafka logs of the attempt: it is told here."""
-    log = logging.getLogger("aiokafka")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

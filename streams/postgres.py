@@ -41,7 +41,7 @@ class _Lane:
 
     @asynccontextmanager
     async def transaction(self, topic: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A transaction of one's own for what a topic holds. Raises psycopg.OperationalError when PostgreSQL does not answer."""
+        """A transaction for what a topic holds. Raises psycopg.OperationalError when PostgreSQL does not answer."""
         async with self._mine():
             if self._connection is None or self._connection.closed:
                 self._forget()

@@ -7,11 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from deploy.embedded import Postgres, Tansu
 from tests.pipeline import Broker
+
+if TYPE_CHECKING:
+    from tests.secured import Secured
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -54,6 +58,15 @@ def database(servers_folder: Path) -> Iterator[str]:
     postgres.start()
     yield postgres.url
     postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[Secured]:
+    """Apache Kafka and PostgreSQL that know who comes; every test leaves users and grants as they are."""
+    from tests.secured import secured_servers
+
+    with secured_servers() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
