@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -50,6 +51,39 @@ class Row(NamedTuple):
 
     seq: int
     items: tuple[Scan, ...] | tuple[Parcel, ...]
+
+
+class Write(NamedTuple):
+    """What is put in at once, or taken away; `done` is set when it is on the disk."""
+
+    scans: Sequence[Scan]
+    parcels: Sequence[Parcel]
+    tickets: Sequence[TicketRow]
+    done: asyncio.Future[None] | None
+    mark: Any = None
+    sent: dict[Lane, int] | None = None  # up to these rows
+    flaws: Sequence[int] = ()
+
+
+def items_of(group: Sequence[Write]) -> tuple[tuple[Scan, ...], tuple[Parcel, ...]]:
+    """What a group puts into each lane."""
+    scans = tuple([scan for write in group for scan in write.scans])
+    return scans, tuple([parcel for write in group for parcel in write.parcels])
+
+
+def statements_of(group: Sequence[Write]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What else a group asks for, as statements."""
+    for write in group:
+        for ticket in write.tickets:
+            if ticket.body is None:
+                yield "DELETE FROM tickets WHERE ticket_id = ?", (ticket.ticket_id,)
+            else:
+                yield "INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket
+        for seq in write.flaws:
+            yield "INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,)
+            yield "DELETE FROM waiting WHERE seq = ?", (seq,)
+        for lane, upto in (write.sent or {}).items():
+            yield "DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto)
 
 
 _SCANS: Final = msgspec.msgpack.Decoder(tuple[Scan, ...])
