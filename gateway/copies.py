@@ -244,12 +244,12 @@ class Copies:
         until_ms = min([requirements.until_ms, *(border for border in borders if border > at_ms)])
         return Spot(venue, registry.place(venue_id, at_ms), facts, requirements, most, from_ms, until_ms)
 
-    def count(self, venue_id: str, now_ms: int | None = None) -> Count:
-        """How full a venue is now."""
+    def count(self, venue_id: str, now_ms: int | None = None, spot: Spot | None = None) -> Count:
+        """How full a venue is now; `spot`: what holds of it now, where that is known."""
         now_ms = self._now_ms() if now_ms is None else now_ms
         told = self._counts.by_venue.get(venue_id)
         inside = max((told.inside if told else 0) + self.own.more(venue_id, now_ms), 0)
-        most = self.spot(venue_id, now_ms).allowed
+        most = (spot or self.spot(venue_id, now_ms)).allowed
         return Count(
             venue_id,
             inside,

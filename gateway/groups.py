@@ -38,6 +38,10 @@ class Parcel(msgspec.Struct, frozen=True, array_like=True):
     placed_by: bytes = b""
 
 
+Items = tuple[Scan, ...] | tuple[Parcel, ...]
+"""What a group holds."""
+
+
 class TicketRow(NamedTuple):
     """What is kept of a ticket that waits for an answer; without a body it is taken away."""
 
@@ -50,7 +54,7 @@ class Row(NamedTuple):
     """A group that waits to be sent."""
 
     seq: int
-    items: tuple[Scan, ...] | tuple[Parcel, ...]
+    items: Items
 
 
 class Write(NamedTuple):
@@ -65,10 +69,17 @@ class Write(NamedTuple):
     flaws: Sequence[int] = ()
 
 
-def items_of(group: Sequence[Write]) -> tuple[tuple[Scan, ...], tuple[Parcel, ...]]:
-    """What a group puts into each lane."""
+def items_of(group: Sequence[Write]) -> list[tuple[Lane, Items]]:
+    """What a group puts into each lane; none for a lane that it puts nothing into."""
     scans = tuple([scan for write in group for scan in write.scans])
-    return scans, tuple([parcel for write in group for parcel in write.parcels])
+    parcels = tuple([parcel for write in group for parcel in write.parcels])
+    lanes: tuple[tuple[Lane, Items], ...] = (("scans", scans), ("others", parcels))
+    return [(lane, items) for lane, items in lanes if items]
+
+
+def marks_of(group: Sequence[Write], lane: Lane) -> list[Any]:
+    """The marks of what a group puts into a lane: of a write into both, the scans' lane has it."""
+    return [each.mark for each in group if each.mark is not None and lane == ("scans" if each.scans else "others")]
 
 
 def statements_of(group: Sequence[Write]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -98,6 +109,7 @@ def connect(path: Path) -> sqlite3.Connection:
         "auto_vacuum=INCREMENTAL",
         "journal_mode=WAL",
         "synchronous=FULL",
+        "wal_autocheckpoint=8000",  # a group waits for each, 10 ms and more: once in some seconds, not every second
         "fullfsync=ON",  # macOS: else the disk may still hold it in its cache
         "checkpoint_fullfsync=ON",
         f"journal_size_limit={64 << 20}",
@@ -111,7 +123,7 @@ def packed(items: Sequence[Scan] | Sequence[Parcel]) -> bytes:
     return zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
 
 
-def unpacked(lane: Lane, body: bytes) -> tuple[Scan, ...] | tuple[Parcel, ...]:
+def unpacked(lane: Lane, body: bytes) -> Items:
     """The items of a group. Raises ValueError when it is damaged."""
     packed = memoryview(body)[_CRC_BYTES:]
     if zlib.crc32(packed).to_bytes(_CRC_BYTES, "big") != body[:_CRC_BYTES]:

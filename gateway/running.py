@@ -100,5 +100,6 @@ async def run_gateway(
         try:
             await server.serve()
         finally:
+            gc.unfreeze()  # at its end the interpreter takes everything apart
             for number, handler in held.items():
                 signal.signal(number, handler)

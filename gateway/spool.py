@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from gateway.groups import (
     LANES,
     TABLES,
+    Items,
     Lane,
     Parcel,
     Row,
@@ -31,6 +32,7 @@ from gateway.groups import (
     Write,
     connect,
     items_of,
+    marks_of,
     packed,
     statements_of,
     unpacked,
@@ -63,7 +65,7 @@ class _Kept(NamedTuple):
     many: int
     size: int
     marks: list[Any]
-    items: tuple[Scan, ...] | tuple[Parcel, ...] | None = None
+    items: Items | None = None
 
 
 class Spool:
@@ -297,7 +299,7 @@ class Spool:
         have it again: one statement needs no others around it."""
         execute = self._write.execute
         others = list(statements_of(group))
-        given = [(lane, items) for lane, items in zip(LANES, items_of(group), strict=True) if items]
+        given = items_of(group)
         alone = len(given) + len(others) == 1
         if not alone:
             execute("BEGIN IMMEDIATE")
@@ -306,12 +308,7 @@ class Spool:
             done = execute(
                 "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
             )
-            marks = [
-                write.mark
-                for write in group
-                if write.mark is not None and lane == ("scans" if write.scans else "others")
-            ]
-            rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks, items))
+            rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks_of(group, lane), items))
         for statement, values in others:
             execute(statement, values)
         if not alone:

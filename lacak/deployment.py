@@ -11,9 +11,12 @@ from types import TracebackType
 
 import msgspec
 
+from contacts.doorrules import DoorRulesError
 from deploy.embedded import Postgres, ServerError, Tansu
 from deploy.migrate import MigrationError, migrate
+from lacak.clock import SystemClock
 from lacak.processes import Worker, WorkerFell, stop_all
+from lacak.published import publish_first
 from lacak.settings import RUN_FILE, Run, environment_of, running
 from streams.postgres import adopt
 from streams.settings import Settings
@@ -126,6 +129,14 @@ class Deployment(AbstractContextManager["Deployment"]):
         self._stack.callback(stop_all, self.workers)
         for worker in self.workers:
             worker.start()
+
+    def publish_first_rules(self) -> None:
+        """See that rules of doors are in force: for who runs a deployment, and not a part of one in a test."""
+        try:
+            if ids := publish_first(self.settings, SystemClock().now_ms()):
+                self._say(f"published the rules of doors: {', '.join(ids)}")
+        except DoorRulesError as error:
+            self._say(f"no rules of doors are published: {error}")
 
     def _write_run_file(self, folder: Path) -> None:
         run = Run(os.getpid(), self.settings.brokers, self.settings.database, environment_of(self.settings))
