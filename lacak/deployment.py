@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+from kafka.errors import KafkaError
 
 from contacts.doorrules import DoorRulesError
 from deploy.embedded import Postgres, ServerError, Tansu
@@ -135,8 +136,8 @@ class Deployment(AbstractContextManager["Deployment"]):
         try:
             if ids := publish_first(self.settings, SystemClock().now_ms()):
                 self._say(f"published the rules of doors: {', '.join(ids)}")
-        except DoorRulesError as error:
-            self._say(f"no rules of doors are published: {error}")
+        except (DoorRulesError, KafkaError) as error:
+            self._say(f"the rules of doors are not published ({error}): publish them with `lacak rules publish`")
 
     def _write_run_file(self, folder: Path) -> None:
         run = Run(os.getpid(), self.settings.brokers, self.settings.database, environment_of(self.settings))
