@@ -2,8 +2,11 @@
 
 A broker, a gateway (`lacak gateway`, all its threads on one core) and callers (bench.door_load, on the other cores)
 start over nothing. Venues and statuses are published and have arrived in the gateway's copies before the first request.
-Then: as many single requests as 64 callers can, each waiting for its answer; half of that rate by a schedule, with the
-times; and scans in bulk. At the end every scan that the gateway has said it has is looked for in Kafka.
+Then: as many single requests as so many callers can, each waiting for its answer; half of that rate by a schedule, with
+the times; and scans in bulk. At the end every scan that the gateway has said it has is looked for in Kafka.
+
+Callers and broker share the other core. How much of it they take, and how late the callers themselves were (as long as
+a request was late to be sent, its answer waits to be read), is told beside the times.
 """
 
 from __future__ import annotations
@@ -31,7 +34,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.door_load import Orders, Outcome
-from bench.machine import bench_folder, broker_name, cpu_seconds, describe, peak_mib, running_broker, usable_broker
+from bench.machine import (
+    bench_folder,
+    broker_name,
+    children,
+    cpu_seconds,
+    describe,
+    peak_mib,
+    running_broker,
+    usable_broker,
+)
 from bench.producing import Producer
 from bench.workload import Shape, Workload
 from gateway.devices import Devices
@@ -57,7 +69,7 @@ _COLOURS: Final = {"green": 0.72, "yellow": 0.2, "red": 0.04, "black": 0.02}  # 
 
 
 class Phase(msgspec.Struct):
-    """One phase: what the callers saw, and the gateway's CPU.
+    """One phase: what the callers saw, and the CPU of the gateway and of what is beside it: broker and callers.
 
     `inside_p99_ms`: 99 of 100 requests took no longer from their head to their answer, by the gateway's own clock: the
     bound of a bucket of its metrics. What a caller waits for beyond that is in the sockets and in the callers.
@@ -68,6 +80,7 @@ class Phase(msgspec.Struct):
     scans_per_second: float
     cpu_us_per_request: float
     cpu_share: float
+    beside_share: float
     inside_p99_ms: float
 
 
@@ -204,11 +217,13 @@ def run(kind: Any, given: argparse.Namespace, console: Console) -> Run:
 def _phase(callers: subprocess.Popen[bytes], pid: int, port: int, orders: Orders) -> Phase:
     assert callers.stdin is not None
     assert callers.stdout is not None
-    before, answered_before = cpu_seconds(pid), _answered(port)
+    others = [child for child in children() if child != pid]
+    answered_before = _answered(port)
+    before, beside = cpu_seconds(pid), sum(map(cpu_seconds, others))
     callers.stdin.write(msgspec.json.encode(orders) + b"\n")
     callers.stdin.flush()
     outcome = msgspec.json.decode(callers.stdout.readline(), type=Outcome)
-    used = cpu_seconds(pid) - before
+    used, beside = cpu_seconds(pid) - before, sum(map(cpu_seconds, others)) - beside
     answered = sum(outcome.statuses.values())
     return Phase(
         outcome,
@@ -216,6 +231,7 @@ def _phase(callers: subprocess.Popen[bytes], pid: int, port: int, orders: Orders
         outcome.requests * orders.bulk / outcome.seconds,
         used * 1e6 / max(answered, 1),
         used / outcome.seconds,
+        beside / outcome.seconds,
         _quantile(_answered(port) - answered_before, 0.99),
     )
 
@@ -265,7 +281,7 @@ def main() -> int:
     """Run the benchmark and print what was measured where."""
     parser = argparse.ArgumentParser(prog="python -m bench.door", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each phase (default: %(default)s)")
-    parser.add_argument("--connections", type=int, default=64, help="callers at once (default: %(default)s)")
+    parser.add_argument("--connections", type=int, default=128, help="callers at once (default: %(default)s)")
     parser.add_argument("--bulk", type=int, default=1000, help="scans in a bulk request (default: %(default)s)")
     parser.add_argument("--bulk-connections", type=int, default=8)
     parser.add_argument("--people", type=int, default=600_000)
@@ -300,8 +316,9 @@ def main() -> int:
 def _print(console: Console, machine: dict[str, str], runs: list[Run]) -> None:
     middle = sorted(runs, key=lambda each: each.single.requests_per_second)[len(runs) // 2]
     table = Table(
-        "phase", "requests/s", "scans/s", "p50 ms", "p99 ms", "inside", "CPU us", "core", box=None, header_style="bold"
-    )
+        "phase", "requests/s", "scans/s", "p50 ms", "p99", "inside", "late", "CPU us", "core", "beside",
+        box=None, header_style="bold",
+    )  # fmt: skip
     for name in ("single", "half", "bulk"):
         phase: Phase = getattr(middle, name)
         table.add_row(
@@ -311,8 +328,10 @@ def _print(console: Console, machine: dict[str, str], runs: list[Run]) -> None:
             f"{phase.outcome.p50_ms:.2f}",
             f"{phase.outcome.p99_ms:.2f}",
             f"<={phase.inside_p99_ms:g}",
+            f"{phase.outcome.late_p99_ms:.2f}",
             f"{phase.cpu_us_per_request:.0f}",
             f"{phase.cpu_share:.0%}",
+            f"{phase.beside_share:.0%}",
         )
     console.print(table)
     lost = "none is missing" if middle.lost == 0 else f"{middle.lost:,} are MISSING"

@@ -58,6 +58,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def children() -> list[int]:
+    """The processes that this one has started, and that are not reaped."""
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
 def peak_mib(pid: int | Literal["self"] = "self") -> float:
     """The most memory a running process has held."""
     return _status_mib(pid, "VmHWM:")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contacts.profile_faults import Fault, read_toml
+from contacts.tomlfaults import Fault, read_toml
 from schemas.health import AgeBand, Colour
 from schemas.messages import TestKind
 

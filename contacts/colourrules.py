@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from contacts.colourfile import ColourFile, ColourRulesError, ColourSet, Quarantine, Reason, read_colour_file
 from contacts.days import Days, days_of
-from contacts.profile_faults import Fault
+from contacts.tomlfaults import Fault
 from contacts.vaccines import Had, Vaccines, VaccinesError, load_vaccines
 from schemas.health import AgeBand, Colour
 

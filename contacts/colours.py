@@ -6,7 +6,6 @@ reads a clock or depends on the order in which records came. docs/colours.md say
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 from zoneinfo import ZoneInfo
@@ -81,8 +80,11 @@ class _Case(NamedTuple):
     negative: Sequence[_Good]
 
 
-def colour_of(facts: Facts, at_ms: int, rules: ColourRules, zone: ZoneInfo) -> Judgement:
-    """The colour at a time, exact to the millisecond, of who these facts are about."""
+def colour_of(facts: Facts, at_ms: int, rules: ColourRules, zone: ZoneInfo, *, used: bool = True) -> Judgement:
+    """The colour at a time, exact to the millisecond, of who these facts are about.
+
+    Without `used` it is not worked out on which records it rests: for those who are told a colour and no reasons.
+    """
     known = facts.by_kind()
     in_force = rules.in_force(at_ms, zone)
     if in_force is None:
@@ -93,7 +95,8 @@ def colour_of(facts: Facts, at_ms: int, rules: ColourRules, zone: ZoneInfo) -> J
     colour, reason, rule = ruling[0]
     since_ms, last_ms = _holds(case, ruling[0], at_ms)
     until_ms = _told_until(known, at_ms, last_ms)
-    return Judgement(colour, since_ms, until_ms, rule, reason, _used(case, known, ruling, at_ms))
+    rests_on = _used(case, known, ruling, at_ms) if used else ()
+    return Judgement(colour, since_ms, until_ms, rule, reason, rests_on)
 
 
 def summary(facts: Facts, at_ms: int, rules: ColourRules) -> Summary:
@@ -158,22 +161,27 @@ def _known_ms(known: Sorted, in_force: SetInForce) -> int:
 def _verdict(case: _Case, at_ms: int) -> Ruling:
     """The ruling at a time while the set is in force."""
     in_force, age, known_ms, history, black, recovered, negative = case
-    first = _NEVER
-    for start_ms, end_ms, reason, _ in black:
-        if start_ms <= at_ms < end_ms and reason < first:
-            first = reason
-    if first != _NEVER:
-        return in_force.black[first]
+    if black:
+        first = _NEVER
+        for start_ms, end_ms, reason, _ in black:
+            if start_ms <= at_ms < end_ms and reason < first:
+                first = reason
+        if first != _NEVER:
+            return in_force.black[first]
     if at_ms < known_ms:
         return in_force.no_record
     has_recovered = is_negative = False
     for start_ms, end_ms, _ in recovered:
-        has_recovered = has_recovered or start_ms <= at_ms < end_ms
+        if start_ms <= at_ms < end_ms:
+            has_recovered = True
+            break
     for start_ms, end_ms, _ in negative:
-        is_negative = is_negative or start_ms <= at_ms < end_ms
+        if start_ms <= at_ms < end_ms:
+            is_negative = True
+            break
     had = NOTHING
     for step in history:
-        if step.at_ms > at_ms:
+        if step[0] > at_ms:
             break
         had = step
     return in_force.ruling(age, had, has_recovered, is_negative)
@@ -182,23 +190,20 @@ def _verdict(case: _Case, at_ms: int) -> Ruling:
 def _holds(case: _Case, verdict: Verdict, at_ms: int) -> tuple[int, int | None]:
     """From when until when the verdict at a time is the same, within the time that the set is in force."""
     first_ms, last_ms = case.in_force.since_ms, case.in_force.until_ms
-    points = [step.at_ms for step in case.history]
-    points.append(case.known_ms)
+    points = {step[0] for step in case.history}
+    points.add(case.known_ms)
     for spans in (case.black, case.recovered, case.negative):
         for span in spans:
-            points += span[:2]
-    points.sort()
-    place = bisect_right(points, at_ms)
+            points.add(span[0])
+            points.add(span[1])
     begin_ms = first_ms
-    for before in range(place - 1, -1, -1):
-        if points[before] <= first_ms:
+    before = sorted([point for point in points if first_ms < point <= at_ms], reverse=True)
+    for place, point in enumerate(before, 1):
+        if _verdict(case, before[place] if place < len(before) else first_ms)[0] != verdict:
+            begin_ms = point
             break
-        if _verdict(case, max(points[before - 1], first_ms) if before else first_ms)[0] != verdict:
-            begin_ms = points[before]
-            break
-    for point in points[place:]:
-        if point == _NEVER or (last_ms is not None and point >= last_ms):
-            break
+    end_ms = _NEVER if last_ms is None else last_ms
+    for point in sorted([point for point in points if at_ms < point < end_ms]):
         if _verdict(case, point)[0] != verdict:
             return begin_ms, point
     return begin_ms, last_ms

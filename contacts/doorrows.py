@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from contacts.categories import same_pattern, segments
-from contacts.profile_faults import Fault, Path, read_toml
+from contacts.tomlfaults import Fault, Path, read_toml
 from schemas.health import AgeBand, Colour
 from schemas.messages import TestKind
 

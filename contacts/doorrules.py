@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from contacts.categories import best_rank
 from contacts.doorrows import BETWEEN, EntryRow, RoomRow, Row, RulesFile, read_rules_file, region_key
-from contacts.profile_faults import Fault
+from contacts.tomlfaults import Fault
 from schemas.health import AgeBand
 from schemas.messages import Venue
 

@@ -137,7 +137,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     rows: dict[str, Row]
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
+_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
 
 
@@ -174,7 +174,7 @@ class Facts:
 
     def pack(self) -> bytes:
         """The facts as bytes: the same bytes for the same facts."""
-        return _ENCODER.encode((_LAYOUT, dict(sorted(self.rows.items()))))
+        return _ENCODER.encode((_LAYOUT, self.rows))
 
     @classmethod
     def unpack(cls, data: bytes) -> Facts:

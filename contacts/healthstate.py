@@ -223,7 +223,7 @@ class HealthState:
     def _judge(self, number: int, facts: Facts, person: str = "") -> None:
         """Tell of a person (by name where it is at hand), if there is anything new."""
         at_ms = self.log_time_ms
-        judged = colour_of(facts, at_ms, self._rules, self._zone)
+        judged = colour_of(facts, at_ms, self._rules, self._zone, used=False)
         doses, full, booster, age_band, negatives = summary(facts, at_ms, self._rules)
         self._holds_until(number, judged.until_ms)
         said = (

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from contacts.profile_faults import Fault, read_toml
+from contacts.tomlfaults import Fault, read_toml
 
 _FOLDER, _FILE = "vaccines", "vaccines.toml"
 _MOST_KNOWN = 4096

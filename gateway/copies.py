@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -93,6 +94,7 @@ class Copies:
         }
         self.readers: dict[str, Reader] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._keeper = ThreadPoolExecutor(1, "keeper")  # one: what was begun before a stop ends before what follows it
         self._spots: dict[str, Spot] = {}
         self._version: tuple[int, int] = (-1, -1)
         self._statuses_kept = 0
@@ -159,18 +161,20 @@ class Copies:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keep()
+        self._keeper.shutdown()
 
     async def keep(self) -> None:
         """Put all copies on the disk."""
-        self._keep_small()
+        await self._keep_small()
         await self._keep_statuses()
 
-    def _keep_small(self) -> None:
+    async def _keep_small(self) -> None:
+        """The loop gives the messages of a copy as they now are; a thread packs them and waits for the disk."""
+        loop = asyncio.get_running_loop()
         for name in _SMALL:
-            copy = self._small[name]
-            messages = list(copy.messages.items())
-            keep_plain(self._folder / name, messages, self.readers[name].standpoint())
-            copy.changed = False
+            messages = list(self._small[name].messages.items())
+            standpoint = self.readers[name].standpoint()
+            await loop.run_in_executor(self._keeper, keep_plain, self._folder / name, messages, standpoint)
 
     async def _keep_statuses(self) -> None:
         reader = self.readers["statuses"]
@@ -184,7 +188,7 @@ class Copies:
         while True:
             await asyncio.sleep(_KEEP_SMALL_SECONDS)
             try:
-                self._keep_small()
+                await self._keep_small()
                 if loop.time() - last > self._settings.copies.keep_every_seconds:
                     last = loop.time()
                     await self._keep_statuses()
@@ -240,12 +244,12 @@ class Copies:
         until_ms = min([requirements.until_ms, *(border for border in borders if border > at_ms)])
         return Spot(venue, registry.place(venue_id, at_ms), facts, requirements, most, from_ms, until_ms)
 
-    def count(self, venue_id: str, now_ms: int | None = None) -> Count:
-        """How full a venue is now."""
+    def count(self, venue_id: str, now_ms: int | None = None, spot: Spot | None = None) -> Count:
+        """How full a venue is now; `spot`: what holds of it now, where that is known."""
         now_ms = self._now_ms() if now_ms is None else now_ms
         told = self._counts.by_venue.get(venue_id)
         inside = max((told.inside if told else 0) + self.own.more(venue_id, now_ms), 0)
-        most = self.spot(venue_id, now_ms).allowed
+        most = (spot or self.spot(venue_id, now_ms)).allowed
         return Count(
             venue_id,
             inside,

@@ -145,7 +145,7 @@ class Door:
             visitors.append(self._visitor(each.person, each.verified, each.age_band, age_ms, now_ms))  # noqa: PERF401
         loads = []
         for venue in (ask.venue, *spot.place.ancestors):
-            count = copies.count(venue, now_ms)
+            count = copies.count(venue, now_ms, spot if venue is ask.venue else None)
             already = own.inside_already(persons, venue, now_ms)
             loads.append(Load(venue, count.inside, count.allowed, count.age_ms, already))
         decision = decide(visitors, spot.requirements, loads, _fallback(spot), now_ms, self._limits)

@@ -208,7 +208,7 @@ class Edge:
             raise
         if before is not None:
             work.close()
-            return before._replace(headers=(*before.headers, _REPLAYED))
+            return Answer(before.status, (*before.headers, _REPLAYED), before.body)
         try:
             done = await work
         finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -37,6 +38,10 @@ class Parcel(msgspec.Struct, frozen=True, array_like=True):
     placed_by: bytes = b""
 
 
+Items = tuple[Scan, ...] | tuple[Parcel, ...]
+"""What a group holds."""
+
+
 class TicketRow(NamedTuple):
     """What is kept of a ticket that waits for an answer; without a body it is taken away."""
 
@@ -49,7 +54,47 @@ class Row(NamedTuple):
     """A group that waits to be sent."""
 
     seq: int
-    items: tuple[Scan, ...] | tuple[Parcel, ...]
+    items: Items
+
+
+class Write(NamedTuple):
+    """What is put in at once, or taken away; `done` is set when it is on the disk."""
+
+    scans: Sequence[Scan]
+    parcels: Sequence[Parcel]
+    tickets: Sequence[TicketRow]
+    done: asyncio.Future[None] | None
+    mark: Any = None
+    sent: dict[Lane, int] | None = None  # up to these rows
+    flaws: Sequence[int] = ()
+
+
+def items_of(group: Sequence[Write]) -> list[tuple[Lane, Items]]:
+    """What a group puts into each lane; none for a lane that it puts nothing into."""
+    scans = tuple([scan for write in group for scan in write.scans])
+    parcels = tuple([parcel for write in group for parcel in write.parcels])
+    lanes: tuple[tuple[Lane, Items], ...] = (("scans", scans), ("others", parcels))
+    return [(lane, items) for lane, items in lanes if items]
+
+
+def marks_of(group: Sequence[Write], lane: Lane) -> list[Any]:
+    """The marks of what a group puts into a lane: of a write into both, the scans' lane has it."""
+    return [each.mark for each in group if each.mark is not None and lane == ("scans" if each.scans else "others")]
+
+
+def statements_of(group: Sequence[Write]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What else a group asks for, as statements."""
+    for write in group:
+        for ticket in write.tickets:
+            if ticket.body is None:
+                yield "DELETE FROM tickets WHERE ticket_id = ?", (ticket.ticket_id,)
+            else:
+                yield "INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket
+        for seq in write.flaws:
+            yield "INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,)
+            yield "DELETE FROM waiting WHERE seq = ?", (seq,)
+        for lane, upto in (write.sent or {}).items():
+            yield "DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto)
 
 
 _SCANS: Final = msgspec.msgpack.Decoder(tuple[Scan, ...])
@@ -64,6 +109,7 @@ def connect(path: Path) -> sqlite3.Connection:
         "auto_vacuum=INCREMENTAL",
         "journal_mode=WAL",
         "synchronous=FULL",
+        "wal_autocheckpoint=8000",  # a group waits for each, 10 ms and more: once in some seconds, not every second
         "fullfsync=ON",  # macOS: else the disk may still hold it in its cache
         "checkpoint_fullfsync=ON",
         f"journal_size_limit={64 << 20}",
@@ -77,7 +123,7 @@ def packed(items: Sequence[Scan] | Sequence[Parcel]) -> bytes:
     return zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
 
 
-def unpacked(lane: Lane, body: bytes) -> tuple[Scan, ...] | tuple[Parcel, ...]:
+def unpacked(lane: Lane, body: bytes) -> Items:
     """The items of a group. Raises ValueError when it is damaged."""
     packed = memoryview(body)[_CRC_BYTES:]
     if zlib.crc32(packed).to_bytes(_CRC_BYTES, "big") != body[:_CRC_BYTES]:

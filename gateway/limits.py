@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -133,12 +133,20 @@ def check_key(header: bytes | None) -> bytes:
     return header
 
 
-class Answer(NamedTuple):
-    """What was answered to a request: HTTP status, headers with small names (without the length), body."""
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What was answered to a request: HTTP status, headers with small names (without the length), body.
+
+    Answers are remembered by the hundred thousand, and hold no cycles: the collector need not walk them.
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+
+
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    request: int
+    answer: Answer | None = None
 
 
 class Answers:
@@ -152,8 +160,8 @@ class Answers:
 
     def __init__(self, bytes_max: int, keep_seconds: float) -> None:
         self._most, self._keep = bytes_max // 2, keep_seconds
-        self._young: dict[tuple[str, bytes], tuple[int, Answer | None]] = {}
-        self._old: dict[tuple[str, bytes], tuple[int, Answer | None]] = {}
+        self._young: dict[tuple[str, bytes], _Asked] = {}
+        self._old: dict[tuple[str, bytes], _Asked] = {}
         self._bytes, self._since = 0, 0.0
 
     def begin(self, device: str, key: bytes, request: int, now: float) -> Answer | None:
@@ -167,19 +175,18 @@ class Answers:
         if found is None:
             if now - self._since > self._keep:
                 self._turn(now)
-            self._young[name] = (request, None)
+            self._young[name] = _Asked(request)
             return None
-        asked, answer = found
-        if asked != request:
+        if found.request != request:
             raise Problem("nonce-reused")
-        if answer is None:
+        if found.answer is None:
             raise Problem("in-progress", headers={"Retry-After": "1"})
-        return answer
+        return found.answer
 
     def end(self, device: str, key: bytes, request: int, answer: Answer, now: float) -> None:
         """Remember the answer."""
         self._old.pop((device, key), None)
-        self._young[(device, key)] = (request, answer)
+        self._young[(device, key)] = _Asked(request, answer)
         self._bytes += _ENTRY_BYTES + len(answer.body)
         if self._bytes > self._most:
             self._turn(now)

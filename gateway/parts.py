@@ -22,6 +22,7 @@ from gateway.edge import Caller, Clock, lacking, too_many
 from gateway.identity import Identity
 from gateway.limits import Buckets, Limits
 from gateway.metrics import Metrics
+from gateway.problems import Fault, Problem
 from gateway.pseudonyms import Key
 from gateway.settings import GatewaySettings
 from gateway.signing import Signing, bad_code
@@ -97,8 +98,19 @@ class Parts:
         if wait > 0.0:
             raise too_many(wait)
 
-    def person_typed(self, text: str) -> str:
-        """The person of an id that staff typed. Raises ValueError."""
+    def typed_holder(self, text: str, path: str, device: str) -> str:
+        """The person of an id that staff typed at a device: a pseudonym, or what the key makes one of. Raises Problem
+        that names `path` when it is none, and when the device has typed too many.
+        """
+        text = text.strip()
+        try:
+            person = self._pseudonym_of(text)
+        except ValueError as error:
+            raise Problem("invalid", str(error), errors=(Fault(path, str(error)),)) from error
+        self.spend_typed(device)
+        return person
+
+    def _pseudonym_of(self, text: str) -> str:
         if self.key is not None and _PSEUDONYM.fullmatch(text) is None:
             return self.key.pseudonym(text)
         if not is_name(text):

@@ -41,7 +41,7 @@ class SendLimits(msgspec.Struct, frozen=True):
     `stop_seconds` at most for what is in the spool to leave; what is left leaves at the next start."""
 
     scans_most: int = 20_000
-    every_ms: float = 25.0
+    every_ms: float = 50.0
     batch_bytes: int = 1 << 20
     timeout_seconds: float = 10.0
     retry_seconds: float = 0.1
@@ -134,12 +134,13 @@ def masked(text: str) -> str:
 
 
 def printed(settings: GatewaySettings) -> list[tuple[str, str]]:
-    """(variable, value with secrets masked) of every setting, for the log at start."""
-    tree = msgspec.to_builtins(settings, enc_hook=str)
+    """(variable, value with secrets masked) of every setting that is not the default, for the log at start."""
+    tree, usual = (msgspec.to_builtins(each, enc_hook=str) for each in (settings, GatewaySettings()))
     found = []
     for name, path, _ in variables():
-        value = tree
+        value, default = tree, usual
         for part in path:
-            value = value[part]
-        found.append((name, "" if value is None else masked(str(value))))
+            value, default = value[part], default[part]
+        if value != default:
+            found.append((name, "" if value is None else masked(str(value))))
     return found

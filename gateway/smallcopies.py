@@ -32,7 +32,6 @@ class SmallCopy(Generic[M]):
         self.messages: dict[bytes, M] = {}
         self._seen: set[bytes] | None = None
         self.bad = 0
-        self.changed = False
 
     def take(self, records: Records, partition: int) -> None:
         """Take in records of a partition, in their order."""
@@ -43,7 +42,6 @@ class SmallCopy(Generic[M]):
                 self._seen.add(key)
             if not value:
                 if (gone := self.messages.pop(key, None)) is not None:
-                    self.changed = True
                     self.lost(gone)
                 continue
             try:
@@ -54,7 +52,6 @@ class SmallCopy(Generic[M]):
             before = self.messages.get(key)
             if before is None or self.newer(before, message):
                 self.messages[key] = message
-                self.changed = True
                 self.got(message, partition)
 
     def begin_again(self, *, other_log: bool) -> None:
@@ -67,7 +64,6 @@ class SmallCopy(Generic[M]):
         if seen is not None and (gone := self.messages.keys() - seen):
             for key in gone:
                 self.lost(self.messages.pop(key))
-            self.changed = True
 
     def restore(self, messages: Iterable[tuple[bytes, M]]) -> None:
         """Take up what was kept."""

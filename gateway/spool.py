@@ -1,8 +1,9 @@
 """The spool: what must reach the brokers, on this machine's disk before anybody has an answer.
 
-SQLite with a write-ahead log and `synchronous=FULL`, written by one thread with group commit: all that waits when the
-thread comes round is one transaction, one row a lane and group. Whoever puts something in is answered when that
-transaction is on the disk. Rows leave when the brokers have acknowledged everything in them; a removal that a crash
+SQLite with a write-ahead log and `synchronous=FULL`, written by one thread with group commit: what comes in while a
+transaction is under way, or within `gather_ms` of the one before, is the next one, one row a lane. The loop gathers it
+and wakes the thread once. Whoever puts something in is answered when that transaction is on the disk. Rows leave, some
+times a second, when the brokers have acknowledged everything in them; a removal that comes too late or that a crash
 undoes is a second sending, which changes nothing (a person's scans are a set).
 """
 
@@ -20,7 +21,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gateway.groups import LANES, TABLES, Lane, Parcel, Row, TicketRow, connect, packed, unpacked
+from gateway.groups import (
+    LANES,
+    TABLES,
+    Items,
+    Lane,
+    Parcel,
+    Row,
+    TicketRow,
+    Write,
+    connect,
+    items_of,
+    marks_of,
+    packed,
+    statements_of,
+    unpacked,
+)
 from gateway.settings import SpoolLimits
 from schemas.messages import Scan
 
@@ -29,6 +45,7 @@ __all__ = ["LANES", "Lane", "Parcel", "Row", "Spool", "SpoolError", "SpoolFull",
 _IDLE_SECONDS: Final = 0.05
 _FREE_LOOK_SECONDS: Final = 1.0
 _GIVE_BACK_PAGES: Final = 2000
+_REMOVE_SECONDS: Final = 0.1
 
 
 class SpoolError(RuntimeError):
@@ -48,17 +65,7 @@ class _Kept(NamedTuple):
     many: int
     size: int
     marks: list[Any]
-    items: tuple[Scan, ...] | tuple[Parcel, ...] | None = None
-
-
-class _Write(NamedTuple):
-    scans: Sequence[Scan]
-    parcels: Sequence[Parcel]
-    tickets: Sequence[TicketRow]
-    done: asyncio.Future[None] | None
-    mark: Any = None
-    sent: tuple[Lane, int] | None = None  # up to this row
-    flaws: Sequence[int] = ()
+    items: Items | None = None
 
 
 class Spool:
@@ -69,7 +76,11 @@ class Spool:
 
     def __init__(self, folder: Path, limits: SpoolLimits | None = None) -> None:
         self._folder, self._limits = folder, limits or SpoolLimits()
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Write] | None] = queue.SimpleQueue()
+        self._gathered: list[Write] = []
+        self._writing = False  # the thread has a group, or will be given one
+        self._given = 0.0
+        self._gone: dict[Lane, int] = {}
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fresh = {lane: asyncio.Event() for lane in LANES}
@@ -110,6 +121,9 @@ class Spool:
 
     async def close(self) -> None:
         """Make durable what was put in, and let go of the folder."""
+        self._remove()
+        while self._gathered:
+            self._give()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         self._read.close()
@@ -146,7 +160,7 @@ class Spool:
         if (why := self.refuses) is not None and (scans or parcels):
             raise SpoolFull(f"The spool is full: {why}. Nothing was taken.")
         done = self._loop.create_future()
-        self._queue.put(_Write(scans, parcels, tickets, done, mark))
+        self._gather(Write(scans, parcels, tickets, done, mark))
         return done
 
     def mark(self, seq: int, mark: Any) -> None:
@@ -194,64 +208,81 @@ class Spool:
             if count >= items_most:
                 break
         if flaws:
-            self._queue.put(_Write((), (), (), None, flaws=flaws))
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._gather, Write((), (), (), None, flaws=flaws))
         return rows
 
     def sent(self, lane: Lane, seqs: Sequence[int]) -> list[Any]:
-        """The brokers have these groups, the first of the lane: they leave with the next transaction. Returns their
-        marks."""
+        """The brokers have these groups, the first of the lane: they leave soon. Returns their marks."""
         marks = self._discount(lane, seqs)
         if seqs:
-            self._queue.put(_Write((), (), (), None, sent=(lane, seqs[-1])))
+            assert self._loop is not None
+            if not self._gone:
+                self._loop.call_later(_REMOVE_SECONDS, self._remove)
+            self._gone[lane] = seqs[-1]
         return marks
 
     def tickets(self) -> list[TicketRow]:
         """The tickets that wait, as at `open`."""
         return [TicketRow(*row) for row in self._read.execute("SELECT ticket_id, until_ms, body FROM tickets")]
 
+    def _remove(self) -> None:
+        """Have the thread take away what was sent."""
+        if self._gone:
+            gone, self._gone = self._gone, {}
+            self._gather(Write((), (), (), None, sent=gone))
+
+    def _gather(self, write: Write) -> None:
+        """Put into the next group."""
+        self._gathered.append(write)
+        if not self._writing:
+            self._give_soon()
+
+    def _give_soon(self) -> None:
+        """A commit costs the same for one and for a hundred: while they come quickly, let some gather."""
+        assert self._loop is not None
+        self._writing = True
+        wait = self._given + self._limits.gather_ms / 1000 - self._loop.time()
+        if wait > 0:
+            self._loop.call_later(wait, self._give)
+        else:
+            self._loop.call_soon(self._give)
+
+    def _give(self) -> None:
+        """Give the thread what has gathered, as far as one group may hold it."""
+        assert self._loop is not None
+        count = many = 0
+        for write in self._gathered:
+            many += 1
+            count += len(write.scans)
+            if count >= self._limits.group_scans_most:
+                break
+        if many:
+            group, self._gathered = self._gathered[:many], self._gathered[many:]
+            self._given = self._loop.time()
+            self._queue.put(group)
+
     def _work(self) -> None:
         """The thread that writes."""
-        going = True
-        last = 0.0
-        while going:
+        while True:
             try:
-                first = self._queue.get(timeout=_IDLE_SECONDS if self._low is None else _FREE_LOOK_SECONDS)
+                group = self._queue.get(timeout=_IDLE_SECONDS if self._low is None else _FREE_LOOK_SECONDS)
             except queue.Empty:
                 self._rest()
                 continue
-            # A commit costs the same for one and for a hundred: while they come quickly, let some gather.
-            if (wait := last + self._limits.gather_ms / 1000 - time.monotonic()) > 0:
-                time.sleep(wait)
-            last = time.monotonic()
-            group: list[_Write] = []
-            count = 0
-            each: _Write | None = first
-            while True:
-                if each is None:
-                    going = False
-                    break
-                group.append(each)
-                count += len(each.scans)
-                if count >= self._limits.group_scans_most:
-                    break
-                try:
-                    each = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if group:
-                self._commit(group)
+            if group is None:
+                break
+            self._commit(group)
         self._write.close()
 
-    def _commit(self, group: list[_Write]) -> None:
+    def _commit(self, group: list[Write]) -> None:
         rows: list[_Kept] = []
         problem: SpoolError | None = None
         try:
             if self._broken:
                 self._write = connect(self._folder / "spool.db")
                 self._broken = False
-            self._write.execute("BEGIN IMMEDIATE")
             self._change(group, rows)
-            self._write.execute("COMMIT")
         except sqlite3.Error as error:
             rows = []
             problem = self._failed(error)
@@ -263,34 +294,25 @@ class Spool:
         except RuntimeError:  # the loop is closed: nobody waits
             pass
 
-    def _change(self, group: list[_Write], rows: list[_Kept]) -> None:
+    def _change(self, group: list[Write], rows: list[_Kept]) -> None:
+        """One transaction of all that a group asks for. Each call of SQLite's gives the interpreter away and waits to
+        have it again: one statement needs no others around it."""
         execute = self._write.execute
-        scans = tuple(scan for write in group for scan in write.scans)
-        parcels = tuple(parcel for write in group for parcel in write.parcels)
-        for lane in LANES:
-            items = scans if lane == "scans" else parcels
-            if items:
-                body = packed(items)
-                done = execute(
-                    "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
-                )
-                marks = [
-                    write.mark
-                    for write in group
-                    if write.mark is not None and lane == ("scans" if write.scans else "others")
-                ]
-                rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks, items))
-        for write in group:
-            for ticket in write.tickets:
-                if ticket.body is None:
-                    execute("DELETE FROM tickets WHERE ticket_id = ?", (ticket.ticket_id,))
-                else:
-                    execute("INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", ticket)
-            for seq in write.flaws:
-                execute("INSERT OR REPLACE INTO damaged SELECT seq, lane, body FROM waiting WHERE seq = ?", (seq,))
-                execute("DELETE FROM waiting WHERE seq = ?", (seq,))
-        for lane, upto in {write.sent[0]: write.sent[1] for write in group if write.sent is not None}.items():
-            execute("DELETE FROM waiting WHERE lane = ? AND seq <= ?", (LANES.index(lane), upto))
+        others = list(statements_of(group))
+        given = items_of(group)
+        alone = len(given) + len(others) == 1
+        if not alone:
+            execute("BEGIN IMMEDIATE")
+        for lane, items in given:
+            body = packed(items)
+            done = execute(
+                "INSERT INTO waiting(lane, items, body) VALUES (?, ?, ?)", (LANES.index(lane), len(items), body)
+            )
+            rows.append(_Kept(done.lastrowid or 0, lane, len(items), len(body), marks_of(group, lane), items))
+        for statement, values in others:
+            execute(statement, values)
+        if not alone:
+            execute("COMMIT")
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         """Undo, and go on with a new connection: what this one has in its memory is not to be relied on."""
@@ -325,6 +347,10 @@ class Spool:
                     done.set_result(None)
                 else:
                     done.set_exception(problem)
+        if self._gathered:
+            self._give_soon()
+        else:
+            self._writing = False
 
     def _count(self, kept: _Kept) -> None:
         if kept.items is not None:

@@ -44,6 +44,15 @@ ScanId = Annotated[
         description="The caller's id of the scan; the gateway makes one if it is left out.",
     ),
 ]
+TypedId = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=1_000,
+        description="What staff typed: a pseudonym, or an identity number where the gateway has the key that makes "
+        "pseudonyms. It becomes a pseudonym before anything is written down.",
+    ),
+]
 Token = Annotated[
     str, msgspec.Meta(min_length=1, max_length=2_000, description="A signed code as scanned (docs/qr.md).")
 ]
@@ -158,7 +167,7 @@ class CardRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     venue: VenueId
     kind: Literal["in", "out"] = "in"
     token: Token | None = None
-    typed_id: PersonToken | None = None
+    typed_id: TypedId | None = None
 
 
 class DeclarationRequest(Request, frozen=True, omit_defaults=True, kw_only=True):

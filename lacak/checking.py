@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from contacts.profile_faults import Fault
+from contacts.tomlfaults import Fault
 
 
 def check_files(files: Iterable[str], read: Callable[[str], Iterable[str]]) -> None:

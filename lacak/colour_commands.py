@@ -10,7 +10,7 @@ from rich.table import Table
 
 from contacts.colourfile import ColourFile, ColourRulesError, colours_of, read_colour_file
 from contacts.colourrules import colour_rules_text, colour_rules_there
-from contacts.profile_faults import Fault
+from contacts.tomlfaults import Fault
 from lacak.checking import check_files
 from lacak.settings import load_settings
 

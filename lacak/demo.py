@@ -86,6 +86,7 @@ def demo(
                 _settings(Path(data_dir), span_days, zone),
                 say=lambda text: console.print(f"[dim]· {text}[/dim]", highlight=False),
             ) as lacak:
+                lacak.publish_first_rules()
                 show(lacak)
             console.print("[dim]· all workers and servers are stopped[/dim]")
     except KeyboardInterrupt:

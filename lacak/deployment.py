@@ -11,10 +11,14 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+from kafka.errors import KafkaError
 
+from contacts.doorrules import DoorRulesError
 from deploy.embedded import Postgres, ServerError, Tansu
 from deploy.migrate import MigrationError, migrate
+from lacak.clock import SystemClock
 from lacak.processes import Worker, WorkerFell, stop_all
+from lacak.published import publish_first
 from lacak.settings import RUN_FILE, Run, environment_of, running
 from security.settings import WORKERS, BrokerSecurity, DatabaseSecurity
 from streams.postgres import adopt
@@ -139,6 +143,14 @@ class Deployment(AbstractContextManager["Deployment"]):
         self._stack.callback(stop_all, self.workers, settings.health.stop_seconds + _STOP_MARGIN_SECONDS)
         for worker in self.workers:
             worker.start()
+
+    def publish_first_rules(self) -> None:
+        """See that rules of doors are in force: for who runs a deployment, and not a part of one in a test."""
+        try:
+            if ids := publish_first(self.settings, SystemClock().now_ms()):
+                self._say(f"published the rules of doors: {', '.join(ids)}")
+        except (DoorRulesError, KafkaError) as error:
+            self._say(f"the rules of doors are not published ({error}): publish them with `lacak rules publish`")
 
     def _write_run_file(self, folder: Path) -> None:
         shared = msgspec.structs.replace(self.settings, role="")  # another terminal's commands have roles of their own

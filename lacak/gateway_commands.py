@@ -19,7 +19,7 @@ from gateway.bindings import BindingsError
 from gateway.devices import SCOPES, Device, DeviceError, Devices
 from gateway.running import DEVICES_FILE, run_gateway
 from gateway.serve import ServeError
-from gateway.settings import GatewaySettings, SettingsError, read_settings
+from gateway.settings import GatewaySettings, SettingsError, printed, read_settings
 from gateway.spool import SpoolError
 from gateway.times import format_time
 from lacak.clock import SystemClock
@@ -94,6 +94,8 @@ def gateway(data_dir: Path | None, name: str | None, **given: Any) -> None:
         settings.broker_access.credentials()  # rather now than in a log line, while scans gather in the spool
     except SecurityError as error:
         raise click.ClickException(str(error)) from error
+    for variable, value in printed(settings):
+        click.echo(f"{variable}={value}", err=True)
 
     def started(sockets: Sequence[socket.socket]) -> None:
         host, port = sockets[0].getsockname()[:2]

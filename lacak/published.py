@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from contacts.doorrules import DoorRules, read_door_rules
+from contacts.doorrules import DoorRules, load_door_rules, read_door_rules, rules_text
 from schemas.door import RuleSet
 from streams.clients import producer
 from streams.reader import read_topic
@@ -28,6 +28,21 @@ def published_rules(settings: Settings) -> DoorRules:
 def rule_set(rules_id: str, text: str, officer: str, purpose: str, now_ms: int) -> RuleSet:
     """A file of door rules as a message."""
     return RuleSet(kind="door", rules_id=rules_id, text=text, officer=officer, purpose=purpose, published_at_ms=now_ms)
+
+
+def publish_first(settings: Settings, now_ms: int) -> list[str]:
+    """Where no door rules were ever published, publish those of the deployment's files: Lacak's, and its own over them.
+
+    So gateways, which fall back on their files, and counts, which do not, go by the same. Returns the ids. Raises
+    KafkaError, DoorRulesError.
+    """
+    if published_rules(settings).files:
+        return []
+    ids = [each.id for each in load_door_rules(settings.rules_folder).files]
+    texts = [rules_text(rules_id, settings.rules_folder)[1] for rules_id in ids]
+    who, why = "lacak", "the rules that a new deployment begins with"
+    publish([rule_set(rules_id, text, who, why, now_ms) for rules_id, text in zip(ids, texts, strict=True)], settings)
+    return ids
 
 
 def publish(sets: Sequence[RuleSet], settings: Settings) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from contacts.doorexplain import asks, short, when, where
 from contacts.doorrows import read_rules_file
 from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, rules_text
-from contacts.profile_faults import Fault
+from contacts.tomlfaults import Fault
 from lacak.checking import check_files
 from lacak.clock import SystemClock
 from lacak.explaining import explain

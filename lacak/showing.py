@@ -105,7 +105,7 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
                 f"{forward.profile_version}. In truth they infected {len(spread)} people; {infected} are among them.",
             ],
             Curve(f"People inside {mall.name}", mall.capacity, store.curve(mall.venue)),
-            [Table("The busiest places", ("place", "capacity", "peak", "entries"), doors)],
+            [Table("The busiest places", ("place", "allowed", "peak", "entries"), doors)],
             forward,
             settings.zone_info,
         )
@@ -214,9 +214,10 @@ def _live_through(
                 lacak.watch()
                 inside = store.occupancy(mall.venue)
                 levels.append(inside[0].inside if inside else 0)
+                allowed = inside[0].allowed if inside else mall.capacity
                 header = Text.assemble(
                     (local(now_ms, lacak.settings.zone_info), "bold"), f"   {sent:,} of {len(scans):,} scans\n",
-                    (mall.name, "bold"), f"  {_sparkline(levels)}  {levels[-1]} inside, {mall.capacity} allowed\n",
+                    (mall.name, "bold"), f"  {_sparkline(levels)}  {levels[-1]} inside, {allowed} allowed\n",
                 )  # fmt: skip
                 live.update(
                     Group(header, inside_table(lacak.settings, store.occupancy(limit=_SHOWN_PLACES))), refresh=True

@@ -46,6 +46,7 @@ def up(workers: tuple[str, ...], gateway: bool, gateway_port: int) -> None:
             gateway_port=gateway_port if gateway else None,
             say=lambda text: console.print(f"· {text}", highlight=False),
         ) as lacak:
+            lacak.publish_first_rules()
             console.print("[bold]Lacak is up.[/bold] In another terminal in this folder:", highlight=False)
             for line in (
                 "lacak venues import VENUES.csv",

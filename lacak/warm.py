@@ -1,12 +1,15 @@
 """Have the compiled loops ready before the first scan or question: `python -m lacak.warm` compiles them.
 
-A small crowd goes the whole way from a batch of the log to a settled day. That takes ten seconds and more after an
-installation, and less than one from the cache of machine code. A worker does it before it takes partitions, so that
-neither scans nor questions wait for a compiler.
+A small crowd goes the whole way from a batch of the log to a settled day in mapped files, which nothing can be written
+to (to the compiler that is another type than what is in memory), and a restart over them. That takes ten seconds and
+more after an installation, and a second from the cache of machine code. A worker does it before it takes partitions, so
+that neither scans nor questions wait for a compiler.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -20,6 +23,7 @@ from schemas.blocks import VISIT_BLOCKS, VisitBlock
 from schemas.messages import Scan
 from streams.batches import Batch
 from streams.records import joined, unpack
+from streams.shelf import FileShelf
 
 _HOUR_MS = 3_600_000
 _PEOPLE = 1500  # enough for tables to grow and rows to be let go of
@@ -34,10 +38,17 @@ def warm() -> None:
     for part in Intake(deriver, 1, lambda *_: None, file_clock=True, tolerance_ms=0).read(batch):
         if isinstance(part, Scans):
             deriver.take(part, lambda *_: None)
-    places = Places(1, 600_000, DAY_MS, 28 * DAY_MS, _UTC)
-    for made in deriver.packed(batch.offsets[0], batch.next_offset):
-        places.apply(VISIT_BLOCKS.decode(made.body))
+    with TemporaryDirectory(prefix="lacak-warm-") as folder:
+        _index([made.body for made in deriver.packed(batch.offsets[0], batch.next_offset)], batch, Path(folder))
     deriver.dump()
+
+
+def _index(blocks: list[bytes], batch: Batch, folder: Path) -> None:
+    """Take blocks into an index, settle them, ask, and ask again what was restored."""
+    times = 600_000, DAY_MS, 28 * DAY_MS, _UTC
+    places = Places(1, *times, shelf=FileShelf(folder))
+    for block in blocks:
+        places.apply(VISIT_BLOCKS.decode(block))
     name = _name(0)
     places.shared_stays(name, 0, DAY_MS, None)
     places.apply(VisitBlock(0, batch.next_offset, batch.next_offset, 3 * DAY_MS))
@@ -46,6 +57,8 @@ def warm() -> None:
     for _ in range(2):
         places.settle()
     places.shared_stays(name, 0, DAY_MS, None)
+    parts = {part: data for part, data in places.dump().items() if data is not None}
+    Places.load(parts, 1, *times, shelf=FileShelf(folder)).shared_stays(name, 0, DAY_MS, None)
 
 
 def _batch() -> Batch:

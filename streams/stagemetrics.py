@@ -76,7 +76,9 @@ DATABASE_SECONDS: Final = Histogram(
 DATABASE_WAIT_SECONDS: Final = Histogram(
     "lacak_database_wait_seconds", "Time that a batch waited for the connection to PostgreSQL.", buckets=SECONDS
 )
-DATABASE_CONNECTED: Final = Gauge("lacak_database_connected", "Connections to PostgreSQL that are open; 0 while it does not answer.")
+DATABASE_CONNECTED: Final = Gauge(
+    "lacak_database_connected", "Connections to PostgreSQL that are open; 0 while it does not answer."
+)
 DATABASE_CONNECTS: Final = Counter("lacak_database_connects_total", "Connections made to PostgreSQL.")
 DATABASE_FAILURES: Final = Counter("lacak_database_failures_total", "Transactions that failed and were tried again.")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import psycopg
 
-from lacak.published import publish, published_rules, rule_set
+from contacts.doorrules import load_door_rules
+from lacak.published import publish, publish_first, published_rules, rule_set
 from schemas.door import Recount
 from schemas.messages import Scan, Venue
+from streams.settings import Settings
+from streams.topics import ensure_topics
 from tests.pipeline import Broker, Pipeline, pipeline
 
 MINUTE = 60_000
@@ -110,3 +114,17 @@ def test_published_rules_change_what_is_allowed_and_recounts_the_count(
         ]
         (file,) = published_rules(running.settings).files
         assert (file.id, file.room[0].percent) == ("t", 50)
+
+
+def test_a_new_deployment_begins_with_the_shipped_rules_and_another_is_left_alone(broker: Broker) -> None:
+    """Published once where none ever were, as they are in the files; never beside rules that an operator published."""
+    shipped = load_door_rules().files
+    for prefix, before in ((f"r{uuid.uuid4().hex[:6]}.", []), (f"r{uuid.uuid4().hex[:6]}.", ["t"])):
+        settings = Settings(brokers=broker.bootstrap, topic_prefix=prefix)
+        ensure_topics(settings)
+        publish([rule_set(name, RULES.format(percent=25), "o", "test", 1) for name in before], settings)
+        assert publish_first(settings, 2) == ([] if before else [each.id for each in shipped])
+        assert publish_first(settings, 3) == []
+        found = published_rules(settings).files
+        assert [each.id for each in found] == (before or [each.id for each in shipped])
+        assert before or list(found) == list(shipped)

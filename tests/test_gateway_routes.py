@@ -20,6 +20,7 @@ from gateway.devices import LOOK_SECONDS
 from gateway.identity import Withdrawal
 from gateway.keyring import Keyring
 from gateway.problems import KINDS
+from gateway.pseudonyms import Key
 from gateway.register import Register
 from gateway.spool import Parcel
 from schemas.door import DoorEvent, Recount
@@ -205,6 +206,29 @@ def test_a_card_and_a_typed_id(gateway: Running, client: httpx.Client) -> None:
     events = [msgspec.json.decode(each.value, type=DoorEvent) for each in parcels(gateway, "door-events")[before:]]
     assert [each.deed for each in events] == ["typed_id"] * gateway.parts.limits.typed_ids_burst
     assert {each.person for each in events} == {person(50)}
+
+
+def test_an_identity_number_that_is_typed_leaves_as_its_pseudonym(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key a number is decided and audited under its pseudonym, however it is grouped, and a pseudonym stays
+    what it is; nothing that goes to the brokers has the number."""
+    key = Key("p1", b"0123456789abcdef0123456789abcdef")
+    monkeypatch.setattr(gateway.parts, "key", key)
+    number, pseudonym = "3271046504930002", key.pseudonym("3271046504930002")
+    scans, events = len(gateway.waiting()), len(parcels(gateway, "door-events"))
+    with gateway.client(gateway.add("staff")) as staff:
+        for typed in (number, "327104 650493 0002 ", pseudonym):
+            post(gateway, staff, "/v1/cards", {"venue": "mall-1", "typed_id": typed, "kind": "out"})
+        answer = staff.post(
+            "/v1/cards", json={"venue": "mall-1", "typed_id": "\u0007", "kind": "out"}, headers=gateway.stamped()
+        )
+        assert problem(answer, 422, "invalid")["errors"][0]["path"] == "$.typed_id"
+    sent = gateway.waiting()[scans:]
+    assert [scan.person for scan in sent] == [pseudonym] * 3
+    audited = parcels(gateway, "door-events")[events:]
+    assert [msgspec.json.decode(each.value, type=DoorEvent).person for each in audited] == [pseudonym] * 3
+    assert not any(number.encode() in msgspec.json.encode(each) for each in (*sent, *audited))
 
 
 def test_a_declaration_is_published_and_audited(gateway: Running, client: httpx.Client) -> None:

@@ -140,7 +140,8 @@ def test_the_register_refuses_what_is_no_device(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_a_gateway_without_a_broker(tmp_path: Path) -> None:
-    """It says so, listens, answers, takes a scan, ends on SIGTERM; the scan is in the spool of the next start."""
+    """It says so and how it is set, listens, answers, takes a scan, ends on SIGTERM; the scan is in the spool of the
+    next start."""
     with Devices(tmp_path / "devices.sqlite") as register:
         key = register.add("door-1", ["scan"], 0)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LACAK_")}
@@ -150,7 +151,13 @@ def test_the_command_runs_a_gateway_without_a_broker(tmp_path: Path) -> None:
         with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             assert "scans stay in the spool" in process.stderr.readline()
-            said = process.stderr.readline()
+            settings = dict[str, str]()
+            while (said := process.stderr.readline()).startswith("LACAK_GATEWAY_"):
+                name, _, value = said.strip().partition("=")
+                settings[name] = value
+            assert settings["LACAK_GATEWAY_NAME"] == "g1"
+            assert settings["LACAK_GATEWAY_HTTP_PORT"] == "0"
+            assert "LACAK_GATEWAY_ZONE" not in settings  # it is the default
             url = said.rpartition(" ")[2].strip()
             assert said == f"The gateway g1 listens on {url}\n"
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:

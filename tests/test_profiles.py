@@ -20,7 +20,6 @@ from contacts.air import Air
 from contacts.categories import best_match, rule_for
 from contacts.matching import contacts_of, may_count
 from contacts.places import Places
-from contacts.profile_faults import Fault, line_of
 from contacts.profile_words import describe
 from contacts.profiles import (
     Profile,
@@ -32,6 +31,7 @@ from contacts.profiles import (
     read_profile,
 )
 from contacts.registry import Registry
+from contacts.tomlfaults import Fault, line_of
 from contacts.visits import derive_visits
 from lacak.main import cli
 from tests import oracle, profile_oracle

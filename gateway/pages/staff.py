@@ -152,12 +152,7 @@ async def typed(request: Asked, venue: FromPath[str]) -> Shown:
     check_origin(request)
     parts, device = parts_of(request), _device(request, "staff", venue)
     body = _body(await request.body(), TypedBody)
-    identity = body.identity.strip()
-    try:
-        person = parts.person_typed(identity)
-    except ValueError as error:
-        raise Problem("invalid", str(error), errors=(Fault("$.identity", str(error)),)) from error
-    parts.spend_typed(device.device)
+    person = parts.typed_holder(body.identity, "$.identity", device.device)
     return await _ask(request, parts, venue, device, person, body.kind, typed=True)
 
 
