@@ -99,8 +99,11 @@ class Windows:
         """Take steps in; nothing is told before `close`."""
         self._fresh.add(steps.of(kind_of(steps.word) != DOUBT))
 
-    def close(self, log_time_ms: int) -> Cells:
-        """Close the windows that the log time has passed; those that are new, changed, or no more."""
+    def close(self, log_time_ms: int, *, told: bool = True) -> Cells:
+        """Close the windows that the log time has passed; those that are new, changed, or no more.
+
+        With `told` false none are given: what they are is not worked out before somebody asks.
+        """
         ends = log_time_ms // self._words.window_ms
         fresh = net(self._fresh.take(ends))
         if self.frontier is None:
@@ -115,8 +118,13 @@ class Windows:
         fresh = net([fresh, carried]) if len(carried.slot) else fresh
         new = int(np.searchsorted(fresh.slot, self.frontier))
         self.frontier = max(ends, self.frontier)
-        told = self._correct(fresh.part(0, new)), self._append(fresh.part(new, len(fresh.slot)))
-        return Cells(*(np.concatenate(pair) for pair in zip(*told, strict=True)))
+        late, closed = fresh.part(0, new), fresh.part(new, len(fresh.slot))
+        if not told:
+            self._insert(late)
+            self._put(closed)
+            return _no_cells()
+        both = self._correct(late), self._append(closed)
+        return Cells(*(np.concatenate(pair) for pair in zip(*both, strict=True)))
 
     def also(self, cells: Cells, slot: Ints, venue: Ints) -> Cells:
         """The cells, and with them other closed windows, given by (slot, venue) in order, as they are."""
@@ -155,25 +163,25 @@ class Windows:
 
     def _append(self, steps: Steps) -> Cells:
         """Put the steps of windows just closed at the end of their pages; all windows that they are."""
+        self._put(steps)
+        venue = self._words.venue(steps.word)
+        first = _edges(steps.slot, venue)
+        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
+
+    def _put(self, steps: Steps) -> None:
         for number, part in by_page(steps):
             key, weight = self._keys(number, part), part.weight.astype(np.int32)
             page = self._pages.get(number)
             if page is not None:
                 key, weight = np.concatenate((page.key, key)), np.concatenate((page.weight, weight))
             self._pages[number] = _Page(key, weight)
-        venue = self._words.venue(steps.word)
-        first = _edges(steps.slot, venue)
-        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
 
     def _correct(self, steps: Steps) -> Cells:
         """Bring corrections into the pages of closed windows; the windows that this changed."""
         venue = self._words.venue(steps.word)
         first = _edges(steps.slot, venue)
         slot, venue = steps.slot[first], venue[first]
-        before: dict[int, _Page] = {}
-        for number, part in by_page(steps):
-            before[number] = self._pages.get(number, _NO_PAGE)
-            self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
+        before = self._insert(steps)
         now = self._look(self._pages, slot, venue)
         # What the steps say is how the sums differ. Only where all of them cancel out may a window be as it was.
         change = self._read(_counts(first, len(steps.slot)), steps.word, steps.weight)
@@ -181,6 +189,14 @@ class Windows:
         unsure = np.flatnonzero(~changed)
         changed[unsure] = np.any(self._look(before, slot[unsure], venue[unsure]) != now[unsure], axis=1)
         return Cells(slot[changed], venue[changed], now[changed])
+
+    def _insert(self, steps: Steps) -> dict[int, _Page]:
+        """Bring corrections into the pages of closed windows; these pages as they were."""
+        before: dict[int, _Page] = {}
+        for number, part in by_page(steps):
+            before[number] = self._pages.get(number, _NO_PAGE)
+            self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
+        return before
 
     def _keys(self, page: int, steps: Steps) -> Ints:
         """The keys of steps in their page."""

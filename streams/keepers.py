@@ -31,6 +31,8 @@ class Keeper(Protocol):
     epoch: int
     ends: dict[int, int]
     """Given by the driver: where each partition's log ended when reading began."""
+    committed: dict[int, int]
+    """Given by the driver: what was committed of each partition then; 0: nothing, or nothing that the log has."""
     reseek: Callable[[], Awaitable[None]]
     """Given by the driver: read every partition from its `position` again."""
 
@@ -69,6 +71,7 @@ class KeeperBase:
         self.topic = topic
         self.epoch = 0
         self.ends: dict[int, int] = {}
+        self.committed: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock
         self._meters = TopicMeters(topic)

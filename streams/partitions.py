@@ -70,8 +70,9 @@ class Owner(KeeperBase, Generic[S]):
     `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
     `returned(partition, state)` is told of a state in memory whose partition was given up and has come back, perhaps
     from another worker; `clock` gives seconds that never go back; `shared()` gives a call that makes durable what the
-    states share, as it is now: it runs in a thread before a snapshot that may refer to it. Errors of the outbox or the
-    disk are raised by the next `take` or `done`.
+    states share, as it is now: it runs in a thread before a snapshot that may refer to it; `telling(partition, state,
+    offset)` sends whatever is to be told of a state that stands at an offset, before a snapshot of it: so everything
+    below what is committed has been told. Errors of the outbox or the disk are raised by the next `take` or `done`.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Owner(KeeperBase, Generic[S]):
         clock: Callable[[], float],
         returned: Callable[[int, S], None] = lambda *_: None,
         shared: Callable[[], Callable[[], None]] = lambda: lambda: None,
+        telling: Callable[[int, S, int], None] = lambda *_: None,
     ) -> None:
         super().__init__(topic, clock)
         self._make = make
         self._load = load
         self._returned = returned
         self._shared = shared
+        self._telling = telling
         self._store = store
         self._outbox = outbox
         self._cadence = settings.snapshots
@@ -212,6 +215,7 @@ class Owner(KeeperBase, Generic[S]):
             if slot.writing is not None:
                 await asyncio.wait([slot.writing])
             if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.durable:
+                self._telling(partition, slot.state, slot.applied)
                 await self._snapshot(partition, slot, slot.applied, slot.state.dump(), self._shared())
 
     def unlock(self) -> None:
@@ -252,6 +256,7 @@ class Owner(KeeperBase, Generic[S]):
         now = self._clock()
         if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
             slot.records, slot.since = 0, now
+            self._telling(partition, slot.state, slot.applied)
             made = slot.state.dump(), self._shared()
             slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 

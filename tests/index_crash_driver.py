@@ -214,7 +214,10 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
         lambda: owner.states(),
         load_cluster_rules("default"),
     )
-    owner = Owner("visits", keeper.make, keeper.load, store, outbox, own, clock.monotonic, keeper.returned, people.sync)
+    owner = Owner(
+        "visits", keeper.make, keeper.load, store, outbox, own, clock.monotonic, keeper.returned, people.sync, keeper.telling
+    )
+    keeper.owner = owner
     owner.ends = dict(enumerate(map(len, log)))
     await owner.assigned(frozenset(range(PARTITIONS)))
     await owner.warm()
