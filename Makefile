@@ -60,6 +60,12 @@ bench-index: .venv/ready ## Measure the visit index at 112 million visits: build
 bench-door: .venv/ready ## Measure what a gateway on one core decides and publishes a second, over HTTP
 	@$(BIN)/python -m bench.door
 
+bench-recovery: .venv/ready ## Measure how soon a places worker is level again, with and without its snapshot
+	@$(BIN)/python -m bench.recovery
+
+bench-endurance: .venv/bench-ready ## Load the whole pipeline for an hour, then ten times as much: make bench-endurance MINUTES=5
+	@$(BIN)/python -m bench.endurance --minutes $(or $(MINUTES),60); code=$$?; $(BIN)/python -m bench.endurance_page && exit $$code
+
 bench-reach: .venv/ready ## Measure reach over a dated contact list
 	@$(BIN)/python -m bench.reach
 
@@ -82,4 +88,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-recovery bench-endurance bench-reach bench-peers validation pictures lock clean

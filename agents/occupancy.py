@@ -41,6 +41,7 @@ from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
 from streams.people_file import PeopleFile
+from streams.progress import Progress
 from streams.settings import Settings
 from streams.shelf import FileShelf
 
@@ -60,8 +61,9 @@ _REST = 9
 class _Told:
     """What one partition has told, and what waits to be told."""
 
-    def __init__(self, passing_to: int = 0) -> None:
+    def __init__(self, progress: Progress, passing_to: int = 0) -> None:
         self.replaying = True
+        self.progress = progress
         self.passing_to = passing_to
         """Up to this offset everything has been told of."""
         self.closed = -1
@@ -147,7 +149,8 @@ class OccupancyKeeper:
     def _begin(self, partition: int, places: Places, position: int) -> None:
         """A state at a position goes through the log again: up to what was committed all of that has been told."""
         committed = self.owner.committed.get(partition, 0) if self.owner is not None else 0
-        self._told[partition] = _Told(committed if committed > position else 0)
+        progress = Progress("visits", partition, position, self._clock.monotonic())
+        self._told[partition] = _Told(progress, committed if committed > position else 0)
         if committed > position:
             places.pass_over()
         else:
@@ -241,10 +244,13 @@ class OccupancyKeeper:
             told.replaying = False
             self._tell_windows(partition, places, told, position, places.replayed())
             tell_clusters(self._outbox, partition, places, position, again=True)
+            told.progress.done(position, places.born, now)
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
         if told.replaying:
+            if self.owner is not None:
+                told.progress.tell(position, self.owner.ends.get(partition, position), places.born, now)
             if now - told.at >= _TELL_SECONDS:
                 told.at = now
                 if told.passing_to:

@@ -36,12 +36,13 @@ from contacts.store import fill, store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
-from contacts.windows import WindowRows, Windows, default_window_ms
+from contacts.windows import Part, WindowRows, Windows, default_window_ms
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
+_PASSING_ROWS: Final = 65_536  # in a part of the log that nobody waits for
 _DAY_MS: Final = 86_400_000
 
 
@@ -87,6 +88,7 @@ class Places:
         self._told = Told()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
+        self._held_rows = _HELD_ROWS
 
     @property
     def log_time_ms(self) -> int:
@@ -98,6 +100,11 @@ class Places:
         """Where settled visits are kept."""
         return self._index.archive.shelf
 
+    @property
+    def born(self) -> int:
+        """How many visits rows have brought in this process."""
+        return self._index.born
+
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
         return self._incoming.as_of()
@@ -108,7 +115,7 @@ class Places:
         Raises BlockError, with nothing changed, when the block contradicts itself.
         """
         controls = self._incoming.add(block)
-        if self._incoming.waiting >= _HELD_ROWS:
+        if self._incoming.waiting >= self._held_rows:
             self._settle()
         return controls
 
@@ -235,11 +242,13 @@ class Places:
     def _numbers(self, venues: Ints) -> Numbers:
         """The numbers of venues as of the last call of `_touched`."""
         inside, assumed, allowed = self._inside.inside, self._inside.assumed, self._allowances.allowed
-        return self._recounts.counted(self.log_time_ms, Numbers(venues, inside[venues], assumed[venues], allowed[venues]))
+        return self._recounts.counted(
+            self.log_time_ms, Numbers(venues, inside[venues], assumed[venues], allowed[venues])
+        )
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
-        self._replayed = Retelling()
+        self._replayed, self._held_rows = Retelling(), _HELD_ROWS
 
     def replayed(self) -> WindowRows | None:
         """The replay is over, or this much of it: the windows to publish now, with every one that it touched, gone or
@@ -256,7 +265,7 @@ class Places:
 
     def pass_over(self) -> None:
         """Let time pass in a part of the log that has all been told of, and nobody needs to hear of again."""
-        self._replayed = None
+        self._replayed, self._held_rows = None, _PASSING_ROWS
         self._settle()
         if self.log_time_ms != NEVER:
             self._windows.close(self.log_time_ms, told=False)
@@ -346,7 +355,7 @@ class Places:
             self._settle()
             self._upkeep.go_on(self.log_time_ms, worker)
 
-    def dump(self) -> dict[str, bytes | None]:
+    def dump(self) -> dict[str, Part | None]:
         """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         self._grow_told(0 if self._replayed is None else -1)
@@ -354,7 +363,7 @@ class Places:
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts: dict[str, Part | None] = {**self._index.dump(), **self._inside.dump(), **self._windows.dump()}
         parts |= self._watches.dump() | self._clusters.dump() | self._recounts.dump()
         parts |= self._allowances.dump() | self._told.dump()
         if self._replayed is not None:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints, among
+from contacts.columns import Bools, Ints, among, ordered
 from contacts.steps import (
     ASSUMED_END,
     CARRY,
@@ -69,6 +69,9 @@ class _Page(NamedTuple):
     weight: NDArray[np.int32]
 
 
+Part = bytes | memoryview
+"""A part of a snapshot."""
+
 _NO_PAGE: Final = _Page(np.empty(0, np.int64), np.empty(0, np.int32))
 
 
@@ -97,7 +100,8 @@ class Windows:
 
     def add(self, steps: Steps) -> None:
         """Take steps in; nothing is told before `close`."""
-        self._fresh.add(steps.of(kind_of(steps.word) != DOUBT))
+        known = kind_of(steps.word) != DOUBT
+        self._fresh.add(steps if known.all() else steps.of(known))
 
     def close(self, log_time_ms: int, *, told: bool = True) -> Cells:
         """Close the windows that the log time has passed; those that are new, changed, or no more.
@@ -150,7 +154,9 @@ class Windows:
         np.add.at(self._inside, venue, change)
         if self._floor is not None:
             slot = np.maximum(slot, self._floor - 1)
-        order = np.lexsort((slot, venues))
+        least = int(slot.min()) if len(slot) else 0
+        span = (int(slot.max()) - least + 1) if len(slot) else 1
+        order = ordered(venues * span + (slot - least))
         slot, venues, sums = slot[order], venues[order], np.cumsum(sums[order])
         first = _edges(venues)
         sums -= np.repeat(np.concatenate(([0], sums))[first], np.diff(np.append(first, len(slot))))
@@ -256,28 +262,29 @@ class Windows:
                 kept = int(np.searchsorted(page.key, (self._floor - (number << PAGE_BITS)) << self._words.bits))
                 self._pages[number] = _Page(page.key[kept:].copy(), page.weight[kept:].copy())
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
-        pages = list(self._pages.values())
-        return {
+    def dump(self) -> dict[str, Part]:
+        """The whole state, as named parts. A page is never written to, but replaced."""
+        parts: dict[str, Part] = {
             "windows": msgspec.msgpack.encode((self.frontier, self._floor, list(self._pages))),
             "windows.inside": self._inside.tobytes(),
-            "pages.size": np.array([len(page.key) for page in pages], np.int64).tobytes(),
-            "pages.key": b"".join(page.key.tobytes() for page in pages),
-            "pages.weight": b"".join(page.weight.tobytes() for page in pages),
             **self._fresh.dump("fresh."),
         }
+        for number, page in self._pages.items():  # each by itself, and not copied: nearly all are as they were
+            parts[f"page.{number}.key"] = page.key.data.cast("B")
+            parts[f"page.{number}.weight"] = page.weight.data.cast("B")
+        return parts
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state."""
         small = msgspec.msgpack.decode(parts["windows"], type=tuple[int | None, int | None, list[int]])
         self.frontier, self._floor, numbers = small
         self._inside = np.frombuffer(parts["windows.inside"], np.int64).copy()
-        last = np.cumsum(np.frombuffer(parts["pages.size"], np.int64)).tolist()
-        key, weight = np.frombuffer(parts["pages.key"], np.int64), np.frombuffer(parts["pages.weight"], np.int32)
         self._pages = {
-            number: _Page(key[first:end], weight[first:end])
-            for number, (first, end) in zip(numbers, pairwise([0, *last]), strict=True)
+            number: _Page(
+                np.frombuffer(parts[f"page.{number}.key"], np.int64),
+                np.frombuffer(parts[f"page.{number}.weight"], np.int32),
+            )
+            for number in numbers
         }
         self._fresh.load("fresh.", parts)
 

@@ -38,7 +38,6 @@ FAILED: Final = 1
 REFUSED: Final = 3
 """Exit code of a worker that would fail again: somebody has to look first."""
 
-_QUEUED_BATCHES: Final = 8
 _STOP_SECONDS: Final = 4.0
 _HUNG_SECONDS: Final = 300.0
 _REBALANCE_SECONDS: Final = 120.0
@@ -113,7 +112,7 @@ def make_app(
         broker_request_timeout=max(60.0, 2.0 * transport.session_timeout_seconds),
         broker_rebalance_timeout=60.0,
         broker_max_poll_interval=_HUNG_SECONDS,
-        stream_buffer_maxsize=_QUEUED_BATCHES,
+        stream_buffer_maxsize=transport.queued_batches,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
         processing_guarantee="at_least_once",
@@ -136,6 +135,7 @@ def make_app(
         keepers=owners,
         prefix=settings.topic_prefix,
         fetch_max_records=transport.fetch_max_records,
+        partition_bytes=transport.fetch_partition_kib * 1024,
         flush=outbox.flush if outbox is not None else None,
     )
     app.sensors.add(Sensor(lambda error: crash(app, error)))

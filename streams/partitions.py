@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class State(Protocol):
     """What a partition's state can do: become named parts. It must not change while this runs."""
 
-    def dump(self) -> Mapping[str, bytes | None]:
+    def dump(self) -> Mapping[str, bytes | memoryview | None]:
         """The whole state as parts; an unchanged part is not written again. None stands for a file that the state has
         written itself in the partition's folder."""
         ...
@@ -261,13 +261,23 @@ class Owner(KeeperBase, Generic[S]):
             slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 
     async def _write_and_forget(
-        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+        self,
+        partition: int,
+        slot: _Slot[S],
+        offset: int,
+        parts: Mapping[str, bytes | memoryview | None],
+        shared: Callable[[], None],
     ) -> None:
         await self._snapshot(partition, slot, offset, parts, shared)
         slot.writing = None  # a failed one stays, so that take and done raise its error
 
     async def _snapshot(
-        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+        self,
+        partition: int,
+        slot: _Slot[S],
+        offset: int,
+        parts: Mapping[str, bytes | memoryview | None],
+        shared: Callable[[], None],
     ) -> None:
         """First the outputs of everything below `offset`, then the state; only then is `offset` durable."""
         started = self._clock()

@@ -215,7 +215,16 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
         load_cluster_rules("default"),
     )
     owner = Owner(
-        "visits", keeper.make, keeper.load, store, outbox, own, clock.monotonic, keeper.returned, people.sync, keeper.telling
+        "visits",
+        keeper.make,
+        keeper.load,
+        store,
+        outbox,
+        own,
+        clock.monotonic,
+        keeper.returned,
+        people.sync,
+        keeper.telling,
     )
     keeper.owner = owner
     owner.ends = dict(enumerate(map(len, log)))
