@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,9 +22,11 @@ from schemas.blocks import VISIT_BLOCKS, VISITS_MAGIC, WINDOW_BLOCKS, WINDOWS_MA
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.outbox import MESSAGE_BYTES_MAX
+from streams.partitions import Owner
 from streams.people_file import PeopleFile
 from streams.progress import Progress
-from streams.settings import Partitions, Settings
+from streams.settings import Partitions, Settings, Snapshots
+from streams.snapshots import SnapshotStore
 
 
 class Sent:
@@ -214,3 +217,49 @@ def looks_with(leak_mib: float, handles: int) -> list[Vitals]:
 def test_what_grows_is_found(leak_mib: float, handles: int, faults: int) -> None:
     """A process that takes more by the hour than bench/limits.toml says, or opens files, is named."""
     assert len(judge(looks_with(leak_mib, handles), limits_of())) == faults
+
+
+class Order:
+    """A state and an outbox that note what is asked of them, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def dump(self) -> dict[str, bytes]:
+        """The state is read."""
+        self.asked.append("dump")
+        return {"all": b"it"}
+
+    async def flush(self) -> None:
+        """Everything sent is acknowledged."""
+        self.asked.append("flush")
+
+    def told(self, partition: int, state: Order, offset: int) -> None:
+        """What is due is told."""
+        assert (partition, state, offset) == (0, self, 3)
+        self.asked.append("told")
+
+
+def test_all_is_told_before_a_snapshot_and_acknowledged_before_it_is_durable(tmp_path: Path) -> None:
+    """So nothing below a committed offset is untold: what a rebuild passes over in silence rests on it."""
+
+    async def live() -> None:
+        order = Order()
+        store = SnapshotStore(tmp_path, "cluster")
+        settings = Settings(snapshots=Snapshots(every_records=1))
+        owner = Owner(
+            "visits", lambda _: order, lambda *_: order, store, order, settings, lambda: 0.0, telling=order.told
+        )  # fmt: skip
+        await owner.assigned(frozenset({0}))
+        held = await owner.take(Batch("visits", 0, [0, 1, 2], [0] * 3, [None] * 3, [b""] * 3, highwater=3))
+        assert held is not None
+        assert owner.durable(0) is None
+        await owner.done(held[1])
+        writing = owner._slots[0].writing
+        assert writing is not None
+        await writing
+        assert owner.durable(0) == 3
+        assert order.asked == ["told", "dump", "flush"]
+        owner.unlock()
+
+    asyncio.run(live())
