@@ -56,6 +56,10 @@ def _picture(found: Found, path: Path, title: str, unit: str, lines: dict[str, C
     path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
 
 
+def _of(field: str, name: str) -> Callable[[Vitals], Any]:
+    return lambda look: getattr(look, field)[name]
+
+
 def _phases(looks: Sequence[Vitals]) -> list[tuple[float, float, str]]:
     found: list[tuple[float, float, str]] = []
     for look in looks:
@@ -141,17 +145,17 @@ def main() -> int:
     pictures = _DOCS / "pictures"
     topics, processes = list(found.looks[0].lag), list(found.looks[0].rss_mib)
     _picture(found, pictures / "endurance-lag.svg", "Records that wait", "records", {
-        topic: lambda look, t=topic: look.lag[t] for topic in topics
+        topic: _of("lag", topic) for topic in topics
     }, log=True)  # fmt: skip
     _picture(found, pictures / "endurance-memory.svg", "Memory (RSS)", "MiB", {
-        name: lambda look, n=name: look.rss_mib[n] for name in processes
+        name: _of("rss_mib", name) for name in processes
     })  # fmt: skip
     _picture(found, pictures / "endurance-latency.svg", "How late a scan shows", "seconds", {
         "a scan until it shows": lambda look: look.latency_s,
         "age of the newest that shows": lambda look: look.stale_s,
     }, log=True)  # fmt: skip
     _picture(found, pictures / "endurance-handles.svg", "Open files", "files", {
-        name: lambda look, n=name: look.handles[n] for name in processes
+        name: _of("handles", name) for name in processes
     })  # fmt: skip
     (_DOCS / "endurance.md").write_text(_page(found), "utf-8")
     return 0

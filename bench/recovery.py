@@ -56,7 +56,7 @@ class _Filled(msgspec.Struct):
     block_rows: int
     visits: int = 0
     rows: int = 0
-    bytes: int = 0
+    size: int = 0
     end: int = 0
     marks: int = 0
     later: list[bytes] = []
@@ -101,7 +101,7 @@ class Scene:
                 values = self.filled.later + piece.values
                 self.filled.visits += piece.visits
                 self.filled.rows += piece.rows
-                self.filled.bytes += sum(map(len, piece.values))
+                self.filled.size += sum(map(len, piece.values))
                 values, self.filled.later = values[:-spare], values[-spare:]
                 await producer.send(0, [(None, value) for value in values])
                 self.filled.end += len(values)
@@ -279,7 +279,7 @@ def main() -> int:
     medians = {what: _medians(runs) for what, runs in found.items()}
     machine = describe(broker_name("kafka"))
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    topic = {name: getattr(scene.filled, name) for name in ("visits", "rows", "block_rows", "bytes")}
+    topic = {name: getattr(scene.filled, name) for name in ("visits", "rows", "block_rows", "size")}
     whole: dict[str, Any] = {"what": __doc__, "machine": machine, **topic, **medians, "runs": found}
     given.output.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
     _print(Console(), scene.filled.visits, medians, machine)

@@ -90,7 +90,7 @@ class VisitLog:
             here = visits.of(visits.venue % SHARES == 0)
             del visits
             yield self._piece(here, self.population.start_ms + (number + 1) * DAY_MS)
-        none = Visits(*(np.empty(0, dtype) for dtype in (np.uint32, np.uint32, np.int64, np.int64)))
+        none = Visits(np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64))
         last = self._piece(none, self.end_ms)
         yield last._replace(values=last.values + [self.beat(source, self.end_ms) for source in range(SHARES)])
 
