@@ -71,6 +71,12 @@ bench-index: .venv/ready ## Measure the visit index at 112 million visits: build
 bench-door: .venv/ready ## Measure what a gateway on one core decides and publishes a second, over HTTP
 	@$(BIN)/python -m bench.door
 
+bench-recovery: .venv/ready ## Measure how soon a places worker is level again, with and without its snapshot
+	@$(BIN)/python -m bench.recovery
+
+bench-endurance: .venv/bench-ready ## Load the whole pipeline for an hour, then ten times as much: make bench-endurance MINUTES=5
+	@$(BIN)/python -m bench.endurance --minutes $(or $(MINUTES),60); code=$$?; $(BIN)/python -m bench.endurance_page && exit $$code
+
 bench-reach: .venv/ready ## Measure reach over a dated contact list
 	@$(BIN)/python -m bench.reach
 
@@ -100,4 +106,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: audit bench-colours bench-door bench-index bench-metrics bench-peers bench-reach bench-status bench-stream bench-trace bench-visits clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv
+.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv

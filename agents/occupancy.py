@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from agents.clusters import tell_clusters
 from agents.contacts import Contacts
@@ -42,6 +43,7 @@ from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
 from streams.partitions import Owner
 from streams.people_file import PeopleFile
+from streams.progress import Progress
 from streams.settings import Settings
 from streams.shelf import FileShelf
 
@@ -51,6 +53,9 @@ _TELL_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 """How often thresholds and clusters are looked at."""
 
+_WINDOWS_A_RECORD = 30_000
+"""A record holds no more windows: with the longest names it is still one that the brokers take."""
+
 _REST = 9
 """Clusters are looked at again after so many times as long as it took: where there are many cases, less often."""
 
@@ -58,9 +63,13 @@ _REST = 9
 class _Told:
     """What one partition has told, and what waits to be told."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress, passing_to: int = 0) -> None:
         self.replaying = True
+        self.progress = progress
+        self.passing_to = passing_to
+        """Up to this offset everything has been told of."""
         self.closed = -1
+        self.log_time_ms = 0
         self.at = 0.0
         self.looked = 0.0
         self.rests_until = 0.0
@@ -94,7 +103,8 @@ class OccupancyKeeper:
         self._unused = False
         self._leaving: set[int] = set()
         self._leaving_at: dict[int, int] = {}
-        self._owner: Owner[Places] | None = None
+        self.owner: Owner[Places] | None = None
+        """Who keeps the partitions; given once there is one."""
         self._builder = ThreadPoolExecutor(1, "settling")
         self._cluster_rules = cluster_rules
         self._told: dict[int, _Told] = {}
@@ -114,15 +124,14 @@ class OccupancyKeeper:
             FileShelf(self._home(partition)),
             self._cluster_rules,
         )
-        self.returned(partition, places)
+        self._begin(partition, places, 0)
         return places
 
     def load(self, partition: int, parts: Mapping[str, bytes]) -> Places:
         """The state of a partition from its snapshot. Raises ValueError or Damaged when it cannot be used."""
         self._people.check(partition, parts["directory"])
-        self._told[partition] = _Told()
         settings = self._settings
-        return Places.load(
+        places = Places.load(
             dict(parts),
             settings.partitions.scans,
             settings.window_ms,
@@ -133,19 +142,34 @@ class OccupancyKeeper:
             FileShelf(self._home(partition)),
             self._cluster_rules,
         )
+        self._begin(partition, places, self._at(partition))
+        return places
+
+    def _at(self, partition: int) -> int:
+        at = self.owner.position(partition) if self.owner is not None else 0
+        return at if isinstance(at, int) else 0
+
+    def _begin(self, partition: int, places: Places, position: int) -> None:
+        """A state at a position goes through the log again: up to what was committed all of that has been told."""
+        committed = self.owner.committed.get(partition, 0) if self.owner is not None else 0
+        progress = Progress("visits", partition, position, self._clock.monotonic())
+        self._told[partition] = _Told(progress, committed if committed > position else 0)
+        if committed > position:
+            places.pass_over()
+        else:
+            places.replaying()
 
     def returned(self, partition: int, places: Places) -> None:
         """A state goes on where another worker may have gone on: what that one told is not known."""
-        self._told[partition] = _Told()
-        places.replaying()
+        self._begin(partition, places, self._at(partition))
 
     async def run(self, batches: AsyncIterator[Batch], owner: Owner[Places]) -> None:
         """The agent's loop."""
-        self._owner = owner
         async for batch in batches:
             held = await owner.take(batch)
             if held is not None:
                 places, fresh = held
+                self._passes(fresh.partition, places, fresh.next_offset)
                 self.apply(places, fresh)
                 self.look(fresh.partition, places, fresh.next_offset, owner.level(fresh.partition))
                 await self._outbox.room()
@@ -190,20 +214,62 @@ class OccupancyKeeper:
         self._letters.judge(len(batch), bad)
         self._contacts.answer_ready(batch.partition, places)
 
+    def _passes(self, partition: int, places: Places, position: int) -> None:
+        """A state is to go on to a position: behind what has been told of, a replay begins."""
+        told = self._told[partition]
+        if told.passing_to and position > told.passing_to:
+            told.passing_to = 0
+            places.passed_over()
+
+    def telling(self, partition: int, places: Places, position: int) -> None:
+        """Tell everything of a state that is about to be saved: so that nothing below what is committed is untold."""
+        told = self._told[partition]
+        if told.passing_to:
+            return
+        self._tell_windows(partition, places, told, position, self._windows(places, told))
+        if not told.replaying:
+            told.waiting.update((count.venue, count) for count in places.counts())
+            self._tell_counts(partition, places, told, position, list(told.waiting.values()))
+            told.waiting.clear()
+
+    @staticmethod
+    def _windows(places: Places, told: _Told) -> WindowRows | None:
+        """The windows to tell of. In a replay, of all that it has touched: the rest of it is another replay."""
+        if not told.replaying:
+            return places.windows()
+        found = places.replayed()
+        places.replaying()
+        return found
+
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
         """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.
 
-        `position` is the offset after what `places` holds, `level` whether that is all there was when reading began.
+        `position` is the offset after what `places` holds, `level` whether that is all there was when reading began. In
+        a replay counts and clusters wait until it is over, and what has been told of before is passed over.
         """
         told, now = self._told[partition], self._clock.monotonic()
         if told.replaying and level:
+            self._passes(partition, places, position + 1)
             told.replaying = False
             self._tell_windows(partition, places, told, position, places.replayed())
             tell_clusters(self._outbox, partition, places, position, again=True)
+            told.progress.done(position, places.born, now)
         if now - told.looked < _LOOK_SECONDS:
             return
         told.looked = now
-        if not told.replaying and now >= told.rests_until:
+        if told.replaying:
+            if self.owner is not None:
+                told.progress.tell(position, self.owner.ends.get(partition, position), places.born, now)
+            if now - told.at >= _TELL_SECONDS:
+                told.at = now
+                if told.passing_to:
+                    places.pass_over()
+                else:
+                    self._tell_windows(partition, places, told, position, self._windows(places, told))
+                self.meters.told(partition, replaying=True)
+                self._keep_house(places)
+            return
+        if now >= told.rests_until:
             tell_clusters(self._outbox, partition, places, position, again=False)
             done = self._clock.monotonic()
             told.rests_until = done + _REST * (done - now)
@@ -216,24 +282,29 @@ class OccupancyKeeper:
             ready = list(told.waiting.values())
             told.waiting.clear()
             self._tell_windows(partition, places, told, position, places.windows())
-            if not told.replaying:
-                self._contacts.tell(partition, places)
-            self._unused |= places.expire()
-            places.settle(self._builder)
-            self._grow()
-            self._forget()
+            self._contacts.tell(partition, places)
+            self._keep_house(places)
         else:
             ready = [
                 count for count in changed if crosses(told.inside.get(count.venue, 0), count.inside, count.allowed)
             ]
             for count in ready:
                 del told.waiting[count.venue]
-        if ready:
-            log_time_ms = places.log_time_ms
-            self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in ready])
-            told.inside.update((count.venue, count.inside) for count in ready)
+        self._tell_counts(partition, places, told, position, ready)
         if all_of_it:
-            self.meters.told(partition, replaying=told.replaying)
+            self.meters.told(partition, replaying=False)
+
+    def _keep_house(self, places: Places) -> None:
+        self._unused |= places.expire()
+        places.settle(self._builder)
+        self._grow()
+        self._forget()
+
+    def _tell_counts(self, partition: int, places: Places, told: _Told, position: int, counts: list[Count]) -> None:
+        if counts:
+            log_time_ms = places.log_time_ms
+            self._outbox.send_many("occupancy", [_message(partition, count, log_time_ms, position) for count in counts])
+            told.inside.update((count.venue, count.inside) for count in counts)
 
     def _grow(self) -> None:
         """Have the directory's next table made before somebody waits for it."""
@@ -247,11 +318,11 @@ class OccupancyKeeper:
         Else a restart would find visits of nobody, and take back what windows had told of them.
         """
         states = self._states() if self._unused or self._leaving else None
-        if states is None or self._owner is None:
+        if states is None or self.owner is None:
             return
-        held = {partition: self._owner.position(partition) for partition in states}
+        held = {partition: self.owner.position(partition) for partition in states}
         if self._leaving and self._leaving_at.keys() == held.keys():
-            durable = {partition: self._owner.durable(partition) for partition in held}
+            durable = {partition: self.owner.durable(partition) for partition in held}
             if all((durable[partition] or 0) > at for partition, at in self._leaving_at.items()):
                 away = set(range(self._settings.partitions.visits)).difference(states)
                 gone = self._leaving.intersection(unused_people(self._people.people, states.values()))
@@ -273,10 +344,24 @@ class OccupancyKeeper:
         if found is None and (places.log_time_ms <= NEVER_MS or closed == told.closed):
             return
         told.closed = closed
-        venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
-        block = WindowBlock(partition, (position, 0), window_ms, places.log_time_ms, venues, rows)
-        self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
+        parts = list(_parts(found)) if found is not None else [([], b"")]
+        for number, (venues, rows) in enumerate(parts):
+            log_time_ms = places.log_time_ms if number + 1 == len(parts) else told.log_time_ms  # once all are there
+            block = WindowBlock(partition, (position, 0), window_ms, log_time_ms, venues, rows)
+            self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
+        told.log_time_ms = places.log_time_ms
         meters.events_out("windows").inc(len(found.rows) if found is not None else 0)
+
+
+def _parts(found: WindowRows) -> Iterator[tuple[list[str], bytes]]:
+    """Windows in parts that fit a record: the venues, and the rows."""
+    for first in range(0, len(found.rows), _WINDOWS_A_RECORD):
+        rows = found.rows[first : first + _WINDOWS_A_RECORD]
+        if len(rows) == len(found.rows):
+            yield found.venues, rows.tobytes()
+            return
+        used, place = np.unique(rows[:, 0], return_inverse=True)
+        yield [found.venues[venue] for venue in used.tolist()], np.column_stack((place, rows[:, 1:])).tobytes()
 
 
 def _message(partition: int, count: Count, log_time_ms: int, position: int) -> tuple[int, bytes, bytes]:

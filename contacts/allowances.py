@@ -41,6 +41,11 @@ class Allowances:
         """The venues with several records, that follow one another."""
         return self._dated
 
+    @property
+    def allowed(self) -> Ints:
+        """How many each venue is allowed, as `at` gave it last."""
+        return self._columns["allowed"]
+
     def registered(self, venue: str) -> None:
         """The venue has a record, or another one."""
         self._changed.add(venue)

@@ -24,6 +24,17 @@ def distinct(values: Ints) -> Ints:
     return values[first]
 
 
+def ordered(key: Ints) -> Ints:
+    """The order of rows by their keys, none of which is below 0; equal ones stay in order.
+
+    Sorting numbers is several times faster than sorting indexes: so each key takes its row along, where there is room.
+    """
+    bits = len(key).bit_length()
+    if len(key) and int(key.max()).bit_length() + bits > 62:
+        return np.argsort(key, kind="stable")
+    return np.sort((key << bits) | np.arange(len(key))) & ((1 << bits) - 1)
+
+
 def among(values: Ints, wanted: Ints) -> Bools:
     """Which of the values are among those wanted (sorted)."""
     if not len(wanted):

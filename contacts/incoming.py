@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from contacts.births import SCAN_BITS
-from contacts.columns import Ints, ints
+from contacts.columns import Ints
 from contacts.names import Lineages
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
 from schemas.messages import SourceOffset
@@ -95,7 +95,7 @@ class Incoming:
             persons = [person for person, each in zip(persons, new.tolist(), strict=True) if each]
             columns, position, change = columns[:, new], position[new], change[new]
         source.position, source.change = int(position[-1]), int(change[-1])
-        lineages = ints([self._lineages.take(each.venue, each.ancestors) for each in block.lineages])
+        lineages = self._lineages.take_many(block.lineages)
         born = (columns[_COLUMN["born_offset"]] << SCAN_BITS) | columns[_COLUMN["born_scan"]]
         start, end, reason, flags = (columns[_COLUMN[name]] for name in ("start_ms", "end_ms", "reason", "flags"))
         held = (position, born, lineages[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)

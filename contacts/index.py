@@ -49,6 +49,8 @@ class VisitIndex:
         self.births = [Births() for _ in range(sources)]
         self.archive = Archive(shelf if shelf is not None else MemoryShelf())
         self.longest_ms = 0
+        self.born = 0
+        """How many visits have been born in this process."""
         self._rows = Columns(
             person="i4", lineage="i4", start="i8", end="i8", reason="u1", flags="u1", back="i4", below="i8"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Columns, Ints, ints
+from schemas.blocks import Lineage
 
 
 class Names:
@@ -54,6 +55,15 @@ class Names:
         self._names[number] = name
         self._count += 1
         return number
+
+    def add_many(self, names: list[str]) -> None:
+        """Add names that are not known yet, each once."""
+        first, last = self._count, self._count + len(names)
+        if last > len(self._names):
+            self._names = np.concatenate((self._names, _objects([None] * max(64, last - len(self._names), first // 2))))
+        self._names[first:last] = names
+        self._numbers.update(zip(names, range(first, last), strict=True))
+        self._count = last
 
     def read_all(self) -> None:
         """Read the names that a snapshot had: no number is found before."""
@@ -124,6 +134,28 @@ class Lineages:
         if latest is None or latest[0] != ancestors:
             latest = self._latest[venue] = ancestors, self._number(venue, ancestors)
         return latest[1]
+
+    def take_many(self, lineages: Sequence[Lineage]) -> Ints:
+        """The numbers of lineages."""
+        known = self._alone
+        found = [-1 if each.ancestors else known.get(each.venue, -1) for each in lineages]
+        missing = [place for place, number in enumerate(found) if number < 0]
+        if missing:
+            alone = dict.fromkeys(lineages[place].venue for place in missing if not lineages[place].ancestors)
+            self._begin([venue for venue in alone if self.venues.number(venue) is None])
+            for place in missing:
+                found[place] = self.take(lineages[place].venue, lineages[place].ancestors)
+        return ints(found)
+
+    def _begin(self, venues: list[str]) -> None:
+        """Venues of which nothing is known, within nothing: at once, since one by one they cost ten times as much."""
+        count, first, place = len(venues), self._lineages.length, self._flat.length
+        own = np.arange(len(self.venues), len(self.venues) + count)
+        self.venues.add_many(venues)
+        self._venues.grow(count, lineage=np.arange(first, first + count))
+        self._lineages.grow(count, first=np.arange(place, place + count), size=1, own=own)
+        self._flat.grow(count, venue=own)
+        self._alone.update(zip(venues, range(first, first + count), strict=True))
 
     def _number(self, venue: str, ancestors: tuple[str, ...]) -> int:
         own = self.venue(venue)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Columns, Ints, distinct, ints
+from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.names import Names
 from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
 
@@ -132,6 +132,36 @@ class Told:
         """What was told last of each venue, by its number: how many are inside (-1: nothing yet), how many may be."""
         return self._columns["inside"], self._columns["allowed"]
 
+    def doubt(self, venues: Ints) -> None:
+        """Of these venues it is not known what was told: they will be told of."""
+        self._columns["inside"][venues] = -1
+        self._untold.append(venues)
+
+    def all_told(self, now: Numbers) -> None:
+        """All venues (`now` has each) have been told of as they are, by whoever had them before."""
+        self.make_room(len(now.venues), 0)
+        for name, column in zip(("inside", "assumed", "allowed"), now[1:], strict=True):
+            self._columns[name][:] = column
+        self._untold = [ints([])]
+
+    def look_again(self, now: Numbers) -> None:
+        """Have those venues told of that are not as told."""
+        self._untold.append(now.venues[self._differs(now)])
+
+    def _differs(self, now: Numbers) -> Bools:
+        before = (self._columns[name][now.venues] for name in ("inside", "assumed", "allowed"))
+        differs: Bools = np.any([new != old for new, old in zip(now[1:], before, strict=True)], axis=0)
+        return differs
+
+    def dump(self) -> dict[str, bytes]:
+        """What was told, as named parts."""
+        return self._columns.dump("told.")
+
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Take up what `dump` gave, if there is any."""
+        if "told.inside" in parts:
+            self._columns.load("told.", parts)
+
     def untold(self) -> Ints:
         """The venues of which nothing was told since room was made for them; asked for once."""
         untold, self._untold = np.concatenate(self._untold), [ints([])]
@@ -139,10 +169,9 @@ class Told:
 
     def news(self, names: Names, now: Numbers) -> list[Count]:
         """Those whose numbers differ from those told; they are now told."""
-        before = [self._columns[name] for name in ("inside", "assumed", "allowed")]
-        differs = np.any([new != old[now.venues] for new, old in zip(now[1:], before, strict=True)], axis=0)
+        differs = self._differs(now)
         venues, *columns = (column[differs] for column in now)
-        for new, old in zip(columns, before, strict=True):
-            old[venues] = new
+        for new, name in zip(columns, ("inside", "assumed", "allowed"), strict=True):
+            self._columns[name][venues] = new
         told = zip(names.of(venues), *(column.tolist() for column in columns), strict=True)
         return [Count(venue, people, unsure, None if most == UNKNOWN else most) for venue, people, unsure, most in told]

@@ -37,12 +37,13 @@ from contacts.store import fill, store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
-from contacts.windows import WindowRows, Windows, default_window_ms
+from contacts.windows import Part, WindowRows, Windows, default_window_ms
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
 _HELD_ROWS: Final = 8192  # rows are worked on in bulk: the fixed cost of a pass is that of some hundred rows
+_PASSING_ROWS: Final = 65_536  # in a part of the log that nobody waits for
 _DAY_MS: Final = 86_400_000
 
 
@@ -88,6 +89,7 @@ class Places:
         self._told = Told()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
+        self._held_rows = _HELD_ROWS
 
     @property
     def log_time_ms(self) -> int:
@@ -99,6 +101,11 @@ class Places:
         """Where settled visits are kept."""
         return self._index.archive.shelf
 
+    @property
+    def born(self) -> int:
+        """How many visits rows have brought in this process."""
+        return self._index.born
+
     def as_of(self) -> tuple[SourceOffset, ...]:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
         return self._incoming.as_of()
@@ -109,7 +116,7 @@ class Places:
         Raises BlockError, with nothing changed, when the block contradicts itself.
         """
         controls = self._incoming.add(block)
-        if self._incoming.waiting >= _HELD_ROWS:
+        if self._incoming.waiting >= self._held_rows:
             self._settle()
         return controls
 
@@ -218,29 +225,60 @@ class Places:
         self._settle()
         if self.log_time_ms == NEVER:
             return []
-        at_ms, names = self.log_time_ms, self._index.lineages.venues
+        touched = self._touched()
+        if self._replayed is not None:
+            self._told.doubt(touched)
+        venues = distinct(np.concatenate((touched, self._told.untold())))
+        return self._told.news(self._index.lineages.venues, self._numbers(venues))
+
+    def _touched(self) -> Ints:
+        """The venues whose numbers at `log_time_ms` may differ from those of the last call."""
+        at_ms = self.log_time_ms
         self._inside.advance(at_ms)
-        allowed, allowed_anew = self._allowances.at(at_ms, self._index.lineages)
+        _, allowed_anew = self._allowances.at(at_ms, self._index.lineages)
         recounted = self._recounts.venues(at_ms) if self._recounts else allowed_anew[:0]
         self._grow_told(0 if self._replayed is None else -1)
-        touched = (*self._inside.touched(), allowed_anew, recounted, self._told.untold())
-        venues = distinct(np.concatenate(touched))
-        now = Numbers(venues, self._inside.inside[venues], self._inside.assumed[venues], allowed[venues])
-        return self._told.news(names, self._recounts.counted(at_ms, now))
+        return distinct(np.concatenate((*self._inside.touched(), allowed_anew, recounted)))
+
+    def _numbers(self, venues: Ints) -> Numbers:
+        """The numbers of venues as of the last call of `_touched`."""
+        inside, assumed, allowed = self._inside.inside, self._inside.assumed, self._allowances.allowed
+        return self._recounts.counted(
+            self.log_time_ms, Numbers(venues, inside[venues], assumed[venues], allowed[venues])
+        )
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
-        self._replayed = Retelling()
+        self._replayed, self._held_rows = Retelling(), _HELD_ROWS
 
     def replayed(self) -> WindowRows | None:
-        """The replay is over: the windows to publish now, with every one that it touched, gone or not.
+        """The replay is over, or this much of it: the windows to publish now, with every one that it touched, gone or
+        not. `counts` will give every venue that it touched.
 
         They must be published at once: what was told before is not known, and the next change may take one away.
         """
         self._settle()
         self._grow_told(-1)
+        if self.log_time_ms != NEVER:
+            self._told.doubt(self._touched())
         touched, self._replayed = self._replayed, None
         return self._close(touched)
+
+    def pass_over(self) -> None:
+        """Let time pass in a part of the log that has all been told of, and nobody needs to hear of again."""
+        self._replayed, self._held_rows = None, _PASSING_ROWS
+        self._settle()
+        if self.log_time_ms != NEVER:
+            self._windows.close(self.log_time_ms, told=False)
+            self._inside.advance(self.log_time_ms)
+
+    def passed_over(self) -> None:
+        """All that is held has been told of, in `pass_over`'s part of the log; behind it a replay begins."""
+        self.pass_over()
+        if self.log_time_ms != NEVER:
+            self._touched()
+            self._told.all_told(self._numbers(np.arange(len(self._index.lineages.venues))))
+        self.replaying()
 
     def _grow_told(self, inside: int) -> None:
         """Make room for new venues; with -1 it is not known what was told of them, so they will be told of."""
@@ -322,15 +360,17 @@ class Places:
             self._settle()
             self._upkeep.go_on(self.log_time_ms, worker)
 
-    def dump(self) -> dict[str, bytes | None]:
+    def dump(self) -> dict[str, Part | None]:
         """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
+        self._grow_told(0 if self._replayed is None else -1)
+        self._told.doubt(distinct(np.concatenate((*self._inside.touched(), np.empty(0, np.int64)))))
         state = _State(
             self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
         )
-        parts = self._index.dump() | self._inside.dump() | self._windows.dump()
+        parts: dict[str, Part | None] = {**self._index.dump(), **self._inside.dump(), **self._windows.dump()}
         parts |= self._watches.dump() | self._clusters.dump() | self._recounts.dump()
-        parts |= self._allowances.dump()
+        parts |= self._allowances.dump() | self._told.dump()
         if self._replayed is not None:
             parts |= self._replayed.dump()
         if self._shares_people:
@@ -352,7 +392,7 @@ class Places:
         shelf: Shelf | None = None,
         cluster_rules: ClusterRules | None = None,
     ) -> Self:
-        """The state that `dump` gave, replaying. All counts are told anew; windows told before are not.
+        """The state that `dump` gave, replaying: what was told before that is not told again.
 
         Persons whom a shared directory has forgotten since then are erased. Raises ValueError when it
         was made with other partitions or windows.
@@ -375,7 +415,11 @@ class Places:
         places._allowances.load(parts)
         places._recounts.load(parts)
         places._clusters.load(parts, places._index)
+        places._told.load(parts)
         places._grow_told(-1)
+        if places.log_time_ms != NEVER:
+            places._touched()
+            places._told.look_again(places._numbers(np.arange(len(places._index.lineages.venues))))
         for number in places._index.nameless().tolist():
             places._erase(number, _FOREVER)
         return places

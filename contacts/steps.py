@@ -121,12 +121,16 @@ def net(parts: Sequence[Steps]) -> Steps:
     slot, word, weight = (np.concatenate(column) for column in zip(NO_STEPS, *parts, strict=True))
     if not len(slot):
         return NO_STEPS
-    first, bits = int(slot.min()), int(word.max()).bit_length()
-    if bits + (int(slot.max()) - first).bit_length() > 62:
-        order = np.lexsort((word, slot))
+    first, least, bits = int(slot.min()), int(weight.min()), int(word.max()).bit_length()
+    shift = (int(weight.max()) - least).bit_length()
+    size = bits + (int(slot.max()) - first).bit_length()
+    if size + shift <= 62:  # all of a step in one number: sorting values is 10x an argsort
+        packed = np.sort(((((slot - first) << bits) | word) << shift) | (weight - least))
+        weight, packed = (packed & ((1 << shift) - 1)) + least, packed >> shift
+        slot, word = (packed >> bits) + first, packed & ((1 << bits) - 1)
     else:
-        order = np.argsort(((slot - first) << bits) | word)
-    slot, word, weight = slot[order], word[order], weight[order]
+        order = np.argsort(((slot - first) << bits) | word) if size <= 62 else np.lexsort((word, slot))
+        slot, word, weight = slot[order], word[order], weight[order]
     edges = np.flatnonzero(np.concatenate(([True], (word[1:] != word[:-1]) | (slot[1:] != slot[:-1]))))
     steps = Steps(slot[edges], word[edges], np.add.reduceat(weight, edges))
     return steps.of(steps.weight != 0)

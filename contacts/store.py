@@ -36,6 +36,7 @@ def _visits(index: VisitIndex, rows: Rows, person: Ints) -> Ints:
     visit = np.full(len(person), -1, np.int64)
     born = np.flatnonzero(rows.born == rows.position)
     visit[born] = _add(index, rows, person, born)
+    index.born += len(born)
     for number in distinct(rows.source).tolist():
         births = index.births[number]
         mine = rows.source == number

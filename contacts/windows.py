@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints, among
+from contacts.columns import Bools, Ints, among, ordered
 from contacts.steps import (
     ASSUMED_END,
     CARRY,
@@ -69,6 +69,9 @@ class _Page(NamedTuple):
     weight: NDArray[np.int32]
 
 
+Part = bytes | memoryview
+"""A part of a snapshot."""
+
 _NO_PAGE: Final = _Page(np.empty(0, np.int64), np.empty(0, np.int32))
 
 
@@ -97,10 +100,14 @@ class Windows:
 
     def add(self, steps: Steps) -> None:
         """Take steps in; nothing is told before `close`."""
-        self._fresh.add(steps.of(kind_of(steps.word) != DOUBT))
+        known = kind_of(steps.word) != DOUBT
+        self._fresh.add(steps if known.all() else steps.of(known))
 
-    def close(self, log_time_ms: int) -> Cells:
-        """Close the windows that the log time has passed; those that are new, changed, or no more."""
+    def close(self, log_time_ms: int, *, told: bool = True) -> Cells:
+        """Close the windows that the log time has passed; those that are new, changed, or no more.
+
+        With `told` false none are given: what they are is not worked out before somebody asks.
+        """
         ends = log_time_ms // self._words.window_ms
         fresh = net(self._fresh.take(ends))
         if self.frontier is None:
@@ -115,8 +122,13 @@ class Windows:
         fresh = net([fresh, carried]) if len(carried.slot) else fresh
         new = int(np.searchsorted(fresh.slot, self.frontier))
         self.frontier = max(ends, self.frontier)
-        told = self._correct(fresh.part(0, new)), self._append(fresh.part(new, len(fresh.slot)))
-        return Cells(*(np.concatenate(pair) for pair in zip(*told, strict=True)))
+        late, closed = fresh.part(0, new), fresh.part(new, len(fresh.slot))
+        if not told:
+            self._insert(late)
+            self._put(closed)
+            return _no_cells()
+        both = self._correct(late), self._append(closed)
+        return Cells(*(np.concatenate(pair) for pair in zip(*both, strict=True)))
 
     def also(self, cells: Cells, slot: Ints, venue: Ints) -> Cells:
         """The cells, and with them other closed windows, given by (slot, venue) in order, as they are."""
@@ -142,7 +154,9 @@ class Windows:
         np.add.at(self._inside, venue, change)
         if self._floor is not None:
             slot = np.maximum(slot, self._floor - 1)
-        order = np.lexsort((slot, venues))
+        least = int(slot.min()) if len(slot) else 0
+        span = (int(slot.max()) - least + 1) if len(slot) else 1
+        order = ordered(venues * span + (slot - least))
         slot, venues, sums = slot[order], venues[order], np.cumsum(sums[order])
         first = _edges(venues)
         sums -= np.repeat(np.concatenate(([0], sums))[first], np.diff(np.append(first, len(slot))))
@@ -155,25 +169,25 @@ class Windows:
 
     def _append(self, steps: Steps) -> Cells:
         """Put the steps of windows just closed at the end of their pages; all windows that they are."""
+        self._put(steps)
+        venue = self._words.venue(steps.word)
+        first = _edges(steps.slot, venue)
+        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
+
+    def _put(self, steps: Steps) -> None:
         for number, part in by_page(steps):
             key, weight = self._keys(number, part), part.weight.astype(np.int32)
             page = self._pages.get(number)
             if page is not None:
                 key, weight = np.concatenate((page.key, key)), np.concatenate((page.weight, weight))
             self._pages[number] = _Page(key, weight)
-        venue = self._words.venue(steps.word)
-        first = _edges(steps.slot, venue)
-        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
 
     def _correct(self, steps: Steps) -> Cells:
         """Bring corrections into the pages of closed windows; the windows that this changed."""
         venue = self._words.venue(steps.word)
         first = _edges(steps.slot, venue)
         slot, venue = steps.slot[first], venue[first]
-        before: dict[int, _Page] = {}
-        for number, part in by_page(steps):
-            before[number] = self._pages.get(number, _NO_PAGE)
-            self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
+        before = self._insert(steps)
         now = self._look(self._pages, slot, venue)
         # What the steps say is how the sums differ. Only where all of them cancel out may a window be as it was.
         change = self._read(_counts(first, len(steps.slot)), steps.word, steps.weight)
@@ -181,6 +195,14 @@ class Windows:
         unsure = np.flatnonzero(~changed)
         changed[unsure] = np.any(self._look(before, slot[unsure], venue[unsure]) != now[unsure], axis=1)
         return Cells(slot[changed], venue[changed], now[changed])
+
+    def _insert(self, steps: Steps) -> dict[int, _Page]:
+        """Bring corrections into the pages of closed windows; these pages as they were."""
+        before: dict[int, _Page] = {}
+        for number, part in by_page(steps):
+            before[number] = self._pages.get(number, _NO_PAGE)
+            self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
+        return before
 
     def _keys(self, page: int, steps: Steps) -> Ints:
         """The keys of steps in their page."""
@@ -240,28 +262,29 @@ class Windows:
                 kept = int(np.searchsorted(page.key, (self._floor - (number << PAGE_BITS)) << self._words.bits))
                 self._pages[number] = _Page(page.key[kept:].copy(), page.weight[kept:].copy())
 
-    def dump(self) -> dict[str, bytes]:
-        """The whole state, as named parts."""
-        pages = list(self._pages.values())
-        return {
+    def dump(self) -> dict[str, Part]:
+        """The whole state, as named parts. A page is never written to, but replaced."""
+        parts: dict[str, Part] = {
             "windows": msgspec.msgpack.encode((self.frontier, self._floor, list(self._pages))),
             "windows.inside": self._inside.tobytes(),
-            "pages.size": np.array([len(page.key) for page in pages], np.int64).tobytes(),
-            "pages.key": b"".join(page.key.tobytes() for page in pages),
-            "pages.weight": b"".join(page.weight.tobytes() for page in pages),
             **self._fresh.dump("fresh."),
         }
+        for number, page in self._pages.items():  # each by itself, and not copied: nearly all are as they were
+            parts[f"page.{number}.key"] = page.key.data.cast("B")
+            parts[f"page.{number}.weight"] = page.weight.data.cast("B")
+        return parts
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Take up a dumped state."""
         small = msgspec.msgpack.decode(parts["windows"], type=tuple[int | None, int | None, list[int]])
         self.frontier, self._floor, numbers = small
         self._inside = np.frombuffer(parts["windows.inside"], np.int64).copy()
-        last = np.cumsum(np.frombuffer(parts["pages.size"], np.int64)).tolist()
-        key, weight = np.frombuffer(parts["pages.key"], np.int64), np.frombuffer(parts["pages.weight"], np.int32)
         self._pages = {
-            number: _Page(key[first:end], weight[first:end])
-            for number, (first, end) in zip(numbers, pairwise([0, *last]), strict=True)
+            number: _Page(
+                np.frombuffer(parts[f"page.{number}.key"], np.int64),
+                np.frombuffer(parts[f"page.{number}.weight"], np.int32),
+            )
+            for number in numbers
         }
         self._fresh.load("fresh.", parts)
 

@@ -57,7 +57,7 @@ def _index(blocks: list[bytes], batch: Batch, folder: Path) -> None:
     for _ in range(2):
         places.settle()
     places.shared_stays(name, 0, DAY_MS, None)
-    parts = {part: data for part, data in places.dump().items() if data is not None}
+    parts = {part: bytes(data) for part, data in places.dump().items() if data is not None}
     Places.load(parts, 1, *times, shelf=FileShelf(folder)).shared_stays(name, 0, DAY_MS, None)
 
 

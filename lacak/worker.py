@@ -234,7 +234,9 @@ def _places(settings: Settings) -> WorkerApp:
         parts.clock.monotonic,
         keeper.returned,
         people.sync,
+        keeper.telling,
     )
+    keeper.owner = owner
     parts.build({"visits": owner})
     attach(parts.app, "visits", _bound(keeper.run, owner))
     parts.listen(("trace-queries",), contacts.take)

@@ -40,7 +40,6 @@ FAILED: Final = 1
 REFUSED: Final = 3
 """Exit code of a worker that would fail again: somebody has to look first."""
 
-_QUEUED_BATCHES: Final = 8
 _LEAVE_SECONDS: Final = 8.0
 """How long leaving the group may take at most: by then all is durable and committed."""
 _HUNG_SECONDS: Final = 300.0
@@ -133,7 +132,7 @@ def make_app(
         broker_request_timeout=max(60.0, 2.0 * transport.session_timeout_seconds),
         broker_rebalance_timeout=60.0,
         broker_max_poll_interval=_HUNG_SECONDS,
-        stream_buffer_maxsize=_QUEUED_BATCHES,
+        stream_buffer_maxsize=transport.queued_batches,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
         processing_guarantee="at_least_once",
@@ -157,6 +156,7 @@ def make_app(
         keepers=owners,
         prefix=settings.topic_prefix,
         fetch_max_records=transport.fetch_max_records,
+        partition_bytes=transport.fetch_partition_kib * 1024,
         flush=outbox.flush if outbox is not None else None,
     )
     app.sensors.add(Sensor(lambda error: crash(app, error)))

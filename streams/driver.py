@@ -108,6 +108,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
             keeper.ends[tp.partition], keeper.starts[tp.partition] = limits[tp][1], offsets[tp]
             keeper.meters.begins(tp.partition, offsets[tp])
+            keeper.committed[tp.partition] = reached if (reached := committed.get(tp) or 0) <= limits[tp][1] else 0
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
         epoch = await thread.seek_all(offsets)
@@ -230,6 +231,8 @@ def _start_of(tp: TP, keeper: Keeper, limits: tuple[int, int], committed: int | 
 class BatchTransport(stock.Transport):  # type: ignore[misc]
     """The driver of an app: `app.transport = BatchTransport(app.conf.broker_consumer, app, keepers=...)`.
 
+    `partition_bytes` is how much is fetched of a partition at once.
+
     `keepers` by topic name without `prefix`; `flush` is waited for before every commit: a topic without a keeper is
     committed up to what its agents have let go of, and by then all they sent has to be acknowledged.
     """
@@ -244,11 +247,12 @@ class BatchTransport(stock.Transport):  # type: ignore[misc]
         keepers: Mapping[str, Keeper],
         prefix: str,
         fetch_max_records: int,
+        partition_bytes: int,
         flush: Callable[[], Awaitable[None]] | None = None,
         **kwargs: Any,
     ) -> None:
         self.flush = flush
         self.keepers = keepers
         self.prefix = prefix
-        self.fetch_max_records = fetch_max_records
+        self.fetch_max_records, self.partition_bytes = fetch_max_records, partition_bytes
         super().__init__(url, app, **kwargs)

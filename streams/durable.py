@@ -13,7 +13,7 @@ def make_durable(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """A file with this content, on the disk."""
     with path.open("wb") as file:
         file.write(content)

@@ -30,6 +30,8 @@ class Keeper(Protocol):
     """Given by the driver: where each partition's log ended when reading began."""
     starts: dict[int, int]
     """Given by the driver: where reading of each partition began."""
+    committed: dict[int, int]
+    """Given by the driver: what was committed of each partition then; 0: nothing, or nothing that the log has."""
     reseek: Callable[[], Awaitable[None]]
     """Given by the driver: read every partition from its `position` again."""
 
@@ -69,6 +71,7 @@ class KeeperBase:
         self.epoch = 0
         self.ends: dict[int, int] = {}
         self.starts: dict[int, int] = {}
+        self.committed: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock
         self.meters = TopicMeters(topic)

@@ -26,7 +26,6 @@ MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """The largest record that topics take (`max.message.bytes`)."""
 
 _BATCH_BYTES: Final = 512 * 1024
-_OUTSTANDING_BYTES_MAX: Final = 64 * 1024 * 1024
 _REQUEST_TIMEOUT_MS: Final = 30_000
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Outbox:
         self._on_failure = on_failure
         self._prefix = settings.topic_prefix
         self._linger = settings.transport.linger_ms / 1000
-        self._most = settings.transport.outstanding_max
+        self._most, self._most_bytes = settings.transport.outstanding_max, settings.transport.outstanding_mib << 20
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._outstanding = 0
         self._bytes = 0
@@ -188,7 +187,7 @@ class Outbox:
             lane.task = asyncio.create_task(self._pump(lane))
 
     def _crowded(self) -> bool:
-        return self._outstanding > self._most or self._bytes > _OUTSTANDING_BYTES_MAX
+        return self._outstanding > self._most or self._bytes > self._most_bytes
 
     async def _pump(self, lane: _Lane) -> None:
         """Make batches of a lane's queue until it is empty."""

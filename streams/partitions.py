@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class State(Protocol):
     """What a partition's state can do: become named parts. It must not change while this runs."""
 
-    def dump(self) -> Mapping[str, bytes | None]:
+    def dump(self) -> Mapping[str, bytes | memoryview | None]:
         """The whole state as parts; an unchanged part is not written again. None stands for a file that the state has
         written itself in the partition's folder."""
         ...
@@ -72,8 +72,9 @@ class Owner(KeeperBase, Generic[S]):
     `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
     `returned(partition, state)` is told of a state in memory whose partition was given up and has come back, perhaps
     from another worker; `clock` gives seconds that never go back; `shared()` gives a call that makes durable what the
-    states share, as it is now: it runs in a thread before a snapshot that may refer to it. Errors of the outbox or the
-    disk are raised by the next `take` or `done`.
+    states share, as it is now: it runs in a thread before a snapshot that may refer to it; `telling(partition, state,
+    offset)` sends whatever is to be told of a state that stands at an offset, before a snapshot of it: so everything
+    below what is committed has been told. Errors of the outbox or the disk are raised by the next `take` or `done`.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Owner(KeeperBase, Generic[S]):
         clock: Callable[[], float],
         returned: Callable[[int, S], None] = lambda *_: None,
         shared: Callable[[], Callable[[], None]] = lambda: lambda: None,
+        telling: Callable[[int, S, int], None] = lambda *_: None,
     ) -> None:
         super().__init__(topic, clock)
         self._make = make
         self._load = load
         self._returned = returned
         self._shared = shared
+        self._telling = telling
         self._store = store
         self._outbox = outbox
         self._cadence = settings.snapshots
@@ -234,6 +237,7 @@ class Owner(KeeperBase, Generic[S]):
             if slot.writing is not None:
                 await asyncio.wait([slot.writing])
             if slot.applied == slot.taken and slot.state is not None and slot.applied != slot.unmoved:
+                self._telling(partition, slot.state, slot.applied)
                 await self._snapshot(partition, slot, slot.applied, slot.state.dump(), self._shared())
 
     def unlock(self) -> None:
@@ -283,17 +287,28 @@ class Owner(KeeperBase, Generic[S]):
         now = self._clock()
         if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
             slot.records, slot.since = 0, now
+            self._telling(partition, slot.state, slot.applied)
             made = slot.state.dump(), self._shared()
             slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 
     async def _write_and_forget(
-        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+        self,
+        partition: int,
+        slot: _Slot[S],
+        offset: int,
+        parts: Mapping[str, bytes | memoryview | None],
+        shared: Callable[[], None],
     ) -> None:
         await self._snapshot(partition, slot, offset, parts, shared)
         slot.writing = None  # a failed one stays, so that take and done raise its error
 
     async def _snapshot(
-        self, partition: int, slot: _Slot[S], offset: int, parts: Mapping[str, bytes | None], shared: Callable[[], None]
+        self,
+        partition: int,
+        slot: _Slot[S],
+        offset: int,
+        parts: Mapping[str, bytes | memoryview | None],
+        shared: Callable[[], None],
     ) -> None:
         """First the outputs of everything below `offset`, then the state; only then is `offset` durable."""
         started = self._clock()

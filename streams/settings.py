@@ -41,6 +41,8 @@ class Transport(msgspec.Struct, frozen=True):
     """
 
     fetch_max_records: int = 4000
+    fetch_partition_kib: int = 2048
+    queued_batches: int = 8
     linger_ms: int = 5
     compression: Literal["lz4", "none"] = "lz4"
     session_timeout_seconds: int = 30
@@ -48,6 +50,7 @@ class Transport(msgspec.Struct, frozen=True):
     delivery_seconds: float = 240.0
     replication: int = 1
     outstanding_max: int = 2000
+    outstanding_mib: int = 64
 
 
 class Snapshots(msgspec.Struct, frozen=True):

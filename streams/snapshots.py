@@ -27,7 +27,7 @@ import xxhash
 from streams.durable import replace_durably, write_durably
 from streams.shelf import NEWEST, is_newer
 
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 _MANIFEST: Final = "manifest"
 _LOCK: Final = "lock"
 _DIGEST: Final = 16
@@ -149,7 +149,9 @@ class SnapshotStore:
         """The folder of a partition."""
         return self._folder / f"{self._prefix}{topic}-{partition}"
 
-    def write(self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes | None]) -> Manifest:
+    def write(
+        self, topic: str, partition: int, next_offset: int, parts: Mapping[str, bytes | memoryview | None]
+    ) -> Manifest:
         """Make a snapshot durable; the one before stands until this one is whole. Raises OSError.
 
         None in place of a part's bytes says that the state has written a file of that name itself.
@@ -159,6 +161,7 @@ class SnapshotStore:
         before = self.manifest(topic, partition)
         number = before.number + 1 if before else 1
         kept: dict[str, Part] = {}
+        newest = parts.get(NEWEST)
         for name, content in parts.items():
             if not _PART_NAME.fullmatch(name) or name in (_MANIFEST, _LOCK):
                 raise ValueError(f"{name!r} cannot name a part of a snapshot")
@@ -175,7 +178,7 @@ class SnapshotStore:
         manifest = Manifest(self.cluster, self._prefix + topic, partition, next_offset, kept, number)
         packed = msgspec.msgpack.encode(manifest)
         replace_durably(folder / _MANIFEST, _digest(packed) + packed)
-        self._sweep(folder, {part.file for part in kept.values()}, parts.get(NEWEST))
+        self._sweep(folder, {part.file for part in kept.values()}, newest)
         return manifest
 
     def discard(self, topic: str, partition: int, why: str) -> None:
@@ -206,16 +209,18 @@ class SnapshotStore:
         )
 
     @staticmethod
-    def _sweep(folder: Path, keep: set[str], newest: bytes | None = None) -> None:
+    def _sweep(folder: Path, keep: set[str], newest: bytes | memoryview | None = None) -> None:
         """Remove the files of older snapshots and of writes that were cut short; not those after the `newest`."""
         for path in folder.iterdir():
-            newer = newest is not None and is_newer(path.name, newest)  # judged now: one may be written meanwhile
+            newer = newest is not None and is_newer(
+                path.name, bytes(newest)
+            )  # judged now: one may be written meanwhile
             if path.name not in keep and path.name not in (_MANIFEST, _LOCK) and not newer:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 
 
-def _digest(content: bytes) -> bytes:
+def _digest(content: bytes | memoryview) -> bytes:
     return xxhash.xxh3_128_digest(content)
 
 

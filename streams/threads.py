@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 FETCH_WAIT_MS = 200
 """How long a broker may hold a fetch that finds nothing; a partition may wait so long for its neighbours' fetch."""
 
-PARTITION_BYTES = 2 * 1024 * 1024
-"""How much is fetched of a partition at once."""
-
 
 class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that fetches. Its methods with an underscore run in it, the others in the main loop."""
@@ -34,7 +31,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._unpacker = Unpacker(fetch_max_records, consumer.name_of)
         super().__init__(consumer, **kwargs)
 
-    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ARG002
+    def _create_worker_consumer(self, transport: Any) -> Any:
         keep_bytes()
         conf = self.app.conf
         self._assignor = self.app.assignor  # co-partitioned: partition n of every topic to one worker, tables or none
@@ -47,7 +44,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_interval_ms=int((conf.broker_max_poll_interval or 300) * 1000),
-            max_partition_fetch_bytes=PARTITION_BYTES,
+            max_partition_fetch_bytes=transport.partition_bytes,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             check_crcs=conf.broker_check_crcs,

@@ -214,7 +214,19 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
         lambda: owner.states(),
         load_cluster_rules("default"),
     )
-    owner = Owner("visits", keeper.make, keeper.load, store, outbox, own, clock.monotonic, keeper.returned, people.sync)
+    owner = Owner(
+        "visits",
+        keeper.make,
+        keeper.load,
+        store,
+        outbox,
+        own,
+        clock.monotonic,
+        keeper.returned,
+        people.sync,
+        keeper.telling,
+    )
+    keeper.owner = owner
     owner.ends = dict(enumerate(map(len, log)))
     await owner.assigned(frozenset(range(PARTITIONS)))
     await owner.warm()
@@ -308,6 +320,7 @@ def child(folder: Path, log: list[list[bytes]], chance: random.Random, mortal: b
     said = os.open(folder / "said", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(said, 2)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("streams.progress").setLevel(logging.WARNING)  # only what went wrong is to be said
     if mortal and chance.random() < 0.6:
         point, name = chance.choice(POINTS)
         die_at(point, name, chance.choice((1, 1, 2, 3, 5, 9)), chance.random() < 0.5)

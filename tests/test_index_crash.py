@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -98,6 +99,7 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
         """What the keeper asks of its owner."""
 
         durable_at = 10
+        committed: ClassVar[dict[int, int]] = {}
 
         def position(self, partition: int) -> int:
             """Where the state stands."""
@@ -112,7 +114,7 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
         load_cluster_rules("default"),
     )  # fmt: skip
     holder = Holder()
-    keeper._owner = holder  # type: ignore[assignment]
+    keeper.owner = holder  # type: ignore[assignment]
     states[0] = keeper.make(0)
     states[0].apply(VisitBlock(0, 0, 1, BEGIN, [], [], b"", []))
     assert people.people.take(["a", "b"]).tolist() == [0, 1]

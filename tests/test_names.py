@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from contacts.columns import ints
 from contacts.names import Lineages, Names
+from schemas.blocks import Lineage
 
 NAMES = st.lists(st.one_of(st.text(max_size=6), st.sampled_from(("", "a", "ab", "b", "\ud800", "é", "𐍈"))), unique=True)
 
@@ -60,5 +61,31 @@ def test_lineages_are_venues_and_what_they_lay_within(taken: list[tuple[str, tup
         assert lineages.venues[int(lineages.own(ints([number]))[0])] == venue
         own = lineages.venue(venue)
         assert sorted(lineages.of_venue(own)) == [place for place, each in enumerate(known) if each[0] == venue]
+        above = any(venue in each[1] for each in known)
+        assert lineages.within(ints([number]))[0] == (bool(ancestors) or above)
+
+
+@given(LINEAGES, st.lists(st.integers(1, 6), max_size=8), st.integers(0, 8))
+@settings(max_examples=200, deadline=None)
+def test_many_lineages_at_once_are_those_one_by_one(
+    taken: list[tuple[str, tuple[str, ...]]], sizes: list[int], kept_at: int
+) -> None:
+    """However they come together, each lineage has one number, and all that was given with it comes back."""
+    lineages, known = Lineages(), dict[tuple[str, tuple[str, ...]], int]()
+    first = 0
+    for count, size in enumerate([*sizes, len(taken)]):
+        if count == kept_at:
+            parts, lineages = lineages.dump(), Lineages()
+            lineages.load(parts)
+        some = taken[first : first + size]
+        first += size
+        numbers = lineages.take_many([Lineage(*each) for each in some])
+        for each, number in zip(some, numbers.tolist(), strict=True):
+            assert known.setdefault(each, number) == number
+    assert sorted(known.values()) == list(range(len(known)))
+    for (venue, ancestors), number in known.items():
+        _, places = lineages.places(ints([number]))
+        assert [lineages.venues[place] for place in places.tolist()] == [venue, *ancestors]
+        assert number in lineages.of_venue(lineages.venue(venue))
         above = any(venue in each[1] for each in known)
         assert lineages.within(ints([number]))[0] == (bool(ancestors) or above)

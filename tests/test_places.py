@@ -331,6 +331,7 @@ def test_any_order_of_changes_gives_what_the_final_visits_give(seed: int) -> Non
     places = make(world.sources)
     published: dict[tuple[str, int], Window] = {}
     counts: dict[str, tuple[int, int]] = {}
+    replaying = False  # then some are told again, since another worker may have told something else meanwhile
     now = [START] * world.sources
     sent: list[VisitBlock] = []
     later = Later()
@@ -346,7 +347,7 @@ def test_any_order_of_changes_gives_what_the_final_visits_give(seed: int) -> Non
             places.erase(*world.erase())
         if dice.random() < 0.1:
             places = again(places, world.sources)
-            counts.clear()
+            replaying = True
         if dice.random() < 0.2:
             settle(places, START + dice.randrange(5) * DAY)
         if dice.random() < 0.3:
@@ -359,7 +360,7 @@ def test_any_order_of_changes_gives_what_the_final_visits_give(seed: int) -> Non
                 assert published == windows_by_hand(world.visits(), places.log_time_ms)
         if dice.random() < 0.4:
             for count in places.counts():
-                assert counts.get(count.venue) != (count.inside, count.assumed_inside)
+                assert replaying or counts.get(count.venue) != (count.inside, count.assumed_inside)
                 counts[count.venue] = count.inside, count.assumed_inside
             if places.log_time_ms != NEVER:
                 time = places.log_time_ms
