@@ -39,6 +39,9 @@ types: .venv/ready ## Check types, strictly
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
 
+chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --write docs/reliability.md
+
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
@@ -82,4 +85,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: help venv demo test test-kafka lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean
+.PHONY: help venv demo test test-kafka chaos lint types contracts bench-stream bench-status bench-visits bench-colours bench-trace bench-index bench-door bench-reach bench-peers validation pictures lock clean

@@ -105,7 +105,8 @@ class Judge:
         sets("visits", [str(visit) for visit in seen.visits(self._settings)], [str(visit) for visit in wanted.visits])
         letters = {(e.topic, e.partition, e.offset, e.row, e.reason) for e in seen.letters(self._settings)}
         sets("dead letters", letters, wanted.letters)
-        windows, inside = wanted.windows_by(log_times), wanted.inside_at(log_times)
+        windows = wanted.windows_by(log_times)
+        inside = {venue: count for venue, count in wanted.inside_at(log_times).items() if count}
         statuses = expected_statuses(seen.health_log(self._settings), time.time_ns() // 1_000_000)
         in_database = seen.in_database(self._settings.database)
         for where, stands in (("topic", seen.in_topics(self._settings)), ("PostgreSQL", in_database)):
@@ -113,7 +114,7 @@ class Judge:
                 key for key in stands.windows.keys() - windows.keys() if wanted.windows.get(key) == stands.windows[key]
             }
             maps(f"windows, {where}", {key: stands.windows[key] for key in stands.windows.keys() - early}, windows)
-            maps(f"inside, {where}", stands.inside, inside)
+            maps(f"inside, {where}", {venue: n for venue, n in stands.inside.items() if n}, inside)
             maps(f"statuses, {where}", _told(stands.statuses), _told(statuses))
             self._traces(where, stands, wanted, maps)
             ids = {t.person: t.case_id for t in stands.traces.values() if t.state != "withdrawn"}

@@ -41,8 +41,9 @@ def report(results: Sequence[Result]) -> str:
         "",
         "## The seeds",
         "",
-        f"{len(results)} schedules, {equal} of them equal to the oracle in every kind; {sum(r.scans for r in results):,} "
-        f"scans acknowledged, {sum(sum(r.counts.values()) for r in results):,} rows compared.",
+        f"{len(results)} schedules, {equal} of them equal to the oracle in every kind; "
+        f"{sum(r.scans for r in results):,} scans acknowledged, {sum(sum(r.counts.values()) for r in results):,} rows "
+        "compared.",
     ]
     if recoveries:
         lines[-1] += (

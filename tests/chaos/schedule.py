@@ -65,6 +65,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     `brokers` is 1, or 3 with every record on 3 of them, of which 2 must have it. `workers` counts those of a role where
     it is not 1. The load lasts `seconds`.
+    Workers of a role share a folder of snapshots, or each has its `own_folders`, as on machines of their own.
     """
 
     seed: int
@@ -74,6 +75,7 @@ class Schedule(msgspec.Struct, frozen=True):
     people: int = 2000
     scans: int = 4000
     seconds: float = 30.0
+    own_folders: bool = False
 
     def __str__(self) -> str:
         return ", ".join(f"{fault.at:.0f} s: {fault}" for fault in self.faults)
@@ -96,7 +98,7 @@ def make(seed: int) -> Schedule:
     workers = {fault.target: 2 for fault in faults if fault.kind in ("stop", "leave") and fault.target in _SHARED}
     workers |= {fault.target.partition("-")[0]: 2 for fault in faults if "-" in fault.target and _is_worker(fault)}
     ordered = tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind, fault.target)))
-    return Schedule(seed, ordered, brokers, workers)
+    return Schedule(seed, ordered, brokers, workers, own_folders=seed % 2 == 0)
 
 
 _SHARED: Final = ("visits", "places")

@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 
 from deploy.embedded import free_port
-from deploy.migrate import migrate
 from gateway.devices import Devices
 from gateway.running import DEVICES_FILE
 from lacak.processes import Worker
@@ -30,8 +29,8 @@ from tests.chaos.schedule import ROLES, SESSION_SECONDS, Schedule
 from tests.chaos.servers import Cluster, Database
 from tests.pipeline import new_database
 
-FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-"""libfaketime, which moves the clock of a process while it runs (Debian: libfaketime)."""
+FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+"""libfaketime, which moves the clock of a process while it runs (Debian: libfaketime); None where it is not."""
 
 _SMALL_DISK: Final = 24 << 20
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
@@ -98,7 +97,7 @@ class System:
         self.schedule, self.cluster, self.database, self.folder = schedule, cluster, database, folder
         name = f"c{schedule.seed}x{os.getpid()}x{time.monotonic_ns() % 1_000_000}"
         database.wait()
-        new_database(database.direct, name)
+        new_database(database.direct, name)  # with its tables
         data = folder / "data"
         self.settings = Settings(
             brokers=cluster.bootstrap,
@@ -124,7 +123,6 @@ class System:
 
     def open(self) -> None:
         """Make topics and tables, and start everything."""
-        migrate(self.own.database)
         ensure_topics(self.own)
         adopt(self.own.database, cluster_id(self.own))
         self._clocks.mkdir(parents=True)
@@ -221,11 +219,14 @@ class System:
                 self.small_disk = state
 
     def _member(self, role: str, index: int) -> Member:
-        own = msgspec.structs.replace(self.settings, worker_index=index)
+        data = self.settings.data_dir
+        if self.schedule.own_folders and index:
+            data = data.with_name(f"data-{index}")
+        own = msgspec.structs.replace(self.settings, worker_index=index, data_dir=data)
         environment = environment_of(own)
         if role == "gateway":
             environment["LACAK_GATEWAY_DATA_DIR"] = str(self.settings.data_dir / "gateway")
-        if FAKETIME.exists() and any(f.kind == "clock" and f.target == role for f in self.schedule.faults):
+        if FAKETIME is not None and any(f.kind == "clock" and f.target == role for f in self.schedule.faults):
             if not (self._clocks / role).exists():
                 self.set_clock(role, 0)
             environment |= {
