@@ -33,7 +33,7 @@ from schemas.blocks import (
     unframe,
 )
 from schemas.messages import Occupancy
-from streams import metrics
+from streams import meters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -264,8 +264,8 @@ class OccupancyKeeper:
         venues, rows = (found.venues, found.rows.tobytes()) if found is not None else ([], b"")
         block = WindowBlock(partition, (position, 0), window_ms, places.log_time_ms, venues, rows)
         self._outbox.send("windows", partition, frame(WINDOWS_MAGIC, block))
-        metrics.rows_out("windows", len(found.rows) if found is not None else 0)
-        metrics.log_time("visits", partition, places.log_time_ms)
+        meters.rows_out("windows", len(found.rows) if found is not None else 0)
+        meters.log_time("visits", partition, places.log_time_ms)
 
 
 def _message(partition: int, count: Count, log_time_ms: int, position: int) -> tuple[int, bytes, bytes]:

@@ -14,7 +14,7 @@ from schemas.blocks import CONTROL_MAGIC, CONTROLS, BlockError, Control, Erasure
 from schemas.health import HealthRecord
 from schemas.keys import health_key
 from schemas.partitions import partitions_of
-from streams import metrics
+from streams import meters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -118,7 +118,7 @@ class Statuses:
             for person, record_id, record in state.repairs():
                 value = None if record is None else msgspec.json.encode(record)
                 self._outbox.send("health-records", batch.partition, value, key=health_key(person, record_id))
-        metrics.log_time("health-records", batch.partition, state.log_time_ms)
+        meters.log_time("health-records", batch.partition, state.log_time_ms)
 
     def tick(self, owner: Owner[HealthState]) -> None:
         """Move log time where something is due by now, or left over; one tick a partition is under way at a time."""

@@ -11,7 +11,7 @@ from contacts.registry import RegistryError
 from contacts.visits import Acceptance
 from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Tick, frame, frame_of
 from schemas.partitions import partition_of
-from streams import metrics
+from streams import meters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -99,8 +99,8 @@ class Visits:
             self._told[partition] = now
         for target, count, body in deriver.packed(batch.offsets[0], batch.next_offset, empty=empty):
             self._outbox.send("visits", target, frame_of(VISITS_MAGIC, body))
-            metrics.rows_out("visits", count)
-        metrics.log_time("scans", partition, deriver.log_time_ms)
+            meters.rows_out("visits", count)
+        meters.log_time("scans", partition, deriver.log_time_ms)
         deriver.prune()
 
     def tick(self, partitions: frozenset[int]) -> None:

@@ -1,5 +1,5 @@
-"""Every metric of the gateway, in one place. Base units; labels are routes, outcomes and copies, never people,
-venues or devices."""
+"""Every metric of the gateway, in one place (docs/metrics.md). Base units; labels are routes, outcomes and copies,
+never people, venues or devices. To every sample the gateway adds the label `stage`, which is `gateway`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,22 @@ REQUEST_SECONDS: Final = Histogram(
 )
 PROBLEMS: Final = Counter("lacak_gateway_problems_total", "Requests refused, by the kind of problem.", ["problem"])
 DECISIONS: Final = Counter("lacak_gateway_decisions_total", "Decisions at doors.", ["outcome"])
+COLOURS: Final = Counter("lacak_gateway_colours_total", "Colours of the people decided about at doors.", ["colour"])
 STREAMS: Final = Gauge("lacak_gateway_streams", "Open streams of live counts.")
 SPOOL: Final = Gauge("lacak_gateway_spool_messages", "Messages that wait for the broker.")
+SPOOL_BYTES: Final = Gauge("lacak_gateway_spool_bytes", "Bytes of the messages that wait for the broker.")
+SENT: Final = Counter("lacak_gateway_sent_total", "Scans and other messages that the brokers acknowledged.")
+SEND_FAILURES: Final = Counter(
+    "lacak_gateway_send_failures_total", "Rounds of sending that failed and were tried again."
+)
+AWAY: Final = Gauge("lacak_gateway_brokers_away_seconds", "For how long the brokers have taken nothing; 0: they do.")
 COPY_AGE: Final = Gauge("lacak_gateway_copy_age_seconds", "Age of a local copy; -1: never loaded.", ["copy"])
-
-CATALOGUE: Final = (REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, STREAMS, SPOOL, COPY_AGE)
+COPY_RECORDS: Final = Counter("lacak_gateway_copy_records_total", "Records read into a local copy.", ["copy"])
+CATALOGUE: Final = (
+    REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, COLOURS, STREAMS, SPOOL, SPOOL_BYTES, SENT, SEND_FAILURES, AWAY,
+    COPY_AGE, COPY_RECORDS,
+)  # fmt: skip
+"""What a gateway tells."""
 
 
 class Metrics:

@@ -23,6 +23,8 @@ _EMBEDDED_SESSION_SECONDS = 6
 _EMBEDDED_SESSION_SECONDS_SHARED = 10
 """On the embedded broker joining a group takes half the session's timeout; below 10 s two members lose each other."""
 
+_STOP_MARGIN_SECONDS = 3.0
+
 ROLES = ("registry", "visits", "places", "tracing", "status", "recorder")
 
 
@@ -123,7 +125,7 @@ class Deployment(AbstractContextManager["Deployment"]):
         if self._gateway_port is not None:
             command = ("gateway", "--port", str(self._gateway_port))
             self.workers.append(Worker("gateway", 0, environment_of(settings), folder / "logs", command))
-        self._stack.callback(stop_all, self.workers)
+        self._stack.callback(stop_all, self.workers, settings.health.stop_seconds + _STOP_MARGIN_SECONDS)
         for worker in self.workers:
             worker.start()
 

@@ -68,6 +68,7 @@ _COMMANDS = {
         "reach": ("lacak.reach:reach", "Follow a dated contact list over any number of steps, to or from a person."),
     },
     "Operate": {
+        "migrate": ("lacak.migrating:command", "Make topics and tables, or bring them up to date, and end."),
         "worker": ("lacak.worker:worker", "Run one worker process of one role."),
         "topics": ("lacak.topic_commands:topics", "Show the topics, and check them."),
         "tail": ("lacak.topic_commands:tail", "Print the records of a topic, blocks decoded."),

@@ -93,7 +93,7 @@ class Worker:
             self._process.wait()
 
 
-def stop_all(workers: list[Worker], seconds: float = 15.0) -> None:
+def stop_all(workers: list[Worker], seconds: float = 28.0) -> None:
     """Stop all workers, side by side."""
     for worker in workers:
         worker.ask_to_stop()

@@ -33,6 +33,7 @@ from lacak.warm import warm
 from streams.app import REFUSED, WorkerApp, attach, crash, make_app, run_worker
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
+from streams.health import Health
 from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
 from streams.people_file import PeopleFile
@@ -93,7 +94,9 @@ class _Parts:
 
     def build(self, owners: dict[str, Any]) -> WorkerApp:
         datadir = self.folder / f"faust-{self.settings.worker_index}"
-        self.app = make_app(self.settings, self.role, owners, datadir=datadir, outbox=self.outbox)
+        clock, settings = self.clock, self.settings
+        health = Health(self.role, settings.worker_index, settings.health, clock.monotonic, clock.now_ms)
+        self.app = make_app(settings, self.role, owners, datadir=datadir, outbox=self.outbox, health=health)
         return self.app
 
     def every(self, seconds: float, do: Callable[[], object]) -> None:

@@ -22,10 +22,11 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
-from streams import metrics
+from streams import metrics, scraping
 from streams.batches import Batch
 from streams.deadletters import TooManyDeadLetters
 from streams.driver import BatchTransport
+from streams.health import Health, look
 from streams.outbox import MESSAGE_BYTES_MAX, Outbox, OutboxError
 from streams.partitions import DurableEachBatch, Owner
 from streams.sensor import Sensor
@@ -39,15 +40,25 @@ REFUSED: Final = 3
 """Exit code of a worker that would fail again: somebody has to look first."""
 
 _QUEUED_BATCHES: Final = 8
-_STOP_SECONDS: Final = 4.0
+_LEAVE_SECONDS: Final = 8.0
+"""How long leaving the group may take at most: by then all is durable and committed."""
 _HUNG_SECONDS: Final = 300.0
 _REBALANCE_SECONDS: Final = 120.0
+_BEAT_SECONDS: Final = 0.5
+_ASK_SECONDS: Final = 5.0
 _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """State is millions of small lists without cycles: at Python's own thresholds looking them over costs 2 us a scan."""
+
+
+class StopTooSlow(RuntimeError):
+    """A clean stop took longer than it may; nothing is lost, but some of it is done again."""
+
+
 _TOLD: Final = (
     Damaged,
-    metrics.PortTaken,
+    scraping.PortTaken,
     OutboxError,
+    StopTooSlow,
     TooManyDeadLetters,
     SnapshotError,
     TopicError,
@@ -75,6 +86,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     role: str
     keepers: Mapping[str, Owner[Any] | DurableEachBatch]
     outbox: Outbox | None
+    health: Health | None = None
+    stopping = False
     failure: BaseException | None = None
     failed: asyncio.Event | None = None
 
@@ -86,11 +99,13 @@ def make_app(
     *,
     datadir: Path,
     outbox: Outbox | None = None,
+    health: Health | None = None,
 ) -> WorkerApp:
     """The app of one worker. `owners` by topic name without prefix: these topics come in batches.
 
-    `outbox` is started before the app and stopped after it; its failures end the worker. Call it within the event loop
-    or before; `datadir` is the worker's own folder (Faust keeps its tables there).
+    `health` is told how the worker stands while it runs; without it nobody can ask. `outbox` is started before the app
+    and stopped after it; its failures end the worker. Call it within the event loop or before; `datadir` is the
+    worker's own folder (Faust keeps its tables there).
     """
     transport = settings.transport
     datadir.mkdir(parents=True, exist_ok=True)
@@ -129,7 +144,7 @@ def make_app(
         topic_replication_factor=transport.replication,
         worker_redirect_stdouts=False,
     )
-    app.settings, app.role, app.keepers, app.outbox = settings, role, owners, outbox
+    app.settings, app.role, app.keepers, app.outbox, app.health = settings, role, owners, outbox, health
     app.transport = BatchTransport(
         app.conf.broker_consumer,
         app,
@@ -199,20 +214,21 @@ async def _run(app: WorkerApp) -> BaseException | None:
         loop.add_signal_handler(number, stop.set)
     try:
         if app.settings.metrics_port:
-            metrics.serve(app.settings.metrics_port, app.role, app.settings.worker_index)
+            scraping.serve(app.settings, app.role, app.health)
         if app.outbox is not None:
             await app.outbox.start()
-    except (metrics.PortTaken, OutboxError) as error:
+    except (scraping.PortTaken, OutboxError) as error:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))
+    telling = [asyncio.create_task(each) for each in (_tell(app, app.health), _ask(app, app.health))]
     ends: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(event.wait()) for event in (stop, app.failed, app._crashed)
     ]
-    waiting: set[asyncio.Future[Any]] = {*ends, starting, watching}
+    waiting: set[asyncio.Future[Any]] = {*ends, starting, watching, *telling}
     while not any(end.done() for end in ends):
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done.intersection((starting, watching)):
+        for task in done.intersection((starting, watching, *telling)):
             if task.exception() is not None:
                 crash(app, task.exception())  # type: ignore[arg-type]
     if not stop.is_set():
@@ -222,25 +238,47 @@ async def _run(app: WorkerApp) -> BaseException | None:
 
 
 async def _stop(app: WorkerApp, starting: asyncio.Task[Any]) -> BaseException | None:
-    """Last snapshots, a last commit, and good-bye to the group."""
-    deadline = time.monotonic() + _STOP_SECONDS
+    """The batch in hand, last snapshots, a last commit, and good-bye to the group: within the time there is."""
+    app.stopping = True
+    limit = app.settings.health.stop_seconds
+    deadline = time.monotonic() + limit
     try:
-        await asyncio.gather(*(keeper.close() for keeper in app.keepers.values()))
-        if app.failure is not None:
-            return app.failure
-        with contextlib.suppress(asyncio.TimeoutError):
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + limit):
+            await asyncio.gather(*(keeper.close() for keeper in app.keepers.values()))
+            if app.failure is not None:
+                return app.failure
             if starting.done():
-                await asyncio.wait_for(app.consumer.commit(), max(deadline - time.monotonic(), 0.5))
-            starting.cancel()
-            await asyncio.wait_for(app.stop(), max(deadline - time.monotonic(), 0.5))
+                await app.consumer.commit()
+        starting.cancel()
+        app.consumer.leaves = app.settings.transport.leave_on_stop
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(app.stop(), max(min(deadline - time.monotonic(), _LEAVE_SECONDS), 0.5))
         if app.outbox is not None:
-            await app.outbox.stop()
+            await asyncio.wait_for(app.outbox.stop(), max(deadline - time.monotonic(), 0.5))
+    except TimeoutError:
+        why = f"it could not stop cleanly within {limit:.0f} s. Nothing is lost; what was not committed is done again."
+        return app.failure or StopTooSlow(why)
     except Exception as error:
         return app.failure or error
     for keeper in app.keepers.values():
         keeper.unlock()
     logging.shutdown()
     os._exit(0)  # a consumer thread that does not end in time must not hold the process
+
+
+async def _tell(app: WorkerApp, health: Health | None) -> None:
+    """Some times a second: how the worker stands."""
+    while health is not None:
+        look(app, health)
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+async def _ask(app: WorkerApp, health: Health | None) -> None:
+    """Every few seconds: whether the brokers answer."""
+    while health is not None:
+        await asyncio.sleep(_ASK_SECONDS)
+        if app.started and await app.consumer.answers(_ASK_SECONDS):
+            health.answered()
 
 
 async def _watch(app: WorkerApp) -> None:

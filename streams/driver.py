@@ -33,6 +33,10 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         self._seeking = asyncio.Lock()
         self.committed_at = time.monotonic()
         """When there was last nothing left to commit, or a commit was done."""
+        self.leaves = False
+        """Whether the end of this consumer is also its leave of the group."""
+        self.joined = False
+        """Whether the worker is a member whose partitions are known: of none, when it stands by."""
         super().__init__(transport, *args, **kwargs)
         for keeper in self._keepers.values():
             keeper.reseek = self.perform_seek
@@ -89,7 +93,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         offsets: dict[TP, int] = {}
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
-            keeper.ends[tp.partition] = limits[tp][1]
+            keeper.ends[tp.partition], keeper.starts[tp.partition] = limits[tp][1], offsets[tp]
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
         epoch = await thread.seek_all(offsets)
@@ -98,6 +102,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins: commit what is durable, then nothing is ours."""
+        self.joined = False
         await super().on_partitions_revoked(revoked)
         for keeper in self._keepers.values():
             await keeper.revoked()
@@ -107,6 +112,12 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         for topic, keeper in self._keepers.items():
             await keeper.assigned(frozenset(tp.partition for tp in assigned if tp.topic == topic))
         await super().on_partitions_assigned(assigned, generation_id)
+        self.joined = True
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether a broker answers within so many seconds."""
+        thread: BatchThread = self._thread
+        return await thread.answers(seconds)
 
     # What is committed: nothing is counted, the keeper is asked.
 

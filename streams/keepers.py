@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from streams.batches import Batch
-from streams.metrics import TopicMeters
+from streams.meters import TopicMeters
 
 log = logging.getLogger(__name__)
-
-_CLOSE_SECONDS = 3.0
-"""How long a clean stop waits for the batch in hand."""
 
 
 class Start(enum.Enum):
@@ -31,6 +27,8 @@ class Keeper(Protocol):
     epoch: int
     ends: dict[int, int]
     """Given by the driver: where each partition's log ended when reading began."""
+    starts: dict[int, int]
+    """Given by the driver: where reading of each partition began."""
     reseek: Callable[[], Awaitable[None]]
     """Given by the driver: read every partition from its `position` again."""
 
@@ -69,6 +67,7 @@ class KeeperBase:
         self.topic = topic
         self.epoch = 0
         self.ends: dict[int, int] = {}
+        self.starts: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock
         self._meters = TopicMeters(topic)
@@ -77,6 +76,7 @@ class KeeperBase:
         self._idle = asyncio.Event()
         self._idle.set()
         self._taken_at = 0.0
+        self._waiting: dict[int, int] = {}
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -86,6 +86,14 @@ class KeeperBase:
     def in_hand_seconds(self) -> float:
         """How long the batch in hand has been so; 0 when there is none."""
         return 0.0 if self._idle.is_set() else self._clock() - self._taken_at
+
+    def rebuilding(self) -> list[int]:
+        """Partitions whose state has not yet all that was in the log when reading began."""
+        return []
+
+    def waited(self, now_ms: int) -> dict[int, float]:
+        """By partition with more in the log than was taken: how long ago (s) the brokers had the last record taken."""
+        return {each: (now_ms - at_ms) / 1000 for each, at_ms in self._waiting.items() if each in self._held}
 
     def _wants(self, batch: Batch) -> bool:
         """Whether the batch is of the current reading of a partition that is held."""
@@ -98,6 +106,10 @@ class KeeperBase:
         self._idle.clear()
         self._taken_at = self._clock()
         self._meters.took(batch)
+        if batch.behind:
+            self._waiting[batch.partition] = batch.timestamps_ms[-1]
+        else:
+            self._waiting.pop(batch.partition, None)
 
     def _puts_down(self) -> None:
         self._idle.set()
@@ -106,8 +118,7 @@ class KeeperBase:
     async def _closes(self) -> None:
         """Take no more batches, and wait for the one in hand."""
         self._closing = True
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), _CLOSE_SECONDS)
+        await self._idle.wait()
 
 
 class DurableEachBatch(KeeperBase):

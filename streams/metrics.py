@@ -1,131 +1,86 @@
-"""Every metric there is, in one place. Base units; labels are roles, topics, partitions and reasons, never ids."""
+"""Every metric of the workers, in one place: what each worker tells, whatever its role (docs/metrics.md).
+
+Base units; labels are topics, partitions, reasons and other words of which there are few, never ids. To every sample a
+worker adds the label `stage`, its role (`schemas.exposition`). What only one role tells is in `streams.stagemetrics`.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, Info
 
-from streams.batches import Batch
+SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""For what an operator promises: finer around a few seconds."""
 
-_SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_PLACE: Final = ["topic", "partition"]
 
 WORKER: Final = Info("lacak_worker", "What this process is: its role and index.")
+
 RECORDS_IN: Final = Counter("lacak_records_in_total", "Records taken by agents.", ["topic"])
+EVENTS_IN: Final = Counter(
+    "lacak_events_in_total", "Events in the records taken: scans, rows of blocks, else messages.", ["topic"]
+)
 BATCHES_IN: Final = Counter("lacak_batches_in_total", "Batches taken by agents.", ["topic"])
+IN_PROGRESS: Final = Gauge("lacak_in_progress_records", "Records that an agent has taken and not yet done.", ["topic"])
 BATCH_SECONDS: Final = Histogram(
-    "lacak_batch_seconds", "Time from taking a batch to having done it.", ["topic"], buckets=_SECONDS
+    "lacak_batch_seconds", "Time from taking a batch to having done it.", ["topic"], buckets=SECONDS
 )
-BEHIND: Final = Gauge(
-    "lacak_behind_records", "Records the partition has beyond the last batch.", ["topic", "partition"]
-)
-LOG_TIME: Final = Gauge(
-    "lacak_log_time_seconds", "Log time reached, in seconds since the epoch.", ["topic", "partition"]
-)
-HELD: Final = Gauge("lacak_partitions_held", "Partitions that are this worker's.", ["topic"])
 RECORDS_OUT: Final = Counter("lacak_records_out_total", "Records acknowledged by the brokers.", ["topic"])
-BYTES_OUT: Final = Counter("lacak_bytes_out_total", "Bytes of those records, before compression.", ["topic"])
-ROWS_OUT: Final = Counter("lacak_rows_out_total", "Rows in the blocks sent.", ["topic"])
-OUTSTANDING: Final = Gauge("lacak_outstanding_sends", "Records sent and not yet acknowledged.")
-DEAD_LETTERS: Final = Counter("lacak_dead_letters_total", "What was set aside, and why.", ["topic", "reason"])
-SNAPSHOT_AT: Final = Gauge("lacak_snapshot_age_seconds", "Age of the last snapshot.", ["topic", "partition"])
-SNAPSHOT_SECONDS: Final = Histogram(
-    "lacak_snapshot_seconds", "Time to acknowledge outputs and write a snapshot.", ["topic"], buckets=_SECONDS
+EVENTS_OUT: Final = Counter(
+    "lacak_events_out_total", "Events in the records sent: rows of blocks, else messages.", ["topic"]
 )
-SNAPSHOT_BYTES: Final = Gauge("lacak_snapshot_bytes", "Size of the last snapshot.", ["topic", "partition"])
-COMMITS: Final = Counter("lacak_commits_total", "Commits of offsets, done or refused.", ["result"])
-COMMIT_AGE: Final = Gauge("lacak_commit_age_seconds", "Time for which offsets that could be committed have not been.")
-REBALANCES: Final = Counter("lacak_rebalances_total", "Rebalances this worker went through.")
-EVENTS_IN: Final = Counter("lacak_events_in_total", "Messages that Faust handed to streams (a batch is one).")
+BYTES_OUT: Final = Counter("lacak_bytes_out_total", "Bytes of those records, before compression.", ["topic"])
+OUTSTANDING: Final = Gauge("lacak_outstanding_sends", "Records sent and not yet acknowledged.")
+ACKNOWLEDGE_SECONDS: Final = Histogram(
+    "lacak_acknowledge_seconds", "Time until the brokers acknowledged a batch of records.", buckets=SECONDS
+)
 SEND_ERRORS: Final = Counter("lacak_send_errors_total", "Sends that the brokers refused for good.")
 
-CATALOGUE: Final = (
-    WORKER,
-    RECORDS_IN,
-    BATCHES_IN,
-    BATCH_SECONDS,
-    BEHIND,
-    LOG_TIME,
-    HELD,
-    RECORDS_OUT,
-    BYTES_OUT,
-    ROWS_OUT,
-    OUTSTANDING,
-    DEAD_LETTERS,
-    SNAPSHOT_AT,
-    SNAPSHOT_SECONDS,
-    SNAPSHOT_BYTES,
-    COMMITS,
-    COMMIT_AGE,
-    REBALANCES,
-    EVENTS_IN,
-    SEND_ERRORS,
+LAG_RECORDS: Final = Gauge("lacak_lag_records", "Records that the partition has and the agent has not done.", _PLACE)
+LAG_SECONDS: Final = Gauge("lacak_lag_seconds", "How old the oldest record not done may be; 0: none is left.", _PLACE)
+LOG_TIME: Final = Gauge("lacak_log_time_seconds", "Log time reached, in seconds since the epoch.", _PLACE)
+EVENT_TIME_LAG: Final = Gauge(
+    "lacak_event_time_lag_seconds", "How far the log time reached is behind the clock.", _PLACE
 )
+DEAD_LETTERS: Final = Counter("lacak_dead_letters_total", "What was set aside, and why.", ["topic", "reason"])
 
+HELD: Final = Gauge("lacak_partitions_held", "Partitions that are this worker's.", ["topic"])
+REBALANCES: Final = Counter("lacak_rebalances_total", "Rebalances this worker went through.")
+REBALANCE_SECONDS: Final = Histogram(
+    "lacak_rebalance_seconds", "Time from a rebalance's begin until partitions are read again.", buckets=WAITS
+)
+COMMITS: Final = Counter("lacak_commits_total", "Commits of offsets, done or refused.", ["result"])
+COMMIT_AGE: Final = Gauge("lacak_commit_age_seconds", "Time for which offsets that could be committed have not been.")
+LOOP_DELAY: Final = Gauge("lacak_loop_delay_seconds", "By how much the last of the loop's turns a second came late.")
 
-class TopicMeters:
-    """The metrics of one topic's readers, bound once: a look-up by labels costs four times the increment."""
+RECOVERING: Final = Gauge(
+    "lacak_recovery_in_progress", "1 while the state lacks what was in the log when reading began, else 0.", _PLACE
+)
+RECOVERY_SECONDS: Final = Gauge("lacak_recovery_seconds", "How long the recovery under way, or the last, took.", _PLACE)
+RECOVERY_RATIO: Final = Gauge(
+    "lacak_recovery_ratio", "How much of what was to be read for the state has been read, 0 to 1.", _PLACE
+)
+SNAPSHOT_AGE: Final = Gauge("lacak_snapshot_age_seconds", "Age of the last snapshot.", _PLACE)
+UNSAVED: Final = Gauge("lacak_unsaved_seconds", "Time for which the state has held what is in no snapshot.", _PLACE)
+SNAPSHOT_SECONDS: Final = Histogram(
+    "lacak_snapshot_seconds", "Time to acknowledge outputs and write a snapshot.", ["topic"], buckets=SECONDS
+)
+SNAPSHOT_BYTES: Final = Gauge("lacak_snapshot_bytes", "Size of the last snapshot.", _PLACE)
+STATE_PEOPLE: Final = Gauge("lacak_state_people", "People that a partition's state knows.", _PLACE)
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._records = RECORDS_IN.labels(topic)
-        self._batches = BATCHES_IN.labels(topic)
-        self._seconds = BATCH_SECONDS.labels(topic)
-        self._snapshot_seconds = SNAPSHOT_SECONDS.labels(topic)
-        self._held = HELD.labels(topic)
-        self._behind: dict[int, Gauge] = {}
-        self._snapshots: dict[int, float] = {}
+WORKERS: Final = (
+    WORKER, RECORDS_IN, EVENTS_IN, BATCHES_IN, IN_PROGRESS, BATCH_SECONDS, RECORDS_OUT, EVENTS_OUT, BYTES_OUT,
+    OUTSTANDING, ACKNOWLEDGE_SECONDS, SEND_ERRORS, LAG_RECORDS, LAG_SECONDS, DEAD_LETTERS, HELD, REBALANCES,
+    REBALANCE_SECONDS, COMMITS, COMMIT_AGE, LOOP_DELAY,
+)  # fmt: skip
+"""What every worker tells."""
 
-    def took(self, batch: Batch) -> None:
-        """An agent has a batch in hand."""
-        self._records.inc(len(batch))
-        self._batches.inc()
-        gauge = self._behind.get(batch.partition)
-        if gauge is None:
-            gauge = self._behind[batch.partition] = BEHIND.labels(self._topic, str(batch.partition))
-        gauge.set(batch.behind)
+TIMED: Final = (LOG_TIME, EVENT_TIME_LAG)
+"""What workers tell that follow the log time: visits, places and status."""
 
-    def did(self, seconds: float) -> None:
-        """It has done it, and took so long."""
-        self._seconds.observe(max(seconds, 0.0))
-
-    def holds(self, count: int) -> None:
-        """How many partitions are this worker's."""
-        self._held.set(count)
-
-    def snapshot(self, partition: int, now: float, seconds: float, size: int) -> None:
-        """A snapshot of `size` bytes was made durable at `now`; it took `seconds`."""
-        self._snapshots[partition] = now
-        self._snapshot_seconds.observe(seconds)
-        SNAPSHOT_BYTES.labels(self._topic, str(partition)).set(size)
-
-    def age(self, now: float) -> None:
-        """Tell how old the snapshots are."""
-        for partition, made in self._snapshots.items():
-            SNAPSHOT_AT.labels(self._topic, str(partition)).set(now - made)
-
-
-def log_time(topic: str, partition: int, at_ms: int) -> None:
-    """An agent tells the log time that a partition has reached; nothing before the first arrival."""
-    if at_ms >= 0:
-        LOG_TIME.labels(topic, str(partition)).set(at_ms / 1000)
-
-
-def rows_out(topic: str, count: int) -> None:
-    """An agent sent a block of so many rows."""
-    ROWS_OUT.labels(topic).inc(count)
-
-
-class PortTaken(RuntimeError):
-    """Another process listens where the metrics should be; the message says what to do."""
-
-
-def serve(port: int, role: str, index: int) -> None:
-    """Answer Prometheus on 127.0.0.1:`port`. Raises PortTaken."""
-    WORKER.info({"role": role, "index": str(index)})
-    try:
-        start_http_server(port, addr="127.0.0.1")
-    except OSError as error:
-        raise PortTaken(
-            f"Metrics cannot be served on 127.0.0.1:{port} ({error.strerror}): set LACAK_METRICS_PORT to another port."
-        ) from error
+STATES: Final = (
+    RECOVERING, RECOVERY_SECONDS, RECOVERY_RATIO, SNAPSHOT_AGE, UNSAVED, SNAPSHOT_SECONDS, SNAPSHOT_BYTES, STATE_PEOPLE,
+)  # fmt: skip
+"""What workers tell that keep states: visits, places and status."""

@@ -104,6 +104,8 @@ class Outbox:
             linger_ms=0,
             request_timeout_ms=_REQUEST_TIMEOUT_MS,
         )
+        # What waits for a leader expires with the timeout of one request: an outage would end every worker.
+        producer._message_accumulator._batch_ttl = transport.delivery_seconds
         level = sender_log.level
         if idempotent:
             sender_log.setLevel(logging.CRITICAL)  # that a broker gives no producer ids is no error here

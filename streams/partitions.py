@@ -143,6 +143,18 @@ class Owner(KeeperBase, Generic[S]):
         slot = self._slots.get(partition)
         return slot is not None and slot.state is not None and slot.taken >= self.ends.get(partition, slot.taken + 1)
 
+    def rebuilding(self) -> list[int]:
+        """Partitions whose state has not yet all that was in the log when reading began."""
+        return [partition for partition in self._held if not self._built(partition)]
+
+    def _built(self, partition: int) -> bool:
+        slot, end = self._slots.get(partition), self.ends.get(partition)
+        if slot is None or end is None:
+            return False
+        if slot.state is None:
+            return slot.manifest is None and self.starts[partition] >= end  # there is nothing to make it of
+        return slot.taken >= end or self.starts[partition] >= end
+
     # For the driver.
 
     def position(self, partition: int) -> int | Start:

@@ -7,19 +7,15 @@ from typing import Any
 
 import faust
 
-from streams.metrics import EVENTS_IN, REBALANCES, SEND_ERRORS
+from streams.metrics import REBALANCES, SEND_ERRORS
 
 
 class Sensor(faust.Sensor):  # type: ignore[misc]
-    """Counts events and rebalances. `on_failure` is told when a changelog's write is refused."""
+    """Counts rebalances. `on_failure` is told when a changelog's write is refused."""
 
     def __init__(self, on_failure: Callable[[BaseException], None], **kwargs: Any) -> None:
         self._on_failure = on_failure
         super().__init__(**kwargs)
-
-    def on_message_in(self, *_: Any) -> None:
-        """A message, or a batch, goes to the streams."""
-        EVENTS_IN.inc()
 
     def on_rebalance_start(self, *_: Any) -> dict[str, Any]:
         """A rebalance begins."""

@@ -29,12 +29,19 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Transport(msgspec.Struct, frozen=True):
-    """How records are fetched and sent."""
+    """How records are fetched and sent.
+
+    `leave_on_stop`: at a clean stop the partitions go to others at once; without, they wait for this worker's return
+    until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may
+    wait for brokers that are away before the worker ends.
+    """
 
     fetch_max_records: int = 4000
     linger_ms: int = 5
     compression: Literal["lz4", "none"] = "lz4"
     session_timeout_seconds: int = 30
+    leave_on_stop: bool = True
+    delivery_seconds: float = 240.0
     replication: int = 1
     outstanding_max: int = 2000
 
@@ -54,6 +61,20 @@ class DeadLetterLimits(msgspec.Struct, frozen=True):
     run_length: int = 500
 
 
+class HealthLimits(msgspec.Struct, frozen=True):
+    """When a worker no longer counts as alive, when not as ready, and how long it may take to stop.
+
+    `live_seconds` without a turn of the loop; `commit_seconds` with something uncommitted or a batch in hand;
+    `behind_seconds` that records wait before they are taken; `broker_seconds` without an answer of any broker.
+    """
+
+    live_seconds: float = 60.0
+    commit_seconds: float = 60.0
+    behind_seconds: float = 120.0
+    broker_seconds: float = 20.0
+    stop_seconds: float = 25.0
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked."""
 
@@ -68,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True):
     rules_folder: Path | None = None
     cluster_rules: str = "default"
     colour_rules: str = "indonesia"
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     worker_index: int = 0
     log_level: str = "WARNING"
@@ -76,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True):
     transport: Transport = Transport()
     snapshots: Snapshots = Snapshots()
     dead_letters: DeadLetterLimits = DeadLetterLimits()
+    health: HealthLimits = HealthLimits()
 
     @property
     def zone_info(self) -> ZoneInfo:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
@@ -97,6 +98,23 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         for tp in mine:
             committed[tp] = await consumer.committed(tp)
         return await bounds(consumer, mine), committed
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether a broker answers within so many seconds. It waits for nothing else that the thread is asked."""
+        if self._consumer is None:
+            return False
+        asked = asyncio.run_coroutine_threadsafe(self._consumer.topics(), self.thread_loop)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(asked), seconds)
+        except (KafkaError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def on_thread_stop(self) -> None:
+        """The end: of the membership too, where the group shall not wait for this worker's return."""
+        if self.consumer.leaves and self._consumer is not None:
+            self._consumer._coordinator._group_instance_id = None  # aiokafka has static members never leave
+        await super().on_thread_stop()
 
     async def seek_all(self, offsets: Mapping[TP, int]) -> int:
         """Read these partitions from these offsets on. Returns the epoch of everything fetched from now on.

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import psycopg
@@ -151,8 +151,9 @@ def pipeline(
     retention_days: float = FAR_DAYS,
     limits: DeadLetterLimits | None = None,
     snapshot_seconds: float = 1.0,
+    **more: Any,
 ) -> Iterator[Pipeline]:
-    """A pipeline with topics and a database of its own, for the length of a `with` block."""
+    """A pipeline with topics and a database of its own, for the length of a `with` block. `more` are settings."""
     name = f"t{uuid.uuid4().hex[:10]}"
     own = new_database(database, name)
     settings = Settings(
@@ -163,9 +164,10 @@ def pipeline(
         clock=clock,  # type: ignore[arg-type]
         partitions=Partitions(scans=partitions, visits=partitions, cases=min(partitions, 2)),
         times=Times(retention_days=retention_days),
-        transport=Transport(session_timeout_seconds=10 if workers else 6),
+        transport=more.pop("transport", Transport(session_timeout_seconds=10 if workers else 6)),
         snapshots=Snapshots(every_seconds=snapshot_seconds, every_records=500),
         dead_letters=limits or DeadLetterLimits(),
+        **more,
     )
     with Deployment(settings, workers=workers) as lacak:
         yield Pipeline(lacak)

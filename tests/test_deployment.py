@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from lacak.deployment import Deployment, ServerFell
 from lacak.main import cli, main
-from streams import metrics
+from streams import scraping
 from streams.settings import Settings
 from tests.pipeline import Broker
 
@@ -85,8 +85,8 @@ def test_a_taken_metrics_port_is_a_sentence() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(metrics.PortTaken, match="LACAK_METRICS_PORT"):
-            metrics.serve(other.getsockname()[1], "visits", 0)
+        with pytest.raises(scraping.PortTaken, match="LACAK_METRICS_PORT"):
+            scraping.serve(Settings(metrics_port=other.getsockname()[1]), "visits")
 
 
 def test_an_interrupted_demo_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
