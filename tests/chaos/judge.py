@@ -99,9 +99,7 @@ class Judge:
         acknowledged = {(scan.person, scan.venue, scan.kind, scan.at_ms) for scan in self._load.said}
         sets("acknowledged scans", acknowledged & said, acknowledged)
         sets("answers of the gateway", self._load.answered & log.ids, self._load.answered)
-        log_times = seen.log_times(self._settings.database)
-        if len(log_times) < self._settings.partitions.visits:
-            return [Difference("log times", 1, 0, 0, (str(log_times),))], counts
+        log_times = seen.log_times(self._settings)
         sets("visits", [str(visit) for visit in seen.visits(self._settings)], [str(visit) for visit in wanted.visits])
         letters = {(e.topic, e.partition, e.offset, e.row, e.reason) for e in seen.letters(self._settings)}
         sets("dead letters", letters, wanted.letters)

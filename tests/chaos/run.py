@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Servers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._home = folder / f"servers-{os.getpid()}"
+        self._home.mkdir(parents=True)
         self.network = Network()
         self._clusters: dict[int, Cluster] = {}
         self._database: Database | None = None
@@ -54,7 +57,7 @@ class Servers:
     def cluster(self, size: int) -> Cluster:
         """Kafka of so many brokers."""
         if size not in self._clusters:
-            cluster = Cluster(size, self.folder / f"kafka-{size}", self.network)
+            cluster = Cluster(size, self._home / f"kafka-{size}", self.network)
             self._clusters[size] = cluster
             cluster.start()
         return self._clusters[size]
@@ -62,7 +65,7 @@ class Servers:
     def database(self) -> Database:
         """PostgreSQL."""
         if self._database is None:
-            self._database = Database(self.folder, self.network)
+            self._database = Database(self._home, self.network)
         return self._database
 
     def close(self) -> None:
@@ -72,6 +75,7 @@ class Servers:
         if self._database is not None:
             self._database.server.stop()
         self.network.close()
+        shutil.rmtree(self._home, ignore_errors=True)
 
 
 def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Result:
@@ -102,6 +106,7 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
             time.sleep(_LOOK_SECONDS)
         say(f"faults and load are over after {time.monotonic() - began:.0f} s")
         _until(lambda: staleness.recovery(faults.last_end) is not None, _LEVEL_SECONDS, system.watch)
+        say(f"fresh again after {time.monotonic() - began:.0f} s")
         load.end()
         load.last_probes()
         _until(staleness.all_shown, _LEVEL_SECONDS, system.watch)

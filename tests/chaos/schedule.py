@@ -72,8 +72,8 @@ class Schedule(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     brokers: Literal[1, 3] = 1
     workers: dict[str, int] = {}
-    people: int = 2000
-    scans: int = 4000
+    people: int = 1500
+    scans: int = 3000
     seconds: float = 30.0
     own_folders: bool = False
 

@@ -15,6 +15,8 @@ from schemas.blocks import (
     CONTROLS,
     SCAN_BLOCKS,
     SCANS_MAGIC,
+    VISIT_BLOCKS,
+    VISITS_MAGIC,
     WINDOW_BLOCKS,
     WINDOW_COLUMNS,
     WINDOWS_MAGIC,
@@ -206,11 +208,15 @@ def in_database(url: str) -> Stands:
     )
 
 
-def log_times(url: str) -> dict[int, int]:
-    """Up to which log time each partition's windows are recorded."""
-    with psycopg.connect(url) as database:
-        rows = database.execute(
-            "select partition, log_time_ms from lacak.applied_positions"
-            " where topic = 'windows' and log_time_ms is not null"
-        ).fetchall()
-    return dict(rows)
+def log_times(settings: Settings) -> dict[int, int]:
+    """The log time that each partition of `visits` has come to: the least over the scans partitions it hears of."""
+    told: dict[tuple[int, int], int] = {}
+    for record in read_topic(settings, "visits"):
+        block = unframe(VISITS_MAGIC, record.value or b"", VISIT_BLOCKS)
+        key = record.partition, block.source_partition
+        told[key] = max(block.log_time_ms, told.get(key, 0))
+    counts = settings.partitions
+    return {
+        partition: min(told.get((partition, source), 0) for source in range(counts.scans))
+        for partition in range(counts.visits)
+    }
