@@ -66,7 +66,7 @@ def test_schedules_are_shown_as_data() -> None:
 
 
 def test_all_of_a_town_is_within_the_horizon_of_now_or_late_by_its_own_arrival() -> None:
-    """So that what must stand is a function of the scans, and no scan finds its state gone; places change in between."""
+    """So no scan finds its state gone; and places change in between."""
     made = town(Schedule(5, (), people=300, scans=900), NOW)
     scans = made.first + made.second
     for scan in scans:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,8 @@ _SELECTION_MINUTES = 11.0
 @click.command()
 @click.option("--seeds", type=int, default=50, show_default=True, help="How many seeds.")
 @click.option("--first", type=int, default=1, show_default=True, help="The first seed.")
-@click.option("--only", type=int, help="This seed alone.")
+@click.option("--only", type=int, multiple=True, help="This seed alone; several may be named.")
+@click.option("--missing", is_flag=True, help="Leave out seeds that are kept and were equal.")
 @click.option("--minutes", type=float, help="Begin no further seed after so many minutes.")
 @click.option("--schedule", "file", type=click.Path(dir_okay=False, path_type=Path), help="A schedule of your own.")
 @click.option("--show", is_flag=True, help="Show the schedules as data, and run nothing.")
@@ -33,7 +35,7 @@ _SELECTION_MINUTES = 11.0
 @click.option("--selection", is_flag=True, help="The short selection of `.ci/run`: at most 15 minutes.")
 @click.option("--report-only", is_flag=True, help="Write the report of what is kept, and run nothing.")
 def chaos(
-    seeds: int, first: int, only: int | None, minutes: float | None, file: Path | None, show: bool,
+    seeds: int, first: int, only: tuple[int, ...], missing: bool, minutes: float | None, file: Path | None, show: bool,
     folder: Path | None, write: Path | None, selection: bool, report_only: bool,
 ) -> None:  # fmt: skip
     """Run seeded schedules of faults over Apache Kafka and PostgreSQL, and judge what stands after each."""
@@ -42,8 +44,9 @@ def chaos(
         return
     if selection:
         minutes = minutes or _SELECTION_MINUTES
-    wanted = list(_SELECTION) if selection else [only] if only is not None else list(range(first, first + seeds))
-    plans = [schedules.load(file)] if file else [schedules.make(seed) for seed in wanted]
+    wanted = _SELECTION if selection else only or range(first, first + seeds)
+    equal = {result.seed for result in report.read() if missing and result.verdict == "equal"}
+    plans = [schedules.load(file)] if file else [schedules.make(seed) for seed in wanted if seed not in equal]
     if show:
         for plan in plans:
             click.echo(schedules.printed(plan))
@@ -51,6 +54,7 @@ def chaos(
     home = folder or Path(tempfile.mkdtemp(prefix="lacak-chaos-"))
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o711)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave nothing behind
     began = time.monotonic()
     found: list[Result] = []
     servers = Servers(home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,11 @@ def read(path: Path = RESULTS) -> list[Result]:
 
 def keep(result: Result, path: Path = RESULTS) -> None:
     """Put a result among those kept, in place of an older one of its seed."""
-    held = sorted([*(each for each in read(path) if each.seed != result.seed), result], key=lambda each: each.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=1) + b"\n")
+    with path.with_suffix(".lock").open("w") as lock:  # several may run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = sorted([*(each for each in read(path) if each.seed != result.seed), result], key=lambda each: each.seed)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=1) + b"\n")
 
 
 def report(results: Sequence[Result]) -> str:

@@ -60,6 +60,7 @@ class Servers:
             cluster = Cluster(size, self._home / f"kafka-{size}", self.network)
             self._clusters[size] = cluster
             cluster.start()
+        self._clusters[size].wait()
         return self._clusters[size]
 
     def database(self) -> Database:

@@ -128,10 +128,14 @@ class Cluster:
         self.bootstrap = ",".join(f"127.0.0.1:{each[2]}" for each in given)
         self.direct = ",".join(f"127.0.0.1:{each[0]}" for each in given)
 
-    def start(self, seconds: float = 90.0) -> None:
+    def start(self) -> None:
         """Start all of them, and wait until all answer."""
         for broker in self.brokers:
             broker.start()
+        self.wait()
+
+    def wait(self, seconds: float = 90.0) -> None:
+        """Wait until all answer. Raises ServerError."""
         deadline = time.monotonic() + seconds
         while not all(broker.ready() for broker in self.brokers):
             if time.monotonic() > deadline:

@@ -12,10 +12,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import psycopg
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from deploy.embedded import free_port
 from gateway.devices import Devices
@@ -24,7 +28,7 @@ from lacak.processes import Worker
 from lacak.settings import environment_of
 from streams.postgres import adopt
 from streams.settings import Partitions, Settings, Snapshots, Transport
-from streams.topics import cluster_id, ensure_topics
+from streams.topics import cluster_id, ensure_topics, topic_specs
 from tests.chaos.schedule import ROLES, SESSION_SECONDS, Schedule
 from tests.chaos.servers import Cluster, Database
 from tests.pipeline import new_database
@@ -143,8 +147,19 @@ class System:
         """Stop everything, and leave the folder."""
         for member in self.members:
             member.kill()
+        self._forget()
         if self.small_disk is not None:
             subprocess.run(["umount", str(self.small_disk)], check=False, capture_output=True)
+
+    def _forget(self) -> None:
+        """Take topics and database away, so that the servers are as new for the next run."""
+        with suppress(KafkaError, psycopg.Error):
+            admin = KafkaAdminClient(bootstrap_servers=self.own.brokers.split(","), request_timeout_ms=10_000)
+            with closing(admin):
+                admin.delete_topics([self.own.topic(each.name) for each in topic_specs(self.own)])
+            name = self.own.topic_prefix.removesuffix(".")
+            with psycopg.connect(self.database.direct, autocommit=True) as database:
+                database.execute(f'drop database if exists "{name}" with (force)'.encode())
 
     def named(self, target: str) -> list[Member]:
         """The members of a role, or the one that is named `role-index`."""
