@@ -119,7 +119,7 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
         staleness.end()
         faults.heal()
         load.stop()
-        system.close()
+        system.close(forget=verdict is not None and not verdict.differences)
     recovery = tuple(staleness.recovery(end) for end in faults.ends)
     differences: tuple[Difference, ...] = verdict.differences if verdict else ()
     if verdict is None:

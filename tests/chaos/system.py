@@ -143,11 +143,12 @@ class System:
         for member in self.members:
             member.start()
 
-    def close(self) -> None:
-        """Stop everything, and leave the folder."""
+    def close(self, *, forget: bool) -> None:
+        """Stop everything, and leave the folder; topics and database too, unless they are to be forgotten."""
         for member in self.members:
             member.kill()
-        self._forget()
+        if forget:
+            self._forget()
         if self.small_disk is not None:
             subprocess.run(["umount", str(self.small_disk)], check=False, capture_output=True)
 
@@ -178,11 +179,11 @@ class System:
         """SIGSTOP; what is returned wakes it."""
         member = self.named(target)[0]
         pid = member.worker.pid
-        os.kill(pid, signal.SIGSTOP)
+        _signal(pid, signal.SIGSTOP)
 
         def wake() -> None:
-            if member.worker.pid == pid:
-                os.kill(pid, signal.SIGCONT)
+            if member.worker.pid == pid:  # nobody has started another meanwhile
+                _signal(pid, signal.SIGCONT)
 
         return wake
 
@@ -250,6 +251,12 @@ class System:
             }  # fmt: skip
         command = ("gateway", "--port", str(self.gateway_port)) if role == "gateway" else ()
         return Member(Worker(role, index, environment, self.folder / "logs", command))
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal, if the process is there: it may just have ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _limit(pid: int, size: int) -> None:
