@@ -1,6 +1,6 @@
 """What of a plain topic is done: of topics without a keeper, whose records Faust hands over one by one.
 
-Faust's own account loses records in a rebalance (docs/adr/0013): it counts as done what a stream skipped because its
+Faust's own account loses records in a rebalance (docs/adr/0016): it counts as done what a stream skipped because its
 generation was over, and where nothing is committed it takes any offset that is done for the first. Here a record
 counts when it was handed over after the last seek and let go of before the next revocation; what may be committed is
 the first that has not been.
