@@ -27,7 +27,7 @@ from gateway.running import DEVICES_FILE
 from lacak.processes import Worker
 from lacak.settings import environment_of
 from streams.postgres import adopt
-from streams.settings import Partitions, Settings, Snapshots, Transport
+from streams.settings import HealthLimits, Partitions, Settings, Snapshots, Transport
 from streams.topics import cluster_id, ensure_topics, topic_specs
 from tests.chaos.schedule import ROLES, SESSION_SECONDS, Schedule
 from tests.chaos.servers import Cluster, Database
@@ -36,6 +36,7 @@ from tests.pipeline import new_database
 FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 """libfaketime, which moves the clock of a process while it runs (Debian: libfaketime); None where it is not."""
 
+_STOP_SECONDS: Final = 10.0
 _SMALL_DISK: Final = 24 << 20
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 _CALM_SECONDS: Final = 20.0
@@ -71,7 +72,7 @@ class Member:
         self.wanted = False
         self.worker.kill()
 
-    def leave(self, seconds: float = 12.0) -> None:
+    def leave(self, seconds: float = _STOP_SECONDS + 3.0) -> None:
         """Ask it to stop, and wait for it."""
         self.wanted = False
         self.worker.ask_to_stop()
@@ -113,6 +114,7 @@ class System:
             partitions=Partitions(scans=4, visits=4, cases=2),
             transport=Transport(session_timeout_seconds=SESSION_SECONDS, replication=cluster.size),
             snapshots=Snapshots(every_seconds=1.0, every_records=500),
+            health=HealthLimits(stop_seconds=_STOP_SECONDS),
         )
         self.own = msgspec.structs.replace(
             self.settings, brokers=cluster.direct, database=database.direct.replace("/postgres?", f"/{name}?")
