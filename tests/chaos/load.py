@@ -22,6 +22,7 @@ from lacak.level import NotLevel, wait_registry
 from lacak.venues import publish_venues
 from schemas.messages import Scan, Venue
 from schemas.partitions import partition_of
+from streams.reader import MissingTopic
 from streams.settings import Settings
 from tests.chaos.town import PARTITIONS, Message, Town
 
@@ -30,6 +31,7 @@ _RETRY_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 0.5
 _DOOR_SECONDS: Final = 0.15
 _GIVE_UP_SECONDS: Final = 240.0
+_LAST_SECONDS: Final = 60.0
 
 
 class Probe(NamedTuple):
@@ -91,10 +93,15 @@ class Load:
 
     def last_probes(self) -> list[Probe]:
         """One more probe of each venue out of each scans partition: behind everything else."""
-        with closing(self._made()) as producer:
-            for venue in self._town.probe_venues:
-                for partition in range(PARTITIONS):
-                    self._one_probe(producer, venue, partition)
+        wanted = [(venue, partition) for venue in self._town.probe_venues for partition in range(PARTITIONS)]
+        deadline = time.monotonic() + _LAST_SECONDS
+        while wanted and time.monotonic() < deadline:
+            with suppress(KafkaError), closing(self._made()) as producer:
+                while wanted:
+                    self._one_probe(producer, *wanted[0])
+                    del wanted[0]
+        if wanted:
+            raise LoadFailed("the last probes could not be published")
         return self.probes
 
     def _guarded(self, run: Callable[[], None]) -> None:
@@ -122,7 +129,7 @@ class Load:
     def _until_said(self, chunk: Sequence[Scan], *, blocks: bool) -> None:
         deadline = time.monotonic() + _GIVE_UP_SECONDS
         while time.monotonic() < deadline:
-            with suppress(GatewayError):
+            with suppress(GatewayError, KafkaError):
                 gateway = Gateway(
                     self._settings.brokers, topic=self._settings.topic("scans"), blocks=blocks, timeout_seconds=10
                 )
@@ -144,7 +151,7 @@ class Load:
                 publish_venues(self._settings, venues)
                 wait_registry(self._settings, began_ms, seconds=60.0)
                 return
-            except (KafkaError, NotLevel):
+            except (KafkaError, NotLevel, MissingTopic):
                 time.sleep(_RETRY_SECONDS)
         raise LoadFailed("the registry could not be put in force")
 

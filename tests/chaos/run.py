@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -115,6 +116,9 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
         verdict = Judge(system.own, made, load, system.watch).judge(_JUDGE_SECONDS)
     except (Refused, LoadFailed) as error:
         failure = str(error)
+    except Exception as error:  # whatever it is, it is this seed's: the others shall run
+        failure = f"{type(error).__name__}: {error}"
+        say(traceback.format_exc())
     finally:
         staleness.end()
         faults.heal()
