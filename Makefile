@@ -47,6 +47,9 @@ audit: .venv/ready ## Look up every pinned dependency in the advisory database (
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
 
+chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --write docs/reliability.md
+
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
@@ -107,4 +110,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv
+.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits chaos clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv

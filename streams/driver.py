@@ -3,6 +3,8 @@
 Faust keeps membership, assignment, supervision and the tables (their changelogs travel as ever, record by record). For
 the topics that have a keeper this driver decides three things otherwise: what an event is (a `Batch`), where reading
 starts (where the keeper's state stands), and what is committed (what the keeper says is durable; never back).
+
+Of the other topics' records it keeps the account itself too (streams.plain): Faust's loses some in a rebalance.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
+from mode.utils.futures import notify
 
 from streams.batches import Batch
 from streams.keepers import Keeper, Start
 from streams.metrics import COMMITS
+from streams.plain import Fetched, Line
 from streams.threads import BatchThread
 
 _AGAIN_SECONDS = 1.0
@@ -36,6 +40,9 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         self._keepers = {transport.prefix + name: keeper for name, keeper in transport.keepers.items()}
         self._prefix_length = len(transport.prefix)
         self._floor: dict[TP, int] = {}
+        self._lines: dict[TP, Line] = {}
+        self._plain_epoch = 0
+        self._revocations = 0
         self._seeking = asyncio.Lock()
         self.committed_at = time.monotonic()
         """When there was last nothing left to commit, or a commit was done."""
@@ -59,8 +66,10 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         return BatchThread(self, fetch_max_records=self.transport.fetch_max_records, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        if type(record) is not Batch:
-            return super()._to_message(tp, record)
+        if type(record) is Fetched:
+            message: ConsumerMessage = super()._to_message(tp, record.record)
+            message.epoch = record.epoch
+            return message
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -76,6 +85,17 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """What was fetched, a message at a time. Plain records from before the last seek come again, and are left out
+        now."""
+        async for tp, message in super().getmany(timeout):
+            if type(message.value) is not Batch and not self._is_changelog_tp(tp):
+                line = self._lines.get(tp)
+                if line is None or message.epoch != self._plain_epoch:
+                    continue
+                line.hand_over(message.offset)
+            yield tp, message
 
     # Where reading starts.
 
@@ -99,11 +119,15 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         kept = {tp: keeper for tp in self.assignment() if (keeper := self.keeper_of(tp)) is not None}
         others = [tp for tp in self.assignment() if tp not in kept and not self._is_changelog_tp(tp)]
         thread: BatchThread = self._thread
-        limits, committed = await thread.survey(list(kept), others)
-        for tp in others:
-            offset = committed.get(tp)
-            self._read_offset[tp] = self._committed_offset[tp] = offset or None
+        revocations = self._revocations
+        limits, committed = await thread.survey([*kept, *others])
         offsets: dict[TP, int] = {}
+        for tp in others:
+            first, end = limits[tp]
+            known = committed.get(tp)
+            offsets[tp] = known if known is not None and first <= known <= end else first
+            self._read_offset[tp] = None
+            self._committed_offset[tp] = known or 0
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
             keeper.ends[tp.partition], keeper.starts[tp.partition] = limits[tp][1], offsets[tp]
@@ -111,6 +135,9 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
             keeper.committed[tp.partition] = reached if (reached := committed.get(tp) or 0) <= limits[tp][1] else 0
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
+        # Ready before the first record of the new epoch can come; those of the old one come again.
+        self._lines = {tp: Line(offsets[tp]) for tp in others if revocations == self._revocations}
+        self._plain_epoch = thread.epoch + 1
         epoch = await thread.seek_all(offsets)
         for keeper in self._keepers.values():
             keeper.epoch = epoch
@@ -133,6 +160,8 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins: commit what is durable, then nothing is ours."""
         self.joined = False
+        self._revocations += 1
+        self._lines.clear()  # what is let go of from now on may have been skipped
         await super().on_partitions_revoked(revoked)
         for keeper in self._keepers.values():
             await keeper.revoked()
@@ -158,16 +187,26 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         else:
             self._on_message_in(message.tp, message.offset, message)
 
-    def ack(self, message: Any) -> bool:
-        """That a batch left its stream says nothing yet about what is durable."""
-        if self.keeper_of(message.tp) is None:
-            return bool(super().ack(message))
+    def ack(self, message: ConsumerMessage) -> bool:
+        """That a batch left its stream says nothing yet about what is durable. That a plain message did says that it is
+        done, unless a rebalance has begun: then the stream may have skipped it."""
+        if self._is_changelog_tp(message.tp):
+            acknowledged: bool = super().ack(message)
+            return acknowledged
+        if message.acked:
+            return False
         message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        if self.keeper_of(message.tp) is None:
+            line = self._lines.get(message.tp)
+            if line is None or message.epoch != self._plain_epoch:
+                return False
+            line.let_go(message.offset)
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if self.keeper_of(tp) is None:
-            await super()._add_gap(tp, offset_from, offset_to)
+        """Gaps are not counted: a line knows what was handed over."""
 
     def on_buffer_full(self, tp: TP) -> None:
         """A full buffer holds back the reading of batches by itself; pausing would cost a second each time."""
@@ -180,16 +219,17 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
             super().on_buffer_drop(tp)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        yield from super()._filter_tps_with_pending_acks(topics)
         for tp in self.assignment():
-            if self.keeper_of(tp) is not None and (topics is None or tp in topics or tp.topic in topics):
+            if (tp in self._lines or self.keeper_of(tp) is not None) and (
+                topics is None or tp in topics or tp.topic in topics
+            ):
                 yield tp
 
     def _new_offset(self, tp: TP) -> int | None:
         keeper = self.keeper_of(tp)
         if keeper is None:
-            counted: int | None = super()._new_offset(tp)
-            return counted
+            line = self._lines.get(tp)
+            return None if line is None else line.reached()
         durable = keeper.durable(tp.partition)
         return durable if durable is not None and durable > self._floor.get(tp, 0) else None
 

@@ -13,6 +13,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from streams.fetches import Unpacker, bounds, drain, keep_bytes, true_ends
+from streams.plain import Fetched
 
 if TYPE_CHECKING:
     from streams.driver import BatchConsumer
@@ -67,8 +68,7 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         def take(result: Any, tp: TopicPartition) -> list[Any]:
             if self.consumer.keeper_of(tp) is None:
-                records: list[Any] = result.getall(max_records)
-                return records
+                return [Fetched(record, self.epoch) for record in result.getall(max_records)]
             batch = self._unpacker.take(result, tp, self.epoch)
             return [] if batch is None else [batch]
 
@@ -91,22 +91,14 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _highwaters(self, partitions: Iterable[Any]) -> Any:
         return await true_ends(self._ensure_consumer(), partitions)
 
-    async def survey(
-        self, kept: Collection[TP], others: Collection[TP]
-    ) -> tuple[Mapping[TP, tuple[int, int]], Mapping[TP, int | None]]:
-        """The bounds of the kept partitions, and what is committed of all; the others are sought to that."""
-        return await self.call_thread(self._survey, kept, others)  # type: ignore[no-any-return]
+    async def survey(self, partitions: Collection[TP]) -> tuple[Mapping[TP, tuple[int, int]], Mapping[TP, int | None]]:
+        """The bounds of the partitions, and what is committed of each."""
+        return await self.call_thread(self._survey, partitions)  # type: ignore[no-any-return]
 
-    async def _survey(self, kept: Collection[TP], others: Collection[TP]) -> Any:
+    async def _survey(self, partitions: Collection[TP]) -> Any:
         consumer = self._ensure_consumer()
-        mine = [TopicPartition(tp.topic, tp.partition) for tp in kept]
-        committed: dict[Any, int | None] = {}
-        if others:
-            committed.update(
-                await consumer.seek_to_committed(*(TopicPartition(tp.topic, tp.partition) for tp in others))
-            )
-        for tp in mine:
-            committed[tp] = await consumer.committed(tp)
+        mine = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        committed = {tp: await consumer.committed(tp) for tp in mine}
         return await bounds(consumer, mine), committed
 
     async def answers(self, seconds: float) -> bool:

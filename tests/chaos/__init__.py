@@ -1,0 +1,1 @@
+"""The chaos harness: seeded faults under load on Apache Kafka, and a judge that holds everything against the oracle."""
