@@ -31,7 +31,8 @@ def _now() -> list[object]:
         number(
             "New cases",
             "Cases opened in the time shown.",
-            "short", Query(f'round(sum(increase(lacak_cases_total{{@, change="opened"}}{_RANGE}))) or vector(0)', "cases"),
+            "short",
+            Query(f'round(sum(increase(lacak_cases_total{{@, change="opened"}}{_RANGE}))) or vector(0)', "cases"),
             decimals=0,
         ),
         number(

@@ -50,7 +50,8 @@ def _alive() -> list[object]:
         number(
             "Dead letters",
             "What could not be accepted in the time shown. Nothing of it is lost: `lacak dead-letters list`.",
-            "short", Query("round(sum(increase(lacak_dead_letters_total{@}[$__range]))) or vector(0)", "letters"), decimals=0,
+            "short",
+            Query("round(sum(increase(lacak_dead_letters_total{@}[$__range]))) or vector(0)", "letters"), decimals=0,
             steps=[Step(None, GREEN), Step(1, YELLOW)],
         ),
         number(
@@ -218,7 +219,10 @@ def _failures() -> list[object]:
             "Alerts",
             "What is pending or firing now. Each has a page in docs/runbooks.",
             "short",
-            Query('sum by (alertname, severity, alertstate, stage, instance) (ALERTS{alertname=~"Lacak.*"})', "{{alertname}} {{alertstate}}"),
+            Query(
+                'sum by (alertname, severity, alertstate, stage, instance) (ALERTS{alertname=~"Lacak.*"})',
+                "{{alertname}} {{alertstate}}",
+            ),
             names={
                 "alertname": "alert", "severity": "severity", "alertstate": "state", "stage": "stage",
                 "instance": "instance", "Value": "",
