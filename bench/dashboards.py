@@ -22,6 +22,7 @@ from bench.sight import Sight, sight
 from deploy.grafana.__main__ import FOLDER
 from deploy.prometheus.live import filled_in, filled_in_sql
 from deploy.prometheus.server import RULES, Prometheus
+from deploy.prometheus.shorten import shorten_rules
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs/dashboards.md"
@@ -101,6 +102,13 @@ def answer_sql(database: str, query: str, venue: str) -> Answer:
     return Answer(len(rows), tuple(", ".join(map(_cell, row)) for row in rows[:2]))
 
 
+def short_rules(folder: Path) -> Path:
+    """The deployment's rules for a look of minutes: an hour of them in a minute, ages of two minutes in twelve
+    seconds. Returns the folder."""
+    shorten_rules(RULES, folder, 60.0, least_ms=5000, ages=10.0, least_age=6)
+    return folder
+
+
 def busiest(database: str) -> str:
     """The place with a cluster, or else with the most entries: one of which there is something to be seen."""
     with psycopg.connect(database) as connection:
@@ -122,7 +130,8 @@ def _cell(value: Any) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "percentunit":
         return f"{value:.1%}"
-    return f"{value:.4g}{_UNITS.get(unit, ' ' + unit)}" if abs(value) < 1e6 else f"{value:,.0f}{_UNITS.get(unit, '')}"
+    text = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return text + _UNITS.get(unit, f" {unit}")
 
 
 def page(seen: Sight, seconds: float) -> tuple[str, list[str]]:
@@ -145,10 +154,19 @@ def page(seen: Sight, seconds: float) -> tuple[str, list[str]]:
         lines += [f"- `{each.query}`", f"  {_said(got, 'rows' if each.sql else 'series')}"]
         if not got.total:
             empty.append(f"{each.dashboard} / {each.panel}")
-    lines += ["", "## Rules", "", "An alert has an answer only while it is up; here is what each finds now.", ""]
-    for name, expression, is_alert in recorded():
-        got = answer(seen.prometheus, expression)
-        lines += [f"- `{name}`: {'quiet' if is_alert and not got.total else _said(got, 'series')}"]
+    lines += [
+        "",
+        "## Rules",
+        "",
+        "What each rule has recorded, and how each alert is, an hour of theirs being a minute here.",
+        "",
+    ]
+    up = seen.prometheus.firing()
+    for name, _, is_alert in recorded():
+        got = answer(seen.prometheus, name) if not is_alert else Answer(0, ())
+        said = up.get(name, "quiet") if is_alert else _said(got, "series")
+        if (line := f"- `{name}`: {said}") not in lines:
+            lines.append(line)
         if not got.total and not is_alert:
             empty.append(name)
     about = ", ".join(f"{name} {value}" for name, value in describe("Tansu").items())
@@ -167,12 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, ask, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.dashboards", description=__doc__)
     parser.add_argument(
-        "--seconds", type=float, default=90.0, help="how long the rush hour lasts (default: %(default)s)"
+        "--seconds", type=float, default=120.0, help="how long the rush hour lasts (default: %(default)s)"
     )
     given = parser.parse_args(arguments)
     console = Console(stderr=True)
     console.print("starting a small Lacak and Prometheus")
-    with bench_folder() as folder, sight(folder) as seen:
+    with bench_folder() as folder, sight(folder, rules=short_rules(folder / "rules")) as seen:
         began = time.monotonic()
         while time.monotonic() - began < given.seconds:
             seen.keep()

@@ -153,8 +153,8 @@ class Rush:
             yield _TICK_SECONDS
 
     def _ask(self) -> Iterator[float]:
-        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds; now and
-        then a guard counts."""
+        """Some ask at the door one by one: the cases among them, whom it refuses, and more than the kiosk holds; now
+        and then a guard counts."""
         while True:
             person = self._dice.choice([*self._cases, self._dice.choice(self._city.persons)])
             venue = _SMALL.venue if self._dice.random() < 0.3 else self._dice.choice(self._city.venue_ids)

@@ -243,7 +243,11 @@ def test_the_venues_role_reads_counts_and_nothing_else(database: str) -> None:
             found = connection.execute(f"select * from dashboards.{view}")
             columns = {column.name for column in found.description or ()}
             assert not columns & {"person", "person_id", "case_ids", "device", "officer", "event_id", "detail"}, view
-        for statement in (*(f"select * from lacak.{table}" for table in tables), "delete from dashboards.clusters"):
+        for statement in (
+            *(f"select * from lacak.{table}" for table in tables),
+            "delete from lacak.clusters",
+            "create table dashboards.x ()",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
 

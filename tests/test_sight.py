@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bench.dashboards import MARK, PAGE, answer, answer_sql, asked, busiest, recorded
+from bench.dashboards import MARK, PAGE, answer, answer_sql, asked, busiest, recorded, short_rules
 from bench.machine import bench_folder
 from bench.sight import Sight, sight
 from deploy.prometheus.live import filled_in
-from deploy.prometheus.server import RULES
-from deploy.prometheus.shorten import shorten_rules
 from tests.fix_prometheus import needs_prometheus
 
 pytestmark = needs_prometheus
@@ -30,17 +27,9 @@ MAY_BE_EMPTY = {
 
 
 @pytest.fixture(scope="module")
-def short_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The deployment's rules, an hour of them in a minute, and ages of two minutes in twelve seconds."""
-    folder = tmp_path_factory.mktemp("rules")
-    shorten_rules(RULES, folder, 60.0, least_ms=3000, ages=10.0, least_age=5)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def seen(short_rules: Path) -> Iterator[Sight]:
+def seen() -> Iterator[Sight]:
     """The running whole; what is no message comes only where a test sends it."""
-    with bench_folder() as folder, sight(folder, rules=short_rules, odd=False) as running:
+    with bench_folder() as folder, sight(folder, rules=short_rules(folder / "rules"), odd=False) as running:
         yield running
 
 
@@ -63,7 +52,7 @@ def await_quiet(seen: Sight) -> None:
 def test_every_query_has_an_answer() -> None:
     """Of every panel and recording rule, from the running pipeline, within two minutes of its rush hour; no alert's
     expression has a fault."""
-    with bench_folder() as folder, sight(folder) as seen:
+    with bench_folder() as folder, sight(folder, rules=short_rules(folder / "rules")) as seen:
         missing = {(each.dashboard, each.panel, each.query) for each in asked()}
         deadline = time.monotonic() + ANSWER_SECONDS
         while time.monotonic() < deadline and any(key[:2] not in MAY_BE_EMPTY for key in missing):
@@ -83,9 +72,7 @@ def test_every_query_has_an_answer() -> None:
         assert {key for key in missing if key[:2] not in MAY_BE_EMPTY} == set()
         for rule in seen.prometheus.rules():
             assert rule["health"] == "ok", (rule["name"], rule.get("lastError"))
-        silent = {
-            name for name, query, is_alert in recorded() if not is_alert and not answer(seen.prometheus, query).total
-        }
+        silent = {name for name, _, is_alert in recorded() if not is_alert and not answer(seen.prometheus, name).total}
         assert silent == set()
 
 

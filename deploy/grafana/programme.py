@@ -31,7 +31,8 @@ def _now() -> list[object]:
         number(
             "New cases",
             "Cases opened in the time shown.",
-            "short", Query(f'sum(increase(lacak_cases_total{{@, change="opened"}}{_RANGE})) or vector(0)', "cases"),
+            "short",
+            Query(f'round(sum(increase(lacak_cases_total{{@, change="opened"}}{_RANGE}))) or vector(0)', "cases"),
             decimals=0,
         ),
         number(
@@ -167,7 +168,7 @@ def _traces() -> list[object]:
             "Contacts decided",
             "Contacts that officers confirmed or dismissed in the time shown.",
             "short",
-            Query(f"sum by (decision) (increase(lacak_contact_decisions_total{{@}}{_RANGE}))", "{{decision}}"),
+            Query(f"round(sum by (decision) (increase(lacak_contact_decisions_total{{@}}{_RANGE})))", "{{decision}}"),
         ),
         graph(
             "Traces watched for",

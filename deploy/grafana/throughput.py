@@ -50,7 +50,8 @@ def _alive() -> list[object]:
         number(
             "Dead letters",
             "What could not be accepted in the time shown. Nothing of it is lost: `lacak dead-letters list`.",
-            "short", Query("sum(increase(lacak_dead_letters_total{@}[$__range])) or vector(0)", "letters"), decimals=0,
+            "short",
+            Query("round(sum(increase(lacak_dead_letters_total{@}[$__range]))) or vector(0)", "letters"), decimals=0,
             steps=[Step(None, GREEN), Step(1, YELLOW)],
         ),
         number(
@@ -218,7 +219,10 @@ def _failures() -> list[object]:
             "Alerts",
             "What is pending or firing now. Each has a page in docs/runbooks.",
             "short",
-            Query('sum by (alertname, severity, alertstate, stage, instance) (ALERTS{alertname=~"Lacak.*"})', "alert"),
+            Query(
+                'sum by (alertname, severity, alertstate, stage, instance) (ALERTS{alertname=~"Lacak.*"})',
+                "{{alertname}} {{alertstate}}",
+            ),
             names={
                 "alertname": "alert", "severity": "severity", "alertstate": "state", "stage": "stage",
                 "instance": "instance", "Value": "",
@@ -238,7 +242,7 @@ def _groups() -> list[object]:
         ),
         graph(
             "Rebalances",
-            "Rebalances within the last minutes, by role, and how long the longest of them stopped reading.",
+            "Rebalances within the last minutes, by role.",
             "short",
             Query("sum by (stage) (increase(lacak_rebalances_total{@}[$__rate_interval]))", "{{stage}}"),
         ),
@@ -417,7 +421,7 @@ def _resources() -> list[object]:
             Query(
                 "max by (stage, instance, version, python) (lacak_build_info{@})"
                 " * on (instance) group_left () (max by (instance) (process_start_time_seconds{@}) * 1000)",
-                "start",
+                "{{stage}} {{instance}} {{version}}",
             ),
             names={"stage": "stage", "instance": "instance", "version": "Lacak", "python": "Python", "Value": "since"},
         ),
