@@ -11,9 +11,11 @@ import msgspec
 from agents.clusters import tell_clusters
 from agents.contacts import Contacts
 from contacts.clusterrules import ClusterRules
+from contacts.controls import fault_of
 from contacts.doorrules import DoorRulesError
 from contacts.occupancy import Count
 from contacts.places import Places, unused_people
+from contacts.registry import RegistryError
 from contacts.thresholds import crosses
 from contacts.visits import NEVER_MS
 from contacts.windows import WindowRows
@@ -27,6 +29,7 @@ from schemas.blocks import (
     RecountOrder,
     RegistryChange,
     RulesChange,
+    VisitBlock,
     WatchOrder,
     WindowBlock,
     frame,
@@ -154,6 +157,7 @@ class OccupancyKeeper:
         for index, value in enumerate(batch.values):
             try:
                 block = unframe(VISITS_MAGIC, value or b"", VISIT_BLOCKS)
+                self._check(block)
                 controls = places.apply(block)
             except BlockError as error:
                 bad += 1
@@ -170,7 +174,10 @@ class OccupancyKeeper:
                 elif isinstance(placed.control, WatchOrder):
                     places.watch(placed.control)
                 elif isinstance(placed.control, RegistryChange):
-                    places.add_venue(placed.control.venue)
+                    try:
+                        places.add_venue(placed.control.venue)
+                    except RegistryError as error:
+                        self._letters.letter(batch, index, 0, "refused_venue", str(error), self._clock.now_ms())
                 elif isinstance(placed.control, RecountOrder):
                     places.recount(placed.control)
                 elif isinstance(placed.control, RulesChange):
@@ -180,6 +187,14 @@ class OccupancyKeeper:
                         self._letters.letter(batch, index, 0, "refused_rules", str(error), self._clock.now_ms())
         self._letters.judge(len(batch), bad)
         self._contacts.answer_ready(batch.partition, places)
+
+    def _check(self, block: VisitBlock) -> None:
+        """Raises BlockError for a block that holds a control record that cannot be taken: it is refused whole."""
+        for placed in block.controls:
+            if isinstance(placed.control, RulesChange):
+                continue  # looked at by itself below: another Lacak may read more than this one
+            if (fault := fault_of(placed.control, self._settings.partitions.cases)) is not None:
+                raise BlockError(f"a control record in the block cannot be taken: {fault[1]}")
 
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
         """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.

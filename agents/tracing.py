@@ -17,7 +17,9 @@ from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
 from agents.standing import Standing
 from contacts.cases import Episode, apply_result, numbers
+from contacts.controls import BAD_PERSON
 from contacts.erasing import forgotten
+from contacts.exposures import unpacked
 from contacts.hops import Hops
 from contacts.interviews import informed, noted
 from contacts.profiles import Profile, ProfileError, default_profile, find_profile
@@ -25,6 +27,7 @@ from contacts.registry import is_name
 from contacts.risk import Risk
 from contacts.tracing import Dossier, Gather, Job, further, report, trace_id, withdrawn, worth_telling
 from schemas.messages import (
+    UNDECODABLE,
     ContactDecision,
     InterviewContact,
     TestResult,
@@ -32,6 +35,7 @@ from schemas.messages import (
     TraceAnswer,
     TraceRequest,
 )
+from schemas.partitions import partition_of
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -48,6 +52,11 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "interview-contacts": msgspec.json.Decoder(InterviewContact),
     "trace-answers": msgspec.json.Decoder(TraceAnswer),
 }
+
+
+_DAY_SECONDS = 86_400.0
+_PARTS_MOST = 10_000
+"""In so many records an answer comes at most."""
 
 
 class Refused(ValueError):
@@ -93,7 +102,9 @@ class Tracing:
         try:
             body = _READERS[message.topic].decode(value)
             if not isinstance(body, TraceAnswer) and not is_name(body.person):
-                raise Refused("bad_person", "a person is 1 to 200 characters, none of them a control")
+                raise Refused("bad_person", BAD_PERSON)
+            if not isinstance(body, TraceAnswer):
+                self._check_home(message.partition, body.person)
             if isinstance(body, TestResult):
                 self._on_result(message.partition, body)
             elif isinstance(body, TraceRequest):
@@ -102,18 +113,33 @@ class Tracing:
                 self._on_decision(message.partition, body)
             elif isinstance(body, InterviewContact):
                 self._on_interview(message.partition, body)
-            elif body.kind == "changed":
-                self._on_change(message.partition, key.decode(), body.trace_id)
-            elif body.kind == "erasure":
-                self._on_erasure(message.partition, key.decode(), body.at_ms)
             else:
-                self._on_answer(message.partition, key.decode(), body)
+                self._on_note(message.partition, key.decode(), body)
+            bad = 0
         except Refused as refused:
+            bad = 1
             self._letters.letter(message, 0, 0, refused.reason, str(refused), self._clock.now_ms())
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
+            bad = 1
             self._letters.letter(message, 0, 0, "undecodable", str(error), self._clock.now_ms())
         await self._outbox.flush()
+        self._letters.judge(1, bad)
         self._dossiers.settle()
+
+    def _on_note(self, partition: int, person: str, body: TraceAnswer) -> None:
+        """What the partitions, the registry and the coordinator itself say."""
+        self._check_answer(person, body)
+        if body.kind == "changed":
+            self._on_change(partition, person, body.trace_id)
+        elif body.kind == "erasure":
+            self._on_erasure(partition, person, body.at_ms)
+        else:
+            self._on_answer(partition, person, body)
+
+    def _check_home(self, partition: int, person: str) -> None:
+        """Raises Refused for a message in another partition than its person's: it would have a dossier of its own."""
+        if partition_of(person, self._settings.partitions.cases) != partition:
+            raise Refused("wrong_partition", "the record's partition is not that of its person")
 
     def remind(self) -> None:
         """Send the reminders that are due; called some ten times a second."""
@@ -186,6 +212,8 @@ class Tracing:
             raise Refused("bad_hops", f"a trace goes 1 to {self._limits.hops_most} hops")
         if not 1 <= (request.people_most or 1) <= self._limits.people_most:
             raise Refused("bad_people", f"a trace reaches at most {self._limits.people_most} people")
+        if request.seconds_most is not None and not 0 < request.seconds_most <= _DAY_SECONDS:
+            raise Refused("bad_seconds", "a trace takes more than no time, and less than a day")
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None
@@ -217,6 +245,8 @@ class Tracing:
         self._dossiers.save(self._ask(dossier, job))
 
     def _on_decision(self, partition: int, decision: ContactDecision) -> None:
+        if not is_name(decision.contact):
+            raise Refused("bad_person", BAD_PERSON)
         dossier = self._dossiers.of(partition, decision.person)
         held = dossier.decisions.get(decision.contact)
         if held is not None and held.decided_at_ms >= decision.decided_at_ms:
@@ -286,6 +316,20 @@ class Tracing:
             elif after != episode:
                 left = self._follow(left, after, "system", "erasure")
         self._dossiers.save(left)
+
+    def _check_answer(self, person: str, answer: TraceAnswer) -> None:
+        """Raises Refused for an answer that no partition of ours gives."""
+        if not is_name(person):
+            raise Refused("bad_key", f"the key is no person's name: {BAD_PERSON}")
+        if answer.partition >= self._settings.partitions.visits:
+            raise Refused("bad_answer", f"there is no partition {answer.partition} of visits")
+        if answer.part >= answer.parts or answer.parts > _PARTS_MOST:
+            raise Refused("bad_answer", f"it is part {answer.part} of {answer.parts}")
+        if answer.meetings is not None:
+            try:
+                unpacked(answer.meetings)
+            except ValueError as error:
+                raise Refused("bad_answer", str(error)) from error
 
     def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
         gather = self._gathers.get(answer.query_id)

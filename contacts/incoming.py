@@ -10,12 +10,14 @@ import numpy as np
 from contacts.births import SCAN_BITS
 from contacts.columns import Ints, ints
 from contacts.names import Lineages
+from contacts.registry import is_name
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
-from schemas.messages import SourceOffset
+from schemas.messages import TIME_MOST, SourceOffset
 
 NEVER: Final = -(1 << 62)
 """The log time of a partition while one of its sources has not been heard."""
 
+_NAME_LENGTH: Final = 200  # contacts.registry.is_name
 _WIDTH: Final = len(VISIT_COLUMNS)
 _COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
 
@@ -127,6 +129,11 @@ def _checked(block: VisitBlock) -> Ints:
         and high["lineage"] < len(block.lineages)
         and high["reason"] < len(REASONS)
         and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
+        and low["start_ms"] >= -TIME_MOST
+        and high["end_ms"] <= TIME_MOST
+        and all(block.persons)
+        and max(map(len, block.persons)) <= _NAME_LENGTH
+        and all(is_name(name) for each in block.lineages for name in (each.venue, *each.ancestors))
     )
     ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
     if not fits or not ordered.all():

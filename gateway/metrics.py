@@ -18,8 +18,13 @@ DECISIONS: Final = Counter("lacak_gateway_decisions_total", "Decisions at doors.
 STREAMS: Final = Gauge("lacak_gateway_streams", "Open streams of live counts.")
 SPOOL: Final = Gauge("lacak_gateway_spool_messages", "Messages that wait for the broker.")
 COPY_AGE: Final = Gauge("lacak_gateway_copy_age_seconds", "Age of a local copy; -1: never loaded.", ["copy"])
+COPY_REFUSED: Final = Gauge(
+    "lacak_gateway_copy_refused_messages",
+    "Messages that a local copy left out since the start.",
+    ["copy"],
+)
 
-CATALOGUE: Final = (REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, STREAMS, SPOOL, COPY_AGE)
+CATALOGUE: Final = (REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, STREAMS, SPOOL, COPY_AGE, COPY_REFUSED)
 
 
 class Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.metrics import COPY_AGE, SPOOL
+from gateway.metrics import COPY_AGE, COPY_REFUSED, SPOOL
 from gateway.parts import Parts
 from gateway.spool import LANES
 from gateway.wire import CopyState, Readiness
@@ -42,3 +42,5 @@ def measure(parts: Parts) -> None:
     SPOOL.set(sum(parts.spool.waiting(lane) for lane in LANES))
     for name, age_ms in (("statuses", parts.copies.age_ms("statuses")), ("counts", parts.copies.age_ms("occupancy"))):
         COPY_AGE.labels(name).set(-1 if age_ms is None else age_ms / 1000)
+    for name, refused in parts.copies.refused().items():
+        COPY_REFUSED.labels(name).set(refused)

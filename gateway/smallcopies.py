@@ -13,7 +13,7 @@ from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, read_
 from contacts.registry import Registry, RegistryError
 from gateway.reading import Records
 from schemas.door import RuleSet
-from schemas.messages import Message, Occupancy, Venue
+from schemas.messages import UNDECODABLE, Message, Occupancy, Venue
 
 _LOG: Final = logging.getLogger(__name__)
 _DOOR: Final = "door"
@@ -41,21 +41,26 @@ class SmallCopy(Generic[M]):
                 continue
             if self._seen is not None:
                 self._seen.add(key)
-            if not value:
+            if value is None:
                 if (gone := self.messages.pop(key, None)) is not None:
                     self.changed = True
                     self.lost(gone)
                 continue
             try:
                 message = self._decoder.decode(value)
-            except msgspec.MsgspecError:
+                self.check(message)
+            except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
                 self.bad += 1
+                _LOG.warning("What came under %r is left out: %.300s. What was before it holds on.", key[:80], error)
                 continue
             before = self.messages.get(key)
             if before is None or self.newer(before, message):
                 self.messages[key] = message
                 self.changed = True
                 self.got(message, partition)
+
+    def check(self, message: M) -> None:
+        """Raises RegistryError or DoorRulesError for a message that is understood and cannot hold."""
 
     def begin_again(self, *, other_log: bool) -> None:
         """The topic is read from its beginning."""
@@ -129,6 +134,10 @@ class VenueCopy(SmallCopy[Venue]):
         self.registry = Registry()
         self.version = 0
 
+    def check(self, message: Venue) -> None:
+        """As the registry."""
+        self.registry.check(message)
+
     def got(self, message: Venue, partition: int) -> None:
         """Into the registry; a record that it refuses is refused here as everywhere."""
         self.version += 1
@@ -160,6 +169,11 @@ class RuleCopy(SmallCopy[RuleSet]):
         self._own = dict(self._files)
         self.rules = DoorRules(self._files.values())
         self.version = 0
+
+    def check(self, message: RuleSet) -> None:
+        """A text must be rules."""
+        if message.kind == _DOOR:
+            read_door_rules(message.rules_id, message.text, f"of {message.officer}, {message.rules_id}")
 
     def got(self, message: RuleSet, partition: int) -> None:
         """Put a file of door rules into force."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import click
 import msgspec
-import numpy as np
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from rich.console import Console
@@ -18,9 +17,9 @@ from rich.table import Table
 from lacak.people import accountable
 from lacak.settings import load_settings
 from officer.store import Store, StoreError
-from schemas.blocks import KINDS, SCAN_BLOCKS, SCANS_MAGIC, BlockError, unframe
+from schemas.blocks import SCAN_BLOCKS, SCANS_MAGIC, BlockError, scan_of, unframe
 from schemas.catalogue import JSON_TOPICS
-from schemas.messages import DeadLetter, Scan
+from schemas.messages import UNDECODABLE, DeadLetter, Scan
 from schemas.partitions import partition_of
 from streams.reader import decode_record, read_topic
 from streams.settings import Settings
@@ -149,7 +148,7 @@ def resent(letter: DeadLetter, settings: Settings, *, force: bool = False) -> Ag
     elif letter.topic in JSON_TOPICS:
         try:
             msgspec.json.decode(letter.value, type=JSON_TOPICS[letter.topic])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             pass
         else:
             return Again(letter.topic, letter.partition, letter.key, letter.value)
@@ -163,16 +162,8 @@ def _scan(letter: DeadLetter) -> Scan | None:
     try:
         if letter.value[:4] != SCANS_MAGIC:
             return msgspec.json.decode(letter.value, type=Scan)
-        block = unframe(SCANS_MAGIC, letter.value, SCAN_BLOCKS)
-        at, arrived = np.frombuffer(block.at_ms, "<i8"), np.frombuffer(block.arrived_at_ms, "<i8")
-        return Scan(
-            person=block.persons[letter.row],
-            venue=block.venues[letter.row],
-            kind=KINDS[block.kinds[letter.row]],
-            at_ms=int(at[letter.row]),
-            arrived_at_ms=int(arrived[letter.row]) if len(arrived) else None,
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, BlockError, ValueError, IndexError):
+        return scan_of(unframe(SCANS_MAGIC, letter.value, SCAN_BLOCKS), letter.row)
+    except (*UNDECODABLE, BlockError, ValueError, IndexError):
         return None
 
 

@@ -37,6 +37,7 @@ from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
 from streams.people_file import PeopleFile
 from streams.postgres import Records
+from streams.refusing import Refused
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
 from streams.topics import TABLES, TopicError, cluster_id, ensure_topics
@@ -94,6 +95,7 @@ class _Parts:
     def build(self, owners: dict[str, Any]) -> WorkerApp:
         datadir = self.folder / f"faust-{self.settings.worker_index}"
         self.app = make_app(self.settings, self.role, owners, datadir=datadir, outbox=self.outbox)
+        self.app.letters, self.app.now_ms = self.letters, self.clock.now_ms
         return self.app
 
     def every(self, seconds: float, do: Callable[[], object]) -> None:
@@ -117,18 +119,22 @@ class _Parts:
             try:
                 async for event in stream.events():
                     message = event.message
-                    stamp = int(message.timestamp * 1000)
-                    await take(
-                        Batch(
-                            plain[message.topic],
-                            message.partition,
-                            [message.offset],
-                            [stamp],
-                            [message.key],
-                            [message.value],
-                            highwater=message.offset + 1,
-                        )
+                    batch = Batch(
+                        plain[message.topic],
+                        message.partition,
+                        [message.offset],
+                        [int(message.timestamp * 1000)],
+                        [message.key],
+                        [message.value],
+                        highwater=message.offset + 1,
                     )
+                    if isinstance(message.value, Refused):
+                        refused = message.value
+                        self.letters.letter(batch, 0, 0, refused.reason, refused.detail, self.clock.now_ms())
+                        self.letters.judge(1, 1)
+                        await self.letters.flush()
+                    else:
+                        await take(batch)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -162,7 +168,7 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     warm()
     parts = _Parts(settings, "places")
-    contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
+    contacts = Contacts(settings, parts.clock, parts.outbox, parts.letters, lambda partition: owner.state(partition))
     store = parts.store()
     people = PeopleFile(parts.folder, f"{settings.topic_prefix}people-{settings.worker_index}", store.cluster)
     keeper = OccupancyKeeper(
@@ -251,7 +257,7 @@ def _status(settings: Settings) -> WorkerApp:
 def _recorder(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "recorder")
     owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
-    recorder = Recorder(parts.clock, parts.letters, Records(settings.database))
+    recorder = Recorder(parts.clock, parts.letters, Records(settings.database), settings.partitions.cases)
     parts.build(owners)
     for topic, owner in owners.items():
         attach(parts.app, topic, _bound(recorder.run, owner))

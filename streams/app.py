@@ -24,10 +24,11 @@ import uvloop
 from contacts.archive import Damaged
 from streams import metrics
 from streams.batches import Batch
-from streams.deadletters import TooManyDeadLetters
+from streams.deadletters import DeadLetters, TooManyDeadLetters
 from streams.driver import BatchTransport
 from streams.outbox import MESSAGE_BYTES_MAX, Outbox, OutboxError
 from streams.partitions import DurableEachBatch, Owner
+from streams.refusing import without_refused
 from streams.sensor import Sensor
 from streams.settings import Settings
 from streams.snapshots import SnapshotError
@@ -75,6 +76,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     role: str
     keepers: Mapping[str, Owner[Any] | DurableEachBatch]
     outbox: Outbox | None
+    letters: DeadLetters | None = None
+    now_ms: Callable[[], int]
     failure: BaseException | None = None
     failed: asyncio.Event | None = None
 
@@ -136,6 +139,7 @@ def make_app(
         keepers=owners,
         prefix=settings.topic_prefix,
         fetch_max_records=transport.fetch_max_records,
+        inflated_most=transport.inflated_max_bytes,
         flush=outbox.flush if outbox is not None else None,
     )
     app.sensors.add(Sensor(lambda error: crash(app, error)))
@@ -147,7 +151,10 @@ def attach(app: WorkerApp, topic: str, run: Callable[[AsyncIterator[Batch]], Awa
 
     async def agent(stream: Any) -> None:
         try:
-            await run(aiter(stream))
+            batches = aiter(stream)
+            if app.letters is not None:
+                batches = without_refused(batches, app.keepers[topic], app.letters, app.now_ms)
+            await run(batches)
         except asyncio.CancelledError:
             raise
         except Exception as error:

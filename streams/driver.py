@@ -204,6 +204,7 @@ class BatchTransport(stock.Transport):  # type: ignore[misc]
         keepers: Mapping[str, Keeper],
         prefix: str,
         fetch_max_records: int,
+        inflated_most: int,
         flush: Callable[[], Awaitable[None]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -211,4 +212,5 @@ class BatchTransport(stock.Transport):  # type: ignore[misc]
         self.keepers = keepers
         self.prefix = prefix
         self.fetch_max_records = fetch_max_records
+        self.inflated_most = inflated_most
         super().__init__(url, app, **kwargs)

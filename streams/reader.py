@@ -26,6 +26,7 @@ from schemas.blocks import (
     BlockError,
     unframe,
 )
+from schemas.messages import UNDECODABLE
 from streams.settings import Settings
 
 _POLL_MS = 200
@@ -179,5 +180,5 @@ def decode_record(value: bytes | None) -> Any:
         return {"control": type(control).__name__, **msgspec.structs.asdict(control)}
     try:
         return msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise BlockError(f"neither JSON nor a frame: {error}") from error

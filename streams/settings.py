@@ -29,7 +29,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Transport(msgspec.Struct, frozen=True):
-    """How records are fetched and sent."""
+    """How records are fetched and sent. A batch that inflates to more than `inflated_max_bytes` is a dead letter."""
 
     fetch_max_records: int = 4000
     linger_ms: int = 5
@@ -37,6 +37,7 @@ class Transport(msgspec.Struct, frozen=True):
     session_timeout_seconds: int = 30
     replication: int = 1
     outstanding_max: int = 2000
+    inflated_max_bytes: int = 32 << 20
 
 
 class Snapshots(msgspec.Struct, frozen=True):
@@ -47,7 +48,10 @@ class Snapshots(msgspec.Struct, frozen=True):
 
 
 class DeadLetterLimits(msgspec.Struct, frozen=True):
-    """When bad records say that a deploy is broken: the share of the last `sample` records, or a run of them."""
+    """When bad records say that a deploy is broken: the share of the last `sample` records, or a run of them.
+
+    A share of 1 and a run length of 0 let a worker go on whatever comes.
+    """
 
     share: float = 0.5
     sample: int = 1000
