@@ -70,7 +70,7 @@ def fault(message: Any, key: bytes, partition: int, partitions: int) -> tuple[st
             try:
                 Registry().check(message)
             except RegistryError as error:
-                return "undecodable", str(error)  # as the registry agent has it
+                return "refused_venue", str(error)
             return _key_fault(key, f"{message.venue}\x1f{message.valid_from_ms}".encode())
         case Erasure():
             if not is_name(message.person):

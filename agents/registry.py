@@ -25,6 +25,7 @@ from streams.settings import Settings
 
 TOPICS: Final = ("venues", "erasures", "rules", "recounts")
 """What is passed on."""
+_REASONS: Final[dict[type[Exception], str]] = {RegistryError: "refused_venue", DoorRulesError: "refused_rules"}
 _COMPACTED: Final = ("venues", "erasures", "rules")
 
 _VENUES = msgspec.json.Decoder(Venue)
@@ -74,7 +75,8 @@ class Controls:
             try:
                 control = self._control(batch, index, value or b"")
             except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
-                self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
+                reason = _REASONS.get(type(error), "undecodable")
+                self._letters.letter(batch, index, 0, reason, str(error), self._clock.now_ms())
                 bad += 1
                 continue
             except _Refused as error:

@@ -86,7 +86,7 @@ class Incoming:
         return controls
 
     def _hold(self, block: VisitBlock, source: Source) -> None:
-        columns = _checked(block)
+        columns = checked(block)
         persons = block.persons
         position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
         change = columns[_COLUMN["change"]]
@@ -112,7 +112,7 @@ class Incoming:
         return Rows(persons, source, *np.concatenate([rows for _, _, rows in held], axis=1))
 
 
-def _checked(block: VisitBlock) -> Ints:
+def checked(block: VisitBlock) -> Ints:
     """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
     if len(block.rows) != 8 * _WIDTH * len(block.persons):
         raise BlockError(

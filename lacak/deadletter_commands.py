@@ -140,6 +140,8 @@ def replay(
 
 def resent(letter: DeadLetter, settings: Settings, *, force: bool = False) -> Again:
     """The record that sends a letter again. Raises Refused where it would only come back."""
+    if letter.size is not None:
+        raise Refused(f"the letter holds only the first {len(letter.value)} of its {letter.size} bytes.")
     if letter.topic == "scans":
         scan = _scan(letter)
         if scan is not None:
@@ -170,12 +172,19 @@ def _scan(letter: DeadLetter) -> Scan | None:
 def _letters(settings: Settings) -> list[DeadLetter]:
     """The letters, newest first, each id once."""
     found: dict[str, DeadLetter] = {}
+    unread = 0
     try:
         for record in read_topic(settings, "dead-letters"):
-            letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
+            try:
+                letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
+            except UNDECODABLE:
+                unread += 1
+                continue
             found.setdefault(letter.letter_id, letter)
     except KafkaError as error:
         raise click.ClickException(f"The broker at {settings.brokers} does not answer: {error}.") from error
+    if unread:
+        click.echo(f"{unread} records of the topic dead-letters are no letters, and are left out.", err=True)
     return sorted(found.values(), key=lambda letter: -letter.at_ms)
 
 
