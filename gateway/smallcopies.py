@@ -17,6 +17,8 @@ from schemas.messages import UNDECODABLE, Message, Occupancy, Venue
 
 _LOG: Final = logging.getLogger(__name__)
 _DOOR: Final = "door"
+_SAID_EACH: Final = 1000
+"""Of so many messages that are left out one is told of in the log; the metrics count all."""
 M = TypeVar("M", bound=Message)
 
 
@@ -51,7 +53,9 @@ class SmallCopy(Generic[M]):
                 self.check(message)
             except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
                 self.bad += 1
-                _LOG.warning("What came under %r is left out: %.300s. What was before it holds on.", key[:80], error)
+                if self.bad % _SAID_EACH == 1:
+                    what = "What came under %r is left out, as %d before it: %.300s. What was before it holds on."
+                    _LOG.warning(what, key[:80], self.bad - 1, error)
                 continue
             before = self.messages.get(key)
             if before is None or self.newer(before, message):

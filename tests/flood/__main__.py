@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.embedded import Postgres, Tansu
@@ -67,12 +68,18 @@ def _run(broker: str, seed: int, size: int, *, bombs: bool) -> Part:
                 task = progress.add_task("", total=size)
                 outcome = flood(
                     server, postgres.url, folder, seed=seed, count=size, bombs=bombs,
-                    say=lambda sent, total: progress.update(task, completed=sent, total=total),
+                    say=lambda sent, waiting: _say(progress, task, sent, waiting),
                 )  # fmt: skip
             return Part.of(outcome, "Apache Kafka" if broker == "kafka" else "Tansu", seed, size)
         finally:
             postgres.stop()
             server.stop()
+
+
+def _say(progress: Progress, task: TaskID, sent: int, waiting: int) -> None:
+    progress.update(task, completed=sent)
+    if not sys.stderr.isatty():
+        print(f"{datetime.now():%T}  {sent:,} sent, {waiting:,} not accounted for", file=sys.stderr, flush=True)
 
 
 def _print(parts: list[Part]) -> None:

@@ -89,7 +89,7 @@ def flood(
     bombs: bool,
     say: Callable[[int, int], None] = lambda *_: None,
 ) -> Outcome:
-    """Run it. `say` is told how much of how much has been sent."""
+    """Run it. `say` is told how much has been sent, and how much of it is not accounted for yet."""
     began = time.monotonic()
     with pipeline(broker, database, folder, limits=OFF) as running:
         door = Doorway(running.settings, folder / "gateway")
@@ -147,7 +147,7 @@ class _Run:
                 health = told[_at(len(told), number, slices) : _at(len(told), number + 1, slices)]
                 if health:
                     await asyncio.to_thread(publish, running, health)
-                self._say(self.ledger.sent + self.caller.counts.total(), self._records + self._requests)
+                self._say(self.ledger.sent + self.caller.counts.total(), len(self.ledger.open))
                 await self._settle(sender, _OPEN_MOST)
             await self._settle(sender, 0)
         finally:

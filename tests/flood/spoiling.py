@@ -87,9 +87,7 @@ def _deep(good: bytes, text: list[bytes], dice: random.Random) -> bytes:
 def _huge(text: list[bytes], dice: random.Random) -> bytes:
     """Large, and of the wrong type; mostly not so very large, so that a million of them stay within reason."""
     size = dice.choices((500, *_HUGE), (9_700, 270, 28, 2))[0]
-    return dice.choice(
-        (b"[" + b"1," * (size // 2) + b"1]", b"[" + b'"",' * (size // 3) + b'""]')
-    ).join(text)
+    return dice.choice((b"[" + b"1," * (size // 2) + b"1]", b"[" + b'"",' * (size // 3) + b'""]')).join(text)
 
 
 KINDS: Final = (
