@@ -255,12 +255,12 @@ def test_nothing_inflates_past_the_limit(kind: int) -> None:
     for _ in range(200):
         packed = _ENCODERS[kind](chance.randbytes(500))
         try:
-            inflate(kind, packed[: chance.randrange(1, len(packed) - 1)], MB)
+            found = inflate(kind, packed[: chance.randrange(1, len(packed) - 1)], MB)
         except TooLarge:
             raise
         except ValueError:
             continue
-        raise AssertionError("what is cut short was read")
+        assert (kind, found) == (SNAPPY, b""), "what is cut short was read"  # a head without blocks is empty
 
 
 def test_gzip_in_several_members_is_one() -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.flood`: a million bad inputs to a whole pipeline and a gateway, in parts, and what became of them."""
+"""`python -m tests.flood`: a million bad inputs to a pipeline and a gateway, in parts, and what became of them."""
 
 from __future__ import annotations
 

@@ -45,6 +45,10 @@ _OWN_MAGICS: Final = {
     "health-records": (CONTROL_MAGIC,),
 }
 _NAMES: Final = ("", "a" * 201, "p\x00", "\x7f")
+_TEXTS: Final = ("x", "a." * 20_000 + "b=1", "a=" + "[" * 5_000)
+_BOUNDED: Final = (
+    "offset", "scan", "change", "born_offset", "born_scan", "lineage", "reason", "start_ms", "end_ms",
+)  # fmt: skip
 _FAR: Final = (2**43 + 1, 2**62, 2**63 - 1, 2**64 - 1, -(2**63), -(2**43) - 1)
 
 
@@ -90,9 +94,8 @@ class Frames:
             case 4:
                 return "framed, nested deep", frame_of(magic, b"\x91" * dice.choice((1_500, 20_000)))
             case 5:
-                return "framed, lying about lengths", frame_of(
-                    magic, dice.choice((b"\xdd", b"\xdb", b"\xc6", b"\xdf")) + b"\xff\xff\xff\xff"
-                )
+                lie = dice.choice((b"\xdd", b"\xdb", b"\xc6", b"\xdf")) + b"\xff\xff\xff\xff"
+                return "framed, lying about lengths", frame_of(magic, lie)
             case 6:
                 plain: Any = msgspec.to_builtins(body, builtin_types=(bytes,))
                 fields = list(plain)
@@ -144,7 +147,7 @@ def _orders(dice: random.Random, partition: int, partitions: int) -> Said:
         (RecountOrder(origin, dice.choice(_NAMES), 1, BEGIN), because("bad_venue")),
         (RecountOrder(origin, "v", 2**31 - 1, BEGIN), because("bad_count")),
         (
-            RulesChange(origin, "flood", dice.choice(("x", "a." * 20_000 + "b=1", "a=" + "[" * 5_000))),
+            RulesChange(origin, "flood", dice.choice(_TEXTS)),
             because("refused_rules"),
         ),
         (Barrier(dice.choice(("", "a" * 501, "a\x00"))), because("bad_control")),
@@ -169,7 +172,7 @@ def _health_orders(dice: random.Random, partition: int, partitions: int) -> Said
         (ErasureOrder(origin, dice.choice((*_NAMES, "a|b")), BEGIN), because("bad_person")),
         (ErasureOrder(origin, person, BEGIN), because("wrong_partition")),
         (
-            RulesChange(origin, "indonesia", dice.choice(("x", "a." * 20_000 + "b=1", "a=" + "[" * 5_000))),
+            RulesChange(origin, "indonesia", dice.choice(_TEXTS)),
             because("bad_rules"),
         ),
         (Barrier("q"), because("bad_control")),
@@ -185,9 +188,7 @@ def _visit_rows(dice: random.Random, partition: int, partitions: int) -> Said:
     magic, body = FRAME_SAMPLES["visits"]
     assert isinstance(body, VisitBlock)
     rows = np.frombuffer(body.rows, "<i8").reshape(-1, len(VISIT_COLUMNS)).copy()
-    column = dice.choice(
-        ("offset", "scan", "change", "born_offset", "born_scan", "lineage", "reason", "start_ms", "end_ms")
-    )
+    column = dice.choice(_BOUNDED)
     far = {"start_ms": (-(2**62), 2**62), "end_ms": (2**62, -(2**62))}.get(column, (-1, -(2**63), 2**62))
     if column == "change":
         far = (-1, -(2**62))

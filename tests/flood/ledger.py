@@ -58,9 +58,8 @@ class Ledger:
         self._closed.add(place)
         self.counts[bad.topic, bad.kind, letter.reason] += 1
         if letter.reason not in bad.reasons:
-            self.wrong.append(
-                f"{letter.letter_id}, {bad.kind}: {letter.reason} ({letter.detail}), not {set(bad.reasons)}"
-            )
+            right = ", ".join(sorted(bad.reasons))
+            self.wrong.append(f"{letter.letter_id}, {bad.kind}: {letter.reason} ({letter.detail}), not {right}")
 
     def strangers(self) -> list[DeadLetter]:
         """Letters about what was not sent as bad: a good record that was refused."""

@@ -45,12 +45,8 @@ class Watch:
             held = [each for _, each in samples]
             quarter = max(len(held) // 4, 1)
             second, last = sorted(held[quarter : 2 * quarter] or held), sorted(held[-quarter:])
-            found[name] = (
-                round(held[0]),
-                round(max(held)),
-                round(second[len(second) // 2]),
-                round(last[len(last) // 2]),
-            )
+            middle, end = second[len(second) // 2], last[len(last) // 2]
+            found[name] = (round(held[0]), round(max(held)), round(middle), round(end))
         return found
 
 

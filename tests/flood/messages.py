@@ -52,8 +52,8 @@ BY_PERSON: Final = frozenset(
 _NAMES: Final = ("", "a" * 201, "p\u0000", "tab\there", "\x7f", "line\nbreak")
 _ID, _BOMB = "flood", zlib.compress(bytes(100_000_000), 9)
 _RULES: Final = (
-    "no TOML", "a = " + "[" * 20_000, "a." * 20_000 + "b = 1", "a = " + "9" * 5_000, "[[entry]]\nid = 1\n", "x" * 300_000,
-    'a = "\\ud800"', "entry = 1", "\x00", "[levels]\n" * 3,
+    "no TOML", "a = " + "[" * 20_000, "a." * 20_000 + "b = 1", "a = " + "9" * 5_000, "[[entry]]\nid = 1\n",
+    "x" * 300_000, 'a = "\\ud800"', "entry = 1", "\x00", "[levels]\n" * 3,
 )  # fmt: skip
 
 

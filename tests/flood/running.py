@@ -1,4 +1,4 @@
-"""One run of the flood: a whole pipeline and a gateway, bad input to all of it, good input in between, and the checks."""
+"""One run of the flood: a pipeline and a gateway, bad input to all of it, good input in between, and the checks."""
 
 from __future__ import annotations
 
@@ -180,10 +180,8 @@ class _Run:
         """What is not as it should be."""
         faults = [f"not accounted for: {place} {bad.kind}" for place, bad in list(self.ledger.open.items())[:20]]
         faults += self.ledger.wrong[:20] + self.caller.wrong[:20]
-        faults += [
-            f"a good record was refused: {each.letter_id} {each.reason}: {each.detail}"
-            for each in self.ledger.strangers()[:20]
-        ]
+        strangers = self.ledger.strangers()[:20]
+        faults += [f"a good record was refused: {each.letter_id} {each.reason}: {each.detail}" for each in strangers]
         for what in (self._check_pipeline, self._check_statuses, self._check_gateway):
             try:
                 what()

@@ -21,10 +21,17 @@ _HUGE: Final = (50_000, 400_000, 2_000_000)
 
 
 class Spoiler:
-    """Spoils good messages of a topic. `text` and `number` are a field of each that must be there."""
+    """Spoils good messages of a topic. `text` and `number` are a field of each that must be there.
 
-    def __init__(self, samples: list[dict[str, Any]], text: str, number: str) -> None:
+    Without `listed` a list of good ones is good; `lax` takes numbers in quotes.
+    """
+
+    def __init__(
+        self, samples: list[dict[str, Any]], text: str, number: str, *, listed: bool = True, lax: bool = False
+    ) -> None:
         self._text, self._number = text, number
+        self._listed = listed
+        self._numbers = [each for each in _NUMBERS if not lax or each != b'"12"']
         self._samples = [msgspec.json.encode(sample) for sample in samples]
         self._holed = [
             (
@@ -57,7 +64,7 @@ class Spoiler:
             case "wrong unicode":
                 return kind, dice.choice(_TEXTS).join(text)
             case "number out of range":
-                return kind, dice.choice(_NUMBERS).join(number)
+                return kind, dice.choice(self._numbers).join(number)
             case "same field twice":
                 return kind, good[:-1] + b',"%s":%s}' % (
                     self._number.encode(),
@@ -70,7 +77,8 @@ class Spoiler:
                     (b"\xef\xbb\xbf" + good, good.decode().encode("utf-16"), good.decode().encode("utf-32"))
                 )
             case "not an object":
-                return kind, dice.choice((b"[]", b"null", b"true", b"0", b'""', b"[%s]" % good, b"{}", b" ", b""))
+                listed = b"[%s]" % good if self._listed else b"[1]"
+                return kind, dice.choice((b"[1,2]", b"null", b"true", b"0", b'""', listed, b"{}", b" ", b""))
         return "huge", _huge(text, dice)
 
 
