@@ -16,7 +16,7 @@ from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
-from schemas.messages import MEETING_COLUMNS, TIME_MOST, Direction, MeetingRows
+from schemas.messages import DERIVED_MOST, MEETING_COLUMNS, Direction, MeetingRows
 
 _MINUTE_MS = 60_000
 _ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds
@@ -132,7 +132,7 @@ def unpacked(rows: MeetingRows) -> Named:
         if len(column) and not (column.min() >= 0 and column.max() < len(names)):
             raise ValueError("the meetings name somebody or something that is not among their names")
     times = columns[4:10]
-    if len(data) and not (times.min() >= -TIME_MOST and times.max() <= TIME_MOST and columns[0].min() >= 0):
+    if len(data) and not (times.min() >= -DERIVED_MOST and times.max() <= DERIVED_MOST and columns[0].min() >= 0):
         raise ValueError("the meetings hold a time that is no time")
     marks = [columns[10] & (1 << bit) != 0 for bit in range(4)]
     met = Meetings(*columns[:3], *columns[4:10], *marks)

@@ -12,7 +12,7 @@ from contacts.columns import Ints, ints
 from contacts.names import Lineages
 from contacts.registry import is_name
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
-from schemas.messages import TIME_MOST, SourceOffset
+from schemas.messages import DERIVED_MOST, SourceOffset
 
 NEVER: Final = -(1 << 62)
 """The log time of a partition while one of its sources has not been heard."""
@@ -129,8 +129,8 @@ def checked(block: VisitBlock) -> Ints:
         and high["lineage"] < len(block.lineages)
         and high["reason"] < len(REASONS)
         and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
-        and low["start_ms"] >= -TIME_MOST
-        and high["end_ms"] <= TIME_MOST
+        and low["start_ms"] >= -DERIVED_MOST
+        and high["end_ms"] <= DERIVED_MOST
         and all(block.persons)
         and max(map(len, block.persons)) <= _NAME_LENGTH
         and all(is_name(name) for each in block.lineages for name in (each.venue, *each.ancestors))

@@ -11,7 +11,7 @@ import numpy as np
 from contacts.columns import Columns, Ints
 from contacts.people import Directory
 from schemas.health import AgeBand, Colour, NegativeTest
-from schemas.messages import UNDECODABLE, Number, Offset, TestKind, TimeMs
+from schemas.messages import UNDECODABLE, DerivedMs, Number, Offset, TestKind
 
 _NEVER: Final = -(1 << 62)
 ABSENT: Final = -2
@@ -33,11 +33,11 @@ class _Told(msgspec.Struct, gc=False):
 
     person: str
     colour: Colour
-    since_ms: TimeMs
+    since_ms: DerivedMs
     rule: str
     reason: str
     position: tuple[Offset, _Step]
-    until_ms: TimeMs | None = None
+    until_ms: DerivedMs | None = None
     doses: Number = 0
     full: bool = False
     booster: bool = False

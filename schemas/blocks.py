@@ -19,6 +19,7 @@ import msgspec
 
 from schemas.messages import (
     UNDECODABLE,
+    DerivedMs,
     Direction,
     LogTimeMs,
     Number,
@@ -120,9 +121,9 @@ class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
     person: str
     direction: Direction
     reply_partition: Partition
-    window_start_ms: TimeMs
-    window_end_ms: TimeMs
-    until_ms: TimeMs
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
+    until_ms: DerivedMs
     linger_ms: TimeMs = 0
     grid_ms: TimeMs = 0
 

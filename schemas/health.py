@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.messages import Grade, Message, Number, Position, Share, TestKind, TestOutcome, TimeMs
+from schemas.messages import DerivedMs, Grade, Message, Number, Position, Share, TestKind, TestOutcome, TimeMs
 
 AgeBand = Literal["0-5", "6-11", "12-17", "18-59", "60+"]
 Colour = Literal["green", "yellow", "red", "black", "unknown"]
@@ -112,12 +112,12 @@ class Status(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     person: str
     colour: Colour
-    since_ms: TimeMs
+    since_ms: DerivedMs
     rule: str
     reason: str
     log_time_ms: TimeMs
     position: Position
-    until_ms: TimeMs | None = None
+    until_ms: DerivedMs | None = None
     doses: Number = 0
     full: bool = False
     booster: bool = False

@@ -14,6 +14,8 @@ import msgspec
 TIME_MOST: Final = 2**43
 """No time is further from 1970 than this, in ms (278 years, so 1691 to 2248): what is further is a mistake, and near it
 every sum of a time and a stay, a window or a retention is still a date."""
+DERIVED_MOST: Final = 2 * TIME_MOST
+"""Nor is what follows from times further than this."""
 NUMBER_MOST: Final = 2**31 - 1
 """No count of people, doses or cases is above this."""
 OFFSET_MOST: Final = 2**43 - 1
@@ -30,6 +32,8 @@ TestOutcome = Literal["positive", "negative", "withdrawn"]
 TestKind = Literal["pcr", "antigen", "other"]
 Fallback = Literal["admit", "check", "refuse"]
 TimeMs = Annotated[int, msgspec.Meta(ge=-TIME_MOST, le=TIME_MOST)]
+DerivedMs = Annotated[int, msgspec.Meta(ge=-DERIVED_MOST, le=DERIVED_MOST)]
+"""A time that follows from others: a stay's end, a window, until when a colour holds."""
 LogTimeMs = Annotated[int, msgspec.Meta(ge=-(2**62), le=TIME_MOST)]
 """A log time, or the bound of a window: far below every time where there is none."""
 BoundMs = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
@@ -183,8 +187,8 @@ class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
     """One stay as evidence: `[start_ms, end_ms)`, whether its end is only assumed, and whether a self-reported visit
     is part of it."""
 
-    start_ms: TimeMs
-    end_ms: TimeMs
+    start_ms: DerivedMs
+    end_ms: DerivedMs
     end_assumed: bool = False
     self_reported: bool = False
 
@@ -198,8 +202,8 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     venue: str
-    start_ms: TimeMs
-    end_ms: TimeMs
+    start_ms: DerivedMs
+    end_ms: DerivedMs
     minutes: float
     case_stay: StayEvidence
     contact_stay: StayEvidence
@@ -227,7 +231,7 @@ class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
     level: Literal["low", "high"] | None = None
     hop: Number = 1
     risk: float | None = None
-    earliest_ms: TimeMs | None = None
+    earliest_ms: DerivedMs | None = None
     exposed_by: tuple[str, ...] = ()
 
 
@@ -263,8 +267,8 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     revision: Number
     position: Position
     requested_at_ms: TimeMs
-    window_start_ms: TimeMs
-    window_end_ms: TimeMs
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
     as_of_ms: TimeMs | None = None
     as_of: tuple[SourceOffset, ...] = ()
     missing_partitions: tuple[Partition, ...] = ()
@@ -274,7 +278,7 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     least_risk: Share | None = None
     cut_by: tuple[Limit, ...] = ()
     risk_numbers: str = ""
-    standing_until_ms: TimeMs | None = None
+    standing_until_ms: DerivedMs | None = None
     ended: bool = False
 
 
@@ -302,8 +306,8 @@ class Cluster(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     cluster_id: str
     category: str
-    start_ms: TimeMs
-    end_ms: TimeMs
+    start_ms: DerivedMs
+    end_ms: DerivedMs
     cases: Number
     case_ids: tuple[str, ...]
     risk: float
@@ -322,7 +326,7 @@ class VenueClusters(Message, frozen=True, omit_defaults=True, kw_only=True):
     log_time_ms: TimeMs
     position: Position
     clusters: tuple[Cluster, ...] = ()
-    since_ms: TimeMs | None = None
+    since_ms: DerivedMs | None = None
 
 
 class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -361,8 +365,8 @@ class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
     reply_partition: Partition
     person: str
     direction: Direction
-    window_start_ms: TimeMs
-    window_end_ms: TimeMs
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
     profile_json: msgspec.Raw = msgspec.Raw(b"null")
     hop: Number = 1
     people: tuple[str, ...] = ()
