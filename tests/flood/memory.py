@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Thread
 
+_GROWTH, _SLACK_MB = 4 / 3, 50
+
 
 class Watch:
     """Samples the resident memory (MB) of named processes until stopped; a process of another id is another life."""
@@ -37,6 +39,14 @@ class Watch:
     def crashed(self) -> list[str]:
         """Who was started more than once."""
         return [name for name, pids in self.lives.items() if len(pids) > 1]
+
+    def grown(self) -> list[str]:
+        """Who held more in the last quarter of the time than in the second by a third and more: sentences."""
+        return [
+            f"{name} grew from {second} to {last} MB"
+            for name, (_, _, second, last) in self.summary().items()
+            if last > second * _GROWTH + _SLACK_MB
+        ]
 
     def summary(self) -> dict[str, tuple[int, int, int, int]]:
         """Of each: at the start, most, the middle of the second and of the last quarter of the time (MB)."""

@@ -85,6 +85,8 @@ def _counts(parts: Sequence[Part]) -> str:
         f"{sent:,} bad inputs on {brokers} (seeds {seeds}), {letters:,} dead letters, {seconds / 60:.0f} minutes, "
         f"{faults} faults.",
         "",
+        *(f"- seed {part.seed}: {fault}" for part in parts for fault in part.faults),
+        "",
         *_table(("topic", "bad records", "reasons"), by_topic(parts)),
         "",
         *_table(("kind", "bad records", "reasons"), by_kind(parts)),
