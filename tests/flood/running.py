@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from kafka.errors import KafkaError
 
+from lacak.level import NotLevel
+from lacak.processes import WorkerFell
+from schemas.blocks import BlockError
 from schemas.channels import TOPICS
 from schemas.health import Status
 from schemas.partitions import partition_of
@@ -46,6 +50,7 @@ REQUESTS: Final = 0.04
 """Of all bad input this share are requests to the gateway."""
 
 _SLICE: Final = 2_000
+_SLICES_MOST: Final = 25
 _OPEN_MOST: Final = 20_000
 _QUIET_SECONDS: Final = 30.0
 _GOOD_REQUESTS: Final = 50
@@ -98,8 +103,11 @@ def flood(
         try:
             run = _Run(running, door, seed, count, bombs, say)
             with Watch(run.pids) as watch:
-                asyncio.run(run.flood())
-                faults = run.checks()
+                try:
+                    asyncio.run(run.flood())
+                    faults = run.checks()
+                except (OSError, KafkaError, WorkerFell) as error:
+                    faults = [f"it did not come to its end: {error}"]
             faults += [f"{name} was started again: it crashed" for name in watch.crashed()] + watch.grown()
             return Outcome(run.ledger, run.caller, watch.summary(), time.monotonic() - began, faults)
         finally:
@@ -133,12 +141,15 @@ class _Run:
         await sender.start()
         try:
             scans, told = town.shuffled(self._seed), self._town.messages()
-            slices = max(self._records // _SLICE, 1)
+            slices = min(max(self._records // _SLICE, 1), _SLICES_MOST)
             records = bad_records(self._seed, self._records, partition_counts(running.settings))
             bombs = self._plan_bombs(slices)
             for number in range(slices):
-                size = self._records - _SLICE * number if number == slices - 1 else _SLICE
-                await sender.send([next(records) for _ in range(size)])
+                left = _part(self._records, number, slices)
+                while left:
+                    some = [next(records) for _ in range(min(left, _SLICE))]
+                    left -= len(some)
+                    await sender.send(some)
                 for topic, bomb in bombs.get(number, ()):
                     await sender.send_bomb(topic, 0, bomb)
                 await asyncio.to_thread(self.caller.send, _part(self._requests, number, slices))
@@ -188,8 +199,8 @@ class _Run:
         for what in (self._check_pipeline, self._check_statuses, self._check_gateway):
             try:
                 what()
-            except AssertionError as error:
-                faults.append(f"{what.__name__}: {error}"[:2000])
+            except (AssertionError, NotLevel, OSError, KafkaError, BlockError) as error:
+                faults.append(f"{what.__name__}: {type(error).__name__} {error}"[:2000])
         return faults
 
     def _check_pipeline(self) -> None:
