@@ -21,7 +21,8 @@ from contacts.places import Places
 from contacts.profiles import Profile, ProfileError, profile_from_json
 from contacts.registry import is_name
 from contacts.visits import NEVER_MS
-from schemas.messages import UNDECODABLE, SharedStay, SourceOffset, TraceAnswer, TraceQuery
+from schemas.bounds import UNDECODABLE
+from schemas.messages import SharedStay, SourceOffset, TraceAnswer, TraceQuery
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters

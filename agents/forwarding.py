@@ -19,10 +19,11 @@ from contacts.forwarded import fault_of, result_record, specimen_id, stay_of, tr
 from contacts.healthstate import HealthState
 from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RulesChange, frame
+from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
 from schemas.health import Declaration, HealthRecord
 from schemas.keys import health_key
-from schemas.messages import UNDECODABLE, Erasure, TestResult
+from schemas.messages import Erasure, TestResult
 from schemas.partitions import partition_of
 from streams.batches import Batch
 from streams.clock import Clock

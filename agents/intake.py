@@ -35,7 +35,8 @@ from schemas.blocks import (
     Tick,
     unframe,
 )
-from schemas.messages import TIME_MOST, UNDECODABLE, Scan
+from schemas.bounds import TIME_MOST, UNDECODABLE
+from schemas.messages import Scan
 from schemas.partitions import partition_of, partitions_of
 from streams.batches import Batch
 from streams.spans import Spans

@@ -14,7 +14,7 @@ from contacts.columns import Ints
 from contacts.compiled import compiled
 from contacts.texts import Bytes
 from schemas.blocks import KINDS
-from schemas.messages import TIME_MOST
+from schemas.bounds import TIME_MOST
 
 PERSON, PERSON_LENGTH, VENUE, VENUE_LENGTH, KIND, AT, ARRIVED, PLAIN = range(8)
 """The columns of what is read, int64: where the names begin and their lengths in bytes, the kind (index into KINDS),

@@ -11,10 +11,11 @@ from contacts.controls import BAD_PERSON, is_id
 from contacts.forwarded import fault_of
 from contacts.registry import Registry, RegistryError, is_name
 from schemas.blocks import WINDOW_BLOCKS, WINDOW_COLUMNS, WINDOWS_MAGIC, BlockError, WindowBlock, unframe
+from schemas.bounds import NUMBER_MOST, TIME_MOST
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
 from schemas.keys import health_key
-from schemas.messages import NUMBER_MOST, TIME_MOST, Case, Erasure, Occupancy, Trace, Venue, VenueClusters
+from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from schemas.partitions import partition_of
 
 _READERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -33,7 +34,7 @@ _WRONG_PARTITION: Final = "wrong_partition", "the record's partition is not that
 
 
 def read(topic: str, value: bytes) -> Any:
-    """The message of a record. Raises BlockError, or what schemas.messages.UNDECODABLE names."""
+    """The message of a record. Raises BlockError, or what schemas.bounds.UNDECODABLE names."""
     if topic != "windows":
         return _READERS[topic].decode(value)
     block = unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS)

@@ -7,8 +7,8 @@ from typing import Any
 
 from agents import recordable
 from schemas.blocks import CONTROL_MAGIC, BlockError
+from schemas.bounds import UNDECODABLE
 from schemas.channels import TOPICS as CHANNELS
-from schemas.messages import UNDECODABLE
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters

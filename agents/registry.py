@@ -14,8 +14,9 @@ from contacts.controls import BAD_PERSON, recount_fault
 from contacts.doorrules import DoorRulesError, read_door_rules
 from contacts.registry import Registry, RegistryError, is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RecountOrder, RegistryChange, RulesChange, frame
+from schemas.bounds import UNDECODABLE
 from schemas.door import Recount, RuleSet
-from schemas.messages import UNDECODABLE, Erasure, TraceAnswer, Venue
+from schemas.messages import Erasure, TraceAnswer, Venue
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters

@@ -12,9 +12,9 @@ from contacts.colours import ColourRulesError
 from contacts.healthstate import NEVER_MS, HealthState, RulesOf
 from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, CONTROLS, BlockError, Control, ErasureOrder, RulesChange, Tick, frame, unframe
+from schemas.bounds import UNDECODABLE
 from schemas.health import HealthRecord
 from schemas.keys import health_key
-from schemas.messages import UNDECODABLE
 from schemas.partitions import partition_of, partitions_of
 from streams import metrics
 from streams.batches import Batch

@@ -15,27 +15,19 @@ import msgspec
 
 from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
+from agents.refusals import Refused, check_answer, check_limits, check_person
 from agents.standing import Standing
 from contacts.cases import Episode, apply_result, numbers
 from contacts.controls import BAD_PERSON
 from contacts.erasing import forgotten
-from contacts.exposures import unpacked
 from contacts.hops import Hops
 from contacts.interviews import informed, noted
 from contacts.profiles import Profile, ProfileError, default_profile, find_profile
 from contacts.registry import is_name
 from contacts.risk import Risk
 from contacts.tracing import Dossier, Gather, Job, further, report, trace_id, withdrawn, worth_telling
-from schemas.messages import (
-    UNDECODABLE,
-    ContactDecision,
-    InterviewContact,
-    TestResult,
-    Trace,
-    TraceAnswer,
-    TraceRequest,
-)
-from schemas.partitions import partition_of
+from schemas.bounds import UNDECODABLE
+from schemas.messages import ContactDecision, InterviewContact, TestResult, Trace, TraceAnswer, TraceRequest
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -52,19 +44,6 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "interview-contacts": msgspec.json.Decoder(InterviewContact),
     "trace-answers": msgspec.json.Decoder(TraceAnswer),
 }
-
-
-_DAY_SECONDS = 86_400.0
-_PARTS_MOST = 10_000
-"""In so many records an answer comes at most."""
-
-
-class Refused(ValueError):
-    """A message that asks for what cannot be done."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 class Tracing:
@@ -101,10 +80,8 @@ class Tracing:
         self._dossiers.arrived_ms = message.timestamps_ms[0]
         try:
             body = _READERS[message.topic].decode(value)
-            if not isinstance(body, TraceAnswer) and not is_name(body.person):
-                raise Refused("bad_person", BAD_PERSON)
             if not isinstance(body, TraceAnswer):
-                self._check_home(message.partition, body.person)
+                check_person(body.person, message.partition, self._settings.partitions.cases)
             if isinstance(body, TestResult):
                 self._on_result(message.partition, body)
             elif isinstance(body, TraceRequest):
@@ -128,18 +105,13 @@ class Tracing:
 
     def _on_note(self, partition: int, person: str, body: TraceAnswer) -> None:
         """What the partitions, the registry and the coordinator itself say."""
-        self._check_answer(person, body)
+        check_answer(person, body, self._settings.partitions.visits)
         if body.kind == "changed":
             self._on_change(partition, person, body.trace_id)
         elif body.kind == "erasure":
             self._on_erasure(partition, person, body.at_ms)
         else:
             self._on_answer(partition, person, body)
-
-    def _check_home(self, partition: int, person: str) -> None:
-        """Raises Refused for a message in another partition than its person's: it would have a dossier of its own."""
-        if partition_of(person, self._settings.partitions.cases) != partition:
-            raise Refused("wrong_partition", "the record's partition is not that of its person")
 
     def remind(self) -> None:
         """Send the reminders that are due; called some ten times a second."""
@@ -208,12 +180,7 @@ class Tracing:
         own_dates = request.onset_ms is not None or request.specimen_ms is not None
         if case is None and not own_dates:
             raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
-        if not 1 <= request.hops <= self._limits.hops_most:
-            raise Refused("bad_hops", f"a trace goes 1 to {self._limits.hops_most} hops")
-        if not 1 <= (request.people_most or 1) <= self._limits.people_most:
-            raise Refused("bad_people", f"a trace reaches at most {self._limits.people_most} people")
-        if request.seconds_most is not None and not 0 < request.seconds_most <= _DAY_SECONDS:
-            raise Refused("bad_seconds", "a trace takes more than no time, and less than a day")
+        check_limits(request, self._limits.hops_most, self._limits.people_most)
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None
@@ -316,20 +283,6 @@ class Tracing:
             elif after != episode:
                 left = self._follow(left, after, "system", "erasure")
         self._dossiers.save(left)
-
-    def _check_answer(self, person: str, answer: TraceAnswer) -> None:
-        """Raises Refused for an answer that no partition of ours gives."""
-        if not is_name(person):
-            raise Refused("bad_key", f"the key is no person's name: {BAD_PERSON}")
-        if answer.partition >= self._settings.partitions.visits:
-            raise Refused("bad_answer", f"there is no partition {answer.partition} of visits")
-        if answer.part >= answer.parts or answer.parts > _PARTS_MOST:
-            raise Refused("bad_answer", f"it is part {answer.part} of {answer.parts}")
-        if answer.meetings is not None:
-            try:
-                unpacked(answer.meetings)
-            except ValueError as error:
-                raise Refused("bad_answer", str(error)) from error
 
     def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
         gather = self._gathers.get(answer.query_id)

@@ -16,7 +16,8 @@ from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
-from schemas.messages import DERIVED_MOST, MEETING_COLUMNS, Direction, MeetingRows
+from schemas.bounds import DERIVED_MOST
+from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows
 
 _MINUTE_MS = 60_000
 _ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds

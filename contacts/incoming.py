@@ -12,7 +12,8 @@ from contacts.columns import Ints, ints
 from contacts.names import Lineages
 from contacts.registry import is_name
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
-from schemas.messages import DERIVED_MOST, SourceOffset
+from schemas.bounds import DERIVED_MOST
+from schemas.messages import SourceOffset
 
 NEVER: Final = -(1 << 62)
 """The log time of a partition while one of its sources has not been heard."""

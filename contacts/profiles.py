@@ -21,7 +21,7 @@ from contacts.air import Air
 from contacts.categories import any_matches, rule_for, same_pattern, segments
 from contacts.profile_faults import Fault, read_toml
 from contacts.scoring import Course, Score, whole_minutes
-from schemas.messages import UNDECODABLE
+from schemas.bounds import UNDECODABLE
 
 _MINUTE_MS = 60_000
 _MOST_MINUTES = 30 * 24 * 60

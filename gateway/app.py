@@ -20,7 +20,7 @@ from gateway.problems import EMPTY, Fault, Problem, fault_of, kind_of, split_pat
 from gateway.scans import core_problem, scans_answer
 from gateway.spool import SpoolError
 from gateway.tickets import DoorError
-from schemas.messages import UNDECODABLE
+from schemas.bounds import UNDECODABLE
 
 _LOG: Final = logging.getLogger("lacak.gateway")
 _LARGE: Final = frozenset({"/v1/scans", "/v1/venues/import"})

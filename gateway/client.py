@@ -17,7 +17,8 @@ from contacts.registry import is_name
 from gateway.packing import BLOCK_SCANS, KIND_NUMBERS, Record, packed, single
 from gateway.pseudonyms import Key
 from schemas.blocks import CONTROL_MAGIC, Tick, frame
-from schemas.messages import TIME_MOST, Scan, ScanKind
+from schemas.bounds import TIME_MOST
+from schemas.messages import Scan, ScanKind
 from schemas.partitions import partitions_of
 
 _CHUNK = 5_000

@@ -20,9 +20,10 @@ from gateway.sender import Sender, Sent
 from gateway.settings import GatewaySettings
 from gateway.spool import Parcel, Spool, SpoolError, TicketRow
 from gateway.tickets import Ask, Bulk, DoorError, Ticket, new_id
+from schemas.bounds import TIME_MOST
 from schemas.door import Deed, DoorEvent, Recount
 from schemas.health import AgeBand, Colour
-from schemas.messages import TIME_MOST, Fallback, Scan, ScanKind
+from schemas.messages import Fallback, Scan, ScanKind
 
 _SWEEP_MS: Final = 60_000
 _MANY: Final = 20_000

@@ -16,7 +16,8 @@ from gateway.problems import EMPTY, Fault, Problem, fault_of
 from gateway.spool import SpoolError
 from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.wire import BulkReply, Child, GuardAnswer, PastScan, ScanRequest
-from schemas.messages import UNDECODABLE, Scan
+from schemas.bounds import UNDECODABLE
+from schemas.messages import Scan
 
 _DECODE: Final = msgspec.json.Decoder(ScanRequest | tuple[PastScan, ...]).decode
 _ENCODE: Final = msgspec.json.Encoder().encode

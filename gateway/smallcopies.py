@@ -12,8 +12,9 @@ import msgspec
 from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, read_door_rules
 from contacts.registry import Registry, RegistryError
 from gateway.reading import Records
+from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
-from schemas.messages import UNDECODABLE, Message, Occupancy, Venue
+from schemas.messages import Message, Occupancy, Venue
 
 _LOG: Final = logging.getLogger(__name__)
 _DOOR: Final = "door"

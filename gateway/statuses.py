@@ -10,8 +10,9 @@ import numpy as np
 
 from contacts.columns import Columns, Ints
 from contacts.people import Directory
+from schemas.bounds import UNDECODABLE, DerivedMs, Number, Offset
 from schemas.health import AgeBand, Colour, NegativeTest
-from schemas.messages import UNDECODABLE, DerivedMs, Number, Offset, TestKind
+from schemas.messages import TestKind
 
 _NEVER: Final = -(1 << 62)
 ABSENT: Final = -2

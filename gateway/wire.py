@@ -12,8 +12,9 @@ import msgspec
 
 from gateway.copies import Count
 from gateway.problems import Fault
+from schemas.bounds import TIME_MOST
 from schemas.health import AgeBand
-from schemas.messages import TIME_MOST, Fallback, ScanKind, Venue
+from schemas.messages import Fallback, ScanKind, Venue
 
 _NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 _LINE: Final = r"^[^\x00-\x1f\x7f]*$"

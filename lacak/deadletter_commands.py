@@ -18,8 +18,9 @@ from lacak.people import accountable
 from lacak.settings import load_settings
 from officer.store import Store, StoreError
 from schemas.blocks import SCAN_BLOCKS, SCANS_MAGIC, BlockError, scan_of, unframe
+from schemas.bounds import UNDECODABLE
 from schemas.catalogue import JSON_TOPICS
-from schemas.messages import UNDECODABLE, DeadLetter, Scan
+from schemas.messages import DeadLetter, Scan
 from schemas.partitions import partition_of
 from streams.reader import decode_record, read_topic
 from streams.settings import Settings

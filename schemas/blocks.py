@@ -17,20 +17,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from schemas.messages import (
-    UNDECODABLE,
-    DerivedMs,
-    Direction,
-    LogTimeMs,
-    Number,
-    Offset,
-    Partition,
-    Position,
-    Scan,
-    ScanKind,
-    TimeMs,
-    Venue,
-)
+from schemas.bounds import UNDECODABLE, DerivedMs, LogTimeMs, Number, Offset, Partition, Position, TimeMs
+from schemas.messages import Direction, Scan, ScanKind, Venue
 
 SCANS_MAGIC: Final = b"LKS1"
 VISITS_MAGIC: Final = b"LKV1"

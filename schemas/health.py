@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from schemas.messages import DerivedMs, Grade, Message, Number, Position, Share, TestKind, TestOutcome, TimeMs
+from schemas.bounds import DerivedMs, Number, Position, Share, TimeMs
+from schemas.messages import Grade, Message, TestKind, TestOutcome
 
 AgeBand = Literal["0-5", "6-11", "12-17", "18-59", "60+"]
 Colour = Literal["green", "yellow", "red", "black", "unknown"]

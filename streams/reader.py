@@ -28,8 +28,8 @@ from schemas.blocks import (
     BlockError,
     unframe,
 )
+from schemas.bounds import UNDECODABLE
 from schemas.inflating import RECORDS_MOST, TooLarge, inflate
-from schemas.messages import UNDECODABLE
 from streams.records import INFLATED_MOST
 from streams.settings import Settings
 

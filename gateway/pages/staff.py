@@ -27,7 +27,7 @@ from gateway.pages.views import load_of, short_number, venue_of
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Fault, Problem
 from gateway.tickets import Ask, Ticket
-from schemas.messages import UNDECODABLE
+from schemas.bounds import UNDECODABLE
 
 _PIXELS_MOST: Final = 2_000_000
 _FORMATS: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)

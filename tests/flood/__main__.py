@@ -48,8 +48,9 @@ def main() -> int:
         else:
             parts.append(msgspec.json.decode(path.read_bytes(), type=Part))
     _print(parts)
-    if not asked.no_page and len(parts) == asked.parts:
-        write(parts)
+    if not asked.no_page:
+        kept = sorted(asked.results.glob(f"{asked.broker}-*.json"))
+        write([msgspec.json.decode(path.read_bytes(), type=Part) for path in kept])
     return 1 if any(part.faults for part in parts) else 0
 
 

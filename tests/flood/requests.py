@@ -138,7 +138,13 @@ class Caller:
     def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None, fault: str) -> None:
         route = path if path in _BODIES or path == "/v1/venues/import" else "others"
         try:
-            status, media, answer = self._answer(method, path, headers, body)
+            try:
+                status, media, answer = self._answer(method, path, headers, body)
+            except ConnectionError:
+                if fault == "huge":
+                    raise
+                self._connection = None  # it was closed behind a request that was too large: once more
+                status, media, answer = self._answer(method, path, headers, body)
         except (HTTPException, OSError, UnicodeError) as error:
             self._connection = None
             if isinstance(error, UnicodeError | ValueError):
