@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing clusters_pipeline door_pipeline gateway_brokers \
-	heartbeats metrics crash stopping security security_database
+	heartbeats metrics crash stopping security security_database flood
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
 	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
@@ -100,6 +100,9 @@ dashboards: .venv/ready ## Write Grafana's dashboards anew, ask a running Lacak 
 	@$(BIN)/python -m deploy.grafana
 	@$(BIN)/python -m bench.dashboards
 
+flood: .venv/ready ## Send a million bad inputs to every topic and endpoint on Apache Kafka, in parts (again to go on)
+	@$(BIN)/python -m tests.flood
+
 COMPILE = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: ## Pin every dependency anew, with hashes
@@ -110,4 +113,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits chaos clean contracts dashboards demo help lint lock metrics-page pictures sizing test test-kafka types validation venv
+.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits chaos clean contracts dashboards demo flood help lint lock metrics-page pictures sizing test test-kafka types validation venv

@@ -8,23 +8,26 @@ questions the coordinators of standing traces are told when what they watch has 
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
 
 from contacts.columns import ints
+from contacts.controls import BAD_PERSON, is_id
 from contacts.exposures import Named, Question, may_expose, packed
 from contacts.places import Places
-from contacts.profiles import Profile, profile_from_json
+from contacts.profiles import Profile, ProfileError, profile_from_json
+from contacts.registry import is_name
 from contacts.visits import NEVER_MS
+from schemas.bounds import UNDECODABLE
 from schemas.messages import SourceOffset, TraceAnswer, TraceQuery
 from streams import stagemetrics as metrics
 from streams.batches import Batch
+from streams.clock import Clock
+from streams.deadletters import DeadLetters
 from streams.outbox import Outbox
-
-log = logging.getLogger(__name__)
+from streams.settings import Settings
 
 _BARRIERS_KEPT = 10_000
 _ANSWERS_KEPT = 10_000
@@ -37,8 +40,18 @@ _QUERIES = msgspec.json.Decoder(TraceQuery)
 class Contacts:
     """Open questions of each visits partition this worker holds, and the barriers that have come for them."""
 
-    def __init__(self, sources: int, outbox: Outbox, state: Callable[[int], Places | None]) -> None:
-        self._sources = sources
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        outbox: Outbox,
+        letters: DeadLetters,
+        state: Callable[[int], Places | None],
+    ) -> None:
+        self._sources = settings.partitions.scans
+        self._coordinators = settings.partitions.cases
+        self._clock = clock
+        self._letters = letters
         self._outbox = outbox
         self._state = state
         self._open: dict[int, dict[tuple[str, int], TraceQuery]] = {}
@@ -53,15 +66,37 @@ class Contacts:
             known.popitem(last=False)
 
     async def take(self, message: Batch) -> None:
-        """A message of `trace-queries`; what is none is left out and said: only our own agents write there."""
+        """A message of `trace-queries`; what is no question that can be answered goes to the dead letters."""
         try:
             query = _QUERIES.decode(message.values[0] or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            log.warning(
-                "Offset %d of trace-queries, partition %d, is no question.", message.offsets[0], message.partition
-            )
-            return
-        self.ask(message.partition, query)
+            fault = self._fault(query)
+        except UNDECODABLE as error:
+            fault = "undecodable", str(error)
+        if fault is None:
+            self.ask(message.partition, query)
+        else:
+            self._letters.letter(message, 0, 0, *fault, self._clock.now_ms())
+            await self._letters.flush()
+        self._letters.judge(1, int(fault is not None))
+
+    def _fault(self, query: TraceQuery) -> tuple[str, str] | None:
+        """Why a question cannot be answered: (reason, detail)."""
+        if not is_name(query.person):
+            return "bad_person", BAD_PERSON
+        if not is_id(query.query_id) or not is_id(query.trace_id):
+            return "bad_question", "a question needs an id, and that of its trace"
+        if query.reply_partition >= self._coordinators:
+            where = f"partition {query.reply_partition}, and there are {self._coordinators}"
+            return "bad_question", f"it is to be answered to {where}"
+        if not len(query.people) == len(query.since_ms) == len(query.until_ms):
+            return "bad_question", "its people and their windows differ in number"
+        if query.hop < 1 or (query.hop == 1 and query.people):
+            return "bad_question", f"hop {query.hop} is asked about with {len(query.people)} people"
+        try:
+            profile_from_json(bytes(query.profile_json))
+        except ProfileError as error:
+            return "bad_question", str(error)
+        return None
 
     def ask(self, partition: int, query: TraceQuery) -> None:
         """A question, or the word that its deadline has passed: that means nothing once it has been answered."""

@@ -19,6 +19,7 @@ from contacts.forwarded import fault_of, result_record, specimen_id, stay_of, tr
 from contacts.healthstate import HealthState
 from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RulesChange, frame
+from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
 from schemas.health import Declaration, HealthRecord
 from schemas.keys import health_key
@@ -44,6 +45,8 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
 
 _OTHERS: Final = ("test-results", "erasures")
 """What other agents read too, and put to the dead letters where it is no message."""
+
+_COMPACTED: Final = ("erasures", "rules")
 
 _LOOK_SECONDS: Final = 0.02
 _SENT_MOST: Final = 10_000
@@ -91,19 +94,22 @@ class Forwarder:
 
     def pass_on(self, batch: Batch) -> None:
         """Send on what a batch says. What laboratories send in vain the tracing agent puts to the dead letters."""
+        bad = 0
         for index, value in enumerate(batch.values):
-            if value is None:
+            if value is None and batch.topic in _COMPACTED:
                 continue  # a tombstone: the broker's business
             try:
-                self._pass_on(batch, index, _READERS[batch.topic].decode(value))
+                self._pass_on(batch, index, _READERS[batch.topic].decode(value or b""))
             except Refused as refused:
                 reason, why = refused.reason, str(refused)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 reason, why = "undecodable", str(error)
             else:
                 continue
             if batch.topic not in _OTHERS:
+                bad += 1
                 self._letters.letter(batch, index, 0, reason, why, self._clock.now_ms())
+        self._letters.judge(len(batch), bad)
 
     def _pass_on(self, batch: Batch, index: int, body: TestResult | Declaration | Erasure | RuleSet) -> None:
         origin, stamp_ms = (batch.partition, batch.offsets[index]), batch.timestamps_ms[index]
@@ -112,6 +118,8 @@ class Forwarder:
             return
         if not is_name(body.person) or "|" in body.person:
             raise Refused("bad_person", "a person is 1 to 200 characters, none of them a control or a bar")
+        if not isinstance(body, Erasure) and self._home(body.person) != batch.partition:
+            raise Refused("wrong_partition", "the record's partition is not that of its person")
         if isinstance(body, TestResult):
             self._result(body, stamp_ms)
         elif isinstance(body, Declaration):

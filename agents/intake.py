@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agents.lines import ARRIVED, AT, KIND, NOT_GIVEN, PERSON, PERSON_LENGTH, PLAIN, VENUE, VENUE_LENGTH, read_lines
 from contacts.columns import Bools, Ints
 from contacts.compiled import COMPILED
+from contacts.controls import BAD_PERSON, fault_of
 from contacts.deriver import Deriver, Scans
 from contacts.histories import NONE
 from contacts.registry import are_names, is_name
@@ -34,16 +35,15 @@ from schemas.blocks import (
     Tick,
     unframe,
 )
+from schemas.bounds import TIME_MOST, UNDECODABLE
 from schemas.messages import Scan
 from schemas.partitions import partition_of, partitions_of
 from streams.batches import Batch
 from streams.spans import Spans
 
 _SCANS = msgspec.json.Decoder(Scan)
-_TIME_LIMIT = 2**53
 _OPEN, _CLOSE = ord("{"), ord("}")
 
-_BAD_PERSON = "a person is 1 to 200 characters, none of them a control"
 _WRONG_PARTITION = "the record's partition is not that of its person"
 
 SetAside = Callable[[int, int, str, str], None]
@@ -51,16 +51,25 @@ SetAside = Callable[[int, int, str, str], None]
 
 
 class Intake:
-    """Reads the records of one partition of `scans` for its deriver. `tolerance_ms` is how far clocks may differ."""
+    """Reads the records of one partition of `scans` for its deriver. `tolerance_ms` is how far clocks may differ,
+    `coordinators` how many partitions of traces there are."""
 
     def __init__(
-        self, deriver: Deriver, partitions: int, set_aside: SetAside, *, file_clock: bool, tolerance_ms: int
+        self,
+        deriver: Deriver,
+        partitions: int,
+        set_aside: SetAside,
+        *,
+        file_clock: bool,
+        tolerance_ms: int,
+        coordinators: int = 1 << 30,
     ) -> None:
         self._deriver = deriver
         self._partitions = partitions
         self._set_aside = set_aside
         self._file_clock = file_clock
         self._tolerance_ms = tolerance_ms
+        self._coordinators = coordinators
 
     def read(self, batch: Batch) -> Iterator[Scans | tuple[int, Control]]:
         """The batch in order of the log: runs of scans, and between them `(offset, control)`."""
@@ -85,7 +94,7 @@ class Intake:
                     yield self._block(offset, stamp, unframe(SCANS_MAGIC, value, SCAN_BLOCKS))
                 else:
                     yield self._read(lines.of_rows(index, index + 1))  # white space around it
-            except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (BlockError, *UNDECODABLE) as error:
                 self._set_aside(offset, 0, "undecodable", str(error))
         if start < len(batch):
             yield self._read(lines.of_rows(start, len(batch)))
@@ -121,7 +130,7 @@ class Intake:
             decoded = _SCANS.decode_lines(b"\n".join(values))
             if len(decoded) == len(values):
                 return rows, decoded
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             pass
         good: list[int] = []
         scans: list[Scan] = []
@@ -129,7 +138,7 @@ class Intake:
             try:
                 scans.append(_SCANS.decode(value))
                 good.append(row)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 self._set_aside(int(lines.offsets[row]), 0, "undecodable", str(error))
         return good, scans
 
@@ -147,7 +156,7 @@ class Intake:
         if not len(block.venues) == len(kind) == len(at) == count:
             raise BlockError("the block's columns differ in length")
         times = np.concatenate((at, arrived if block.arrived_at_ms else at))
-        if count and (kind.max() >= len(KINDS) or times.max() > _TIME_LIMIT or times.min() < -_TIME_LIMIT):
+        if count and (kind.max() >= len(KINDS) or times.max() > TIME_MOST or times.min() < -TIME_MOST):
             raise BlockError("the block holds an unknown kind or a time that is no time")
         person, venue = self._people(block.persons), self._deriver.venue_numbers(block.venues)
         scans = Scans(np.full(count, offset), np.arange(count), person, venue, kind, at, arrived)
@@ -176,7 +185,7 @@ class Intake:
         good = good & ~ahead
         nameless = good & (scans.person == NONE)
         for row in np.flatnonzero(nameless).tolist():
-            self._refuse(scans, row, "bad_person", _BAD_PERSON)
+            self._refuse(scans, row, "bad_person", BAD_PERSON)
         scans = scans._replace(arrived=arrived).of(good & ~nameless)
         away = self._away(scans.person)
         for row in np.flatnonzero(away).tolist():
@@ -201,10 +210,8 @@ class Intake:
             return (
                 ("arrival_ahead", "a tick is ahead of its record's time") if self._ahead(control.at_ms, stamp) else None
             )
-        if not isinstance(control, StayReport):
-            return None
-        if not is_name(control.person):
-            return "bad_person", _BAD_PERSON
+        if (fault := fault_of(control, self._coordinators)) is not None or not isinstance(control, StayReport):
+            return fault
         if partition_of(control.person, self._partitions) != self._deriver.partition:
             return "wrong_partition", _WRONG_PARTITION
         if control.told_at_ms is not None and self._ahead(control.told_at_ms, stamp):

@@ -14,6 +14,7 @@ from contacts.columns import Ints
 from contacts.compiled import compiled
 from contacts.texts import Bytes
 from schemas.blocks import KINDS
+from schemas.bounds import TIME_MOST
 
 PERSON, PERSON_LENGTH, VENUE, VENUE_LENGTH, KIND, AT, ARRIVED, PLAIN = range(8)
 """The columns of what is read, int64: where the names begin and their lengths in bytes, the kind (index into KINDS),
@@ -24,7 +25,6 @@ NOT_GIVEN: Final = -(1 << 62)
 _QUOTE, _COLON, _COMMA, _MINUS, _ZERO, _NINE = b'":,-09'
 _OPEN, _CLOSE, _SPACE = b"{} "
 _NAME_BYTES: Final = 200  # contacts.registry.is_name
-_TIME_LIMIT: Final = 2**53  # schemas.messages.TimeMs
 _NEEDED: Final = 0b1111  # the first four fields
 _F_PERSON, _F_VENUE, _F_KIND, _F_AT, _F_ARRIVED = range(5)
 
@@ -140,7 +140,7 @@ def _number(data: Bytes, at: int, stop: int, out: Ints, column: int) -> int:
     while at < stop and _ZERO <= data[at] <= _NINE and at - first < 17:
         value = value * 10 + np.int64(data[at]) - _ZERO
         at += 1
-    if at == first or at - first > 16 or (data[first] == _ZERO and at > first + 1) or value > _TIME_LIMIT:
+    if at == first or at - first > 16 or (data[first] == _ZERO and at > first + 1) or value > TIME_MOST:
         return -1
     if value == 0 and sign < 0:
         return -1

@@ -13,9 +13,11 @@ from agents.clusters import tell_clusters
 from agents.contacts import Contacts
 from agents.placemeters import PlaceMeters
 from contacts.clusterrules import ClusterRules
+from contacts.controls import fault_of
 from contacts.doorrules import DoorRulesError
 from contacts.occupancy import Count
 from contacts.places import Places, unused_people
+from contacts.registry import RegistryError
 from contacts.thresholds import crosses
 from contacts.visits import NEVER_MS
 from contacts.windows import WindowRows
@@ -30,6 +32,7 @@ from schemas.blocks import (
     RecountOrder,
     RegistryChange,
     RulesChange,
+    VisitBlock,
     WatchOrder,
     WindowBlock,
     frame,
@@ -181,6 +184,7 @@ class OccupancyKeeper:
         for index, value in enumerate(batch.values):
             try:
                 block = unframe(VISITS_MAGIC, value or b"", VISIT_BLOCKS)
+                self._check(block)
                 controls = places.apply(block)
             except BlockError as error:
                 bad += 1
@@ -199,7 +203,10 @@ class OccupancyKeeper:
                 elif isinstance(placed.control, WatchOrder):
                     places.watch(placed.control)
                 elif isinstance(placed.control, RegistryChange):
-                    places.add_venue(placed.control.venue)
+                    try:
+                        places.add_venue(placed.control.venue)
+                    except RegistryError as error:
+                        self._letters.letter(batch, index, 0, "refused_venue", str(error), self._clock.now_ms())
                 elif isinstance(placed.control, RecountOrder):
                     places.recount(placed.control)
                 elif isinstance(placed.control, RulesChange):
@@ -240,6 +247,14 @@ class OccupancyKeeper:
         found = places.replayed()
         places.replaying()
         return found
+
+    def _check(self, block: VisitBlock) -> None:
+        """Raises BlockError for a block that holds a control record that cannot be taken: it is refused whole."""
+        for placed in block.controls:
+            if isinstance(placed.control, RulesChange):
+                continue  # looked at by itself below: another Lacak may read more than this one
+            if (fault := fault_of(placed.control, self._settings.partitions.cases)) is not None:
+                raise BlockError(f"a control record in the block cannot be taken: {fault[1]}")
 
     def look(self, partition: int, places: Places, position: int, level: bool) -> None:
         """Tell what is due: everything that changed once a second, a crossed threshold or another cluster at once.

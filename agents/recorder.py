@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
-
-from schemas.blocks import CONTROL_MAGIC, WINDOW_BLOCKS, WINDOW_COLUMNS, WINDOWS_MAGIC, BlockError, unframe
-from schemas.door import DoorEvent
-from schemas.health import Declaration, HealthRecord, Status
+from agents import recordable
+from schemas.blocks import CONTROL_MAGIC, WINDOW_COLUMNS, BlockError, Heartbeat
+from schemas.bounds import UNDECODABLE
+from schemas.channels import TOPICS as CHANNELS
 from schemas.heartbeats import Pulse, beat_of
-from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from streams import meters
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
 from streams.partitions import DurableEachBatch
-from streams.postgres import Records
+from streams.postgres import Records, Unstorable
 
 TOPICS = (
     "occupancy", "windows", "clusters", "cases", "traces", "venues", "erasures", "statuses", "health-records",
@@ -25,34 +23,25 @@ TOPICS = (
 )  # fmt: skip
 """What is recorded."""
 
-_READERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "occupancy": msgspec.json.Decoder(Occupancy),
-    "clusters": msgspec.json.Decoder(VenueClusters),
-    "cases": msgspec.json.Decoder(Case),
-    "traces": msgspec.json.Decoder(Trace),
-    "venues": msgspec.json.Decoder(Venue),
-    "erasures": msgspec.json.Decoder(Erasure),
-    "statuses": msgspec.json.Decoder(Status),
-    "health-records": msgspec.json.Decoder(HealthRecord),
-    "declarations": msgspec.json.Decoder(Declaration),
-    "door-events": msgspec.json.Decoder(DoorEvent),
-}
 _FORGOTTEN = ("cases", "traces", "statuses", "health-records")
 """Where a key without a value says that what it names is to be forgotten."""
 
 _WINDOW_BYTES = 8 * len(WINDOW_COLUMNS)
 _BEATEN = ("occupancy", "traces", "health-records", "statuses")
 """Where heartbeats come by."""
+Placed = tuple[int, Any]
+"""A message with its place in the batch."""
 
 
 class Recorder:
-    """Decodes batches and hands them to the database."""
+    """Decodes batches and hands them to the database. `partitions` is how many the topics by person have."""
 
-    def __init__(self, clock: Clock, letters: DeadLetters, records: Records) -> None:
+    def __init__(self, clock: Clock, letters: DeadLetters, records: Records, partitions: int) -> None:
         self._clock = clock
         self._letters = letters
         self._records = records
         self.pulses = {topic: Pulse(topic, clock.now_ms) for topic in _BEATEN}
+        self._partitions = partitions
 
     async def run(self, batches: AsyncIterator[Batch], owner: DurableEachBatch) -> None:
         """The agent's loop."""
@@ -63,30 +52,78 @@ class Recorder:
                 await owner.done(held)
 
     async def record(self, batch: Batch) -> None:
-        """Decode a batch and write it in one transaction; what is no message goes to the dead letters."""
-        messages: list[Any] = []
-        heartbeats = []
+        """Decode a batch and write it; what is no message, or nothing the database holds, goes to the dead letters."""
+        placed: list[Placed] = []
         bad = 0
+        heartbeats = []
         for index, value in enumerate(batch.values):
             try:
-                if value is None:
-                    messages += [(batch.keys[index] or b"").decode()] if batch.topic in _FORGOTTEN else []
+                if batch.topic in self.pulses and value is not None and value[:4] == CONTROL_MAGIC:
+                    heartbeats.append(self._beat(batch.topic, value))
                     continue
-                if batch.topic in self.pulses and value[:4] == CONTROL_MAGIC:
-                    heartbeats.append(beat_of(value))
-                    continue  # what doors are told of health records comes as statuses, erasures by their own topic
-                if batch.topic == "windows":
-                    messages.append(unframe(WINDOWS_MAGIC, value, WINDOW_BLOCKS))
-                else:
-                    messages.append(_READERS[batch.topic].decode(value))
-            except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-                self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
+                message = self._read(batch, index, value)
+            except _Refused as refused:
+                self._set_aside(batch, index, refused.reason, str(refused))
                 bad += 1
+            except (BlockError, *UNDECODABLE) as error:
+                self._set_aside(batch, index, "undecodable", str(error))
+                bad += 1
+            else:
+                placed += [(index, message)] if message is not None else []
+        bad += await self._write(batch, placed, batch.next_offset)
         self._letters.judge(len(batch), bad)
         await self._letters.flush()
-        rows: dict[str, Any] = {batch.topic.replace("-", "_"): messages}
-        await self._records.apply(batch.topic, batch.partition, batch.next_offset, **rows)
         for heartbeat in filter(None, heartbeats):
             self.pulses[batch.topic].came(batch.partition, heartbeat)
         if batch.topic == "windows":
-            meters.events_in("windows").inc(sum(len(block.rows) // _WINDOW_BYTES for block in messages))
+            meters.events_in("windows").inc(sum(len(block.rows) // _WINDOW_BYTES for _, block in placed))
+
+    @staticmethod
+    def _beat(topic: str, value: bytes) -> Heartbeat | None:
+        """The heartbeat that a control record is. Raises _Refused for another, where none is expected."""
+        heartbeat = beat_of(value)
+        if heartbeat is None and topic != "health-records":  # those are the status agent's, and come as statuses
+            raise _Refused("undecodable", "a control record that is no heartbeat")
+        return heartbeat
+
+    def _read(self, batch: Batch, index: int, value: bytes | None) -> Any:
+        """What is to be written of a record; None: nothing. Raises _Refused, and what decoding raises."""
+        topic, key = batch.topic, batch.keys[index] or b""
+        if value is None and "compact" in CHANNELS[topic].cleanup:
+            return key.decode() if topic in _FORGOTTEN else None
+        message = recordable.read(topic, value or b"")
+        fault = recordable.fault(message, key, batch.partition, self._partitions)
+        if fault is not None:
+            raise _Refused(*fault)
+        return message
+
+    async def _write(self, batch: Batch, placed: list[Placed], next_offset: int) -> int:
+        """Write in one transaction; if the database takes it not, in halves, until what it does not take is alone.
+
+        How many were set aside. Letters are acknowledged before the offset behind them is reached.
+        """
+        try:
+            await self._letters.flush()
+            rows: dict[str, Any] = {batch.topic.replace("-", "_"): [message for _, message in placed]}
+            await self._records.apply(batch.topic, batch.partition, next_offset, **rows)
+        except Unstorable as error:
+            if len(placed) == 1:
+                self._set_aside(batch, placed[0][0], "unstorable", str(error))
+                return 1 + await self._write(batch, [], next_offset)
+            half = len(placed) // 2
+            first, then = placed[:half], placed[half:]
+            return await self._write(batch, first, batch.offsets[then[0][0]]) + await self._write(
+                batch, then, next_offset
+            )
+        return 0
+
+    def _set_aside(self, batch: Batch, index: int, reason: str, detail: str) -> None:
+        self._letters.letter(batch, index, 0, reason, detail, self._clock.now_ms())
+
+
+class _Refused(ValueError):
+    """A message that is not written: its reason as a dead letter, and what is wrong."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)

@@ -10,9 +10,11 @@ from typing import Final
 
 import msgspec
 
+from contacts.controls import BAD_PERSON, recount_fault
 from contacts.doorrules import DoorRulesError, read_door_rules
 from contacts.registry import Registry, RegistryError, is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RecountOrder, RegistryChange, RulesChange, frame
+from schemas.bounds import UNDECODABLE
 from schemas.door import Recount, RuleSet
 from schemas.messages import Erasure, TraceAnswer, Venue
 from streams.batches import Batch
@@ -24,6 +26,8 @@ from streams.settings import Settings
 
 TOPICS: Final = ("venues", "erasures", "rules", "recounts")
 """What is passed on."""
+_REASONS: Final[dict[type[Exception], str]] = {RegistryError: "refused_venue", DoorRulesError: "refused_rules"}
+_COMPACTED: Final = ("venues", "erasures", "rules")
 
 _VENUES = msgspec.json.Decoder(Venue)
 _ERASURES = msgspec.json.Decoder(Erasure)
@@ -37,6 +41,12 @@ class _Refused(ValueError):
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
         super().__init__(detail)
+
+
+def _check_key(batch: Batch, index: int, key: str) -> None:
+    """Raises _Refused where a record of a compacted topic would take the place of another's."""
+    if batch.keys[index] != key.encode():
+        raise _Refused("bad_key", f"the record's key is not {key!r}")
 
 
 class Controls:
@@ -59,21 +69,26 @@ class Controls:
 
     def pass_on(self, batch: Batch) -> None:
         """Send what a batch says to every scans partition."""
+        bad = 0
         for index, value in enumerate(batch.values):
-            if value is None:
+            if value is None and batch.topic in _COMPACTED:
                 continue  # a tombstone: the broker's business
             try:
-                control = self._control(batch, index, value)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError, DoorRulesError) as error:
-                self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
+                control = self._control(batch, index, value or b"")
+            except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
+                reason = _REASONS.get(type(error), "undecodable")
+                self._letters.letter(batch, index, 0, reason, str(error), self._clock.now_ms())
+                bad += 1
                 continue
             except _Refused as error:
+                bad += 1
                 self._letters.letter(batch, index, 0, error.reason, str(error), self._clock.now_ms())
                 continue
             if control is not None:
                 record = frame(CONTROL_MAGIC, control)
                 for partition in range(self._settings.partitions.scans):
                     self._outbox.send("scans", partition, record)
+        self._letters.judge(len(batch), bad)
 
     def _control(
         self, batch: Batch, index: int, value: bytes
@@ -83,13 +98,18 @@ class Controls:
         if batch.topic == "venues":
             venue = _VENUES.decode(value)
             Registry().check(venue)
+            _check_key(batch, index, f"{venue.venue}\x1f{venue.valid_from_ms}")
             return RegistryChange(origin, venue, batch.timestamps_ms[index])
         if batch.topic == "erasures":
             erasure = _ERASURES.decode(value)
+            if not is_name(erasure.person):
+                raise _Refused("bad_person", BAD_PERSON)
+            _check_key(batch, index, erasure.person)
             self._tell_coordinators(erasure)
             return ErasureOrder(origin, erasure.person, erasure.before_ms)
         if batch.topic == "rules":
             rules = _RULES.decode(value)
+            _check_key(batch, index, f"{rules.kind}/{rules.rules_id}")
             if rules.kind != "door":
                 return None  # the status agent's
             read_door_rules(rules.rules_id, rules.text, rules.rules_id)
@@ -97,10 +117,8 @@ class Controls:
         return self._recount(origin, _RECOUNTS.decode(value), batch.timestamps_ms[index])
 
     def _recount(self, origin: tuple[int, int], recount: Recount, arrived_ms: int) -> RecountOrder:
-        if not is_name(recount.venue):
-            raise _Refused("bad_venue", "a venue is 1 to 200 characters, none of them a control")
-        if not 0 <= recount.inside < 1_000_000_000:
-            raise _Refused("bad_count", f"{recount.inside} people cannot be inside")
+        if (fault := recount_fault(recount.venue, recount.inside)) is not None:
+            raise _Refused(*fault)
         if recount.at_ms > arrived_ms + self._settings.times.clock_tolerance_seconds * 1000:
             raise _Refused("in_the_future", "its time is further ahead of its arrival than clocks may differ")
         return RecountOrder(origin, recount.venue, recount.inside, recount.at_ms)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from contacts.colours import ColourRulesError
 from contacts.healthstate import NEVER_MS, HealthState, RulesOf
 from contacts.registry import is_name
 from schemas.blocks import (
@@ -23,10 +24,11 @@ from schemas.blocks import (
     frame,
     unframe,
 )
+from schemas.bounds import UNDECODABLE
 from schemas.health import COLOURS, HealthRecord
 from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat
 from schemas.keys import health_key
-from schemas.partitions import partitions_of
+from schemas.partitions import partition_of, partitions_of
 from streams import stagemetrics as metrics
 from streams.batches import Batch
 from streams.clock import Clock
@@ -176,20 +178,38 @@ class Statuses:
                     said.append(Said(index, (person, record_id)))
                 elif value[:4] == CONTROL_MAGIC:
                     control = unframe(CONTROL_MAGIC, value, CONTROLS)
-                    ahead = isinstance(control, Tick) and self._ahead(control.at_ms, batch.timestamps_ms[index])
-                    if ahead:
-                        self._set_aside(batch, index, "arrival_ahead", "a tick is ahead of its record's time")
-                    else:
+                    if (fault := self._control_fault(control, batch, index)) is None:
                         said.append(Said(index, control))
+                    else:
+                        self._set_aside(batch, index, *fault)
                 else:
                     record = _RECORDS.decode(value)
                     if (fault := self._fault(record, key, batch.timestamps_ms[index])) is None:
                         said.append(Said(index, record))
                     else:
                         self._set_aside(batch, index, *fault)
-            except (BlockError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (BlockError, *UNDECODABLE) as error:
                 self._set_aside(batch, index, "undecodable", str(error))
         return said
+
+    def _control_fault(self, control: Control, batch: Batch, index: int) -> tuple[str, str] | None:
+        """Why a control record is refused: (reason, detail)."""
+        if isinstance(control, Tick):
+            if self._ahead(control.at_ms, batch.timestamps_ms[index]):
+                return "arrival_ahead", "a tick is ahead of its record's time"
+        elif isinstance(control, ErasureOrder):
+            if not is_name(control.person) or "|" in control.person:
+                return "bad_person", "a person is 1 to 200 characters, none of them a control or a bar"
+            if partition_of(control.person, self._settings.partitions.cases) != batch.partition:
+                return "wrong_partition", "the record's partition is not that of its person"
+        elif isinstance(control, RulesChange):
+            try:
+                self._rules_of({control.rules_id: control.text})
+            except ColourRulesError as error:
+                return "bad_rules", str(error)
+        else:
+            return "bad_control", "there is no such control record among health records"
+        return None
 
     def _fault(self, record: HealthRecord, key: bytes, stamp_ms: int) -> tuple[str, str] | None:
         """Why a record is refused."""

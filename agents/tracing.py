@@ -15,10 +15,12 @@ import msgspec
 
 from agents.asking import Asking
 from agents.dossiers import Dossiers, Table
+from agents.refusals import Refused, check_answer, check_limits, check_person
 from agents.standing import Standing
 from agents.tracemeters import TraceMeters
 from agents.turns import Turn, Turns
 from contacts.cases import Episode, apply_result, numbers
+from contacts.controls import BAD_PERSON
 from contacts.erasing import forgotten
 from contacts.hops import Hops
 from contacts.interviews import informed, noted
@@ -26,14 +28,8 @@ from contacts.profiles import Profile, ProfileError, default_profile, find_profi
 from contacts.registry import is_name
 from contacts.risk import Risk
 from contacts.tracing import Dossier, Gather, Job, further, report, trace_id, withdrawn, worth_telling
-from schemas.messages import (
-    ContactDecision,
-    InterviewContact,
-    TestResult,
-    Trace,
-    TraceAnswer,
-    TraceRequest,
-)
+from schemas.bounds import UNDECODABLE
+from schemas.messages import ContactDecision, InterviewContact, TestResult, Trace, TraceAnswer, TraceRequest
 from streams.batches import Batch
 from streams.clock import Clock
 from streams.deadletters import DeadLetters
@@ -50,14 +46,6 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "interview-contacts": msgspec.json.Decoder(InterviewContact),
     "trace-answers": msgspec.json.Decoder(TraceAnswer),
 }
-
-
-class Refused(ValueError):
-    """A message that asks for what cannot be done."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 class Tracing:
@@ -98,8 +86,8 @@ class Tracing:
         self._dossiers.arrived_ms = message.timestamps_ms[0]
         try:
             body = _READERS[message.topic].decode(value)
-            if not isinstance(body, TraceAnswer) and not is_name(body.person):
-                raise Refused("bad_person", "a person is 1 to 200 characters, none of them a control")
+            if not isinstance(body, TraceAnswer):
+                check_person(body.person, message.partition, self._settings.partitions.cases)
             if isinstance(body, TestResult):
                 self._on_result(message.partition, body)
             elif isinstance(body, TraceRequest):
@@ -108,19 +96,29 @@ class Tracing:
                 self._on_decision(message.partition, body)
             elif isinstance(body, InterviewContact):
                 self._on_interview(message.partition, body)
-            elif body.kind == "changed":
-                self._on_change(message.partition, key.decode(), body.trace_id)
-            elif body.kind == "erasure":
-                self._on_erasure(message.partition, key.decode(), body.at_ms)
             else:
-                self._on_answer(message.partition, key.decode(), body)
+                self._on_note(message.partition, key.decode(), body)
+            bad = 0
         except Refused as refused:
+            bad = 1
             self._letters.letter(message, 0, 0, refused.reason, str(refused), self._clock.now_ms())
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
+            bad = 1
             self._letters.letter(message, 0, 0, "undecodable", str(error), self._clock.now_ms())
         self._go_on()
         await self._outbox.flush()
+        self._letters.judge(1, bad)
         self._dossiers.settle()
+
+    def _on_note(self, partition: int, person: str, body: TraceAnswer) -> None:
+        """What the partitions, the registry and the coordinator itself say."""
+        check_answer(person, body, self._settings.partitions.visits)
+        if body.kind == "changed":
+            self._on_change(partition, person, body.trace_id)
+        elif body.kind == "erasure":
+            self._on_erasure(partition, person, body.at_ms)
+        else:
+            self._on_answer(partition, person, body)
 
     def remind(self) -> None:
         """Send the reminders that are due; called some ten times a second."""
@@ -198,10 +196,7 @@ class Tracing:
         own_dates = request.onset_ms is not None or request.specimen_ms is not None
         if case is None and not own_dates:
             raise Refused("no_case", "the person has no case: a trace needs an onset's or a specimen's date")
-        if not 1 <= request.hops <= self._limits.hops_most:
-            raise Refused("bad_hops", f"a trace goes 1 to {self._limits.hops_most} hops")
-        if not 1 <= (request.people_most or 1) <= self._limits.people_most:
-            raise Refused("bad_people", f"a trace reaches at most {self._limits.people_most} people")
+        check_limits(request, self._limits.hops_most, self._limits.people_most)
         onset_ms, specimen_ms, isolated_ms = (
             (request.onset_ms, request.specimen_ms, request.isolated_ms)
             if own_dates or case is None
@@ -234,6 +229,8 @@ class Tracing:
         self._dossiers.save(self._ask(dossier, job))
 
     def _on_decision(self, partition: int, decision: ContactDecision) -> None:
+        if not is_name(decision.contact):
+            raise Refused("bad_person", BAD_PERSON)
         dossier = self._dossiers.of(partition, decision.person)
         held = dossier.decisions.get(decision.contact)
         if held is not None and held.decided_at_ms >= decision.decided_at_ms:

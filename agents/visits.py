@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
+import msgspec
+
 from agents.intake import Intake
 from contacts.declared import StayRefused
 from contacts.deriver import Deriver, Scans
 from contacts.registry import RegistryError
 from contacts.visits import Acceptance
-from schemas.blocks import CONTROL_MAGIC, VISITS_MAGIC, Heartbeat, RegistryChange, Tick, frame, frame_of
+from schemas.blocks import (
+    CONTROL_MAGIC,
+    SCAN_BLOCKS,
+    SCANS_MAGIC,
+    VISITS_MAGIC,
+    Heartbeat,
+    RegistryChange,
+    ScanBlock,
+    Tick,
+    frame,
+    frame_of,
+    scan_of,
+    unframe,
+)
 from schemas.heartbeats import Pulse, beat
 from schemas.partitions import partition_of
 from streams import meters
@@ -70,13 +85,15 @@ class Visits:
         rows = {offset: index for index, offset in enumerate(batch.offsets)} if len(batch) < 2 else None
         now_ms = self._clock.now_ms()
         late = deriver.counts["late"]
+        alones = _Alone()
 
         def set_aside(offset: int, row: int, reason: str, detail: str = "") -> None:
             nonlocal bad, rows
             if rows is None:
                 rows = {offset: index for index, offset in enumerate(batch.offsets)}
             bad += 1
-            self._letters.letter(batch, rows[offset], row, reason, detail or _DETAILS[reason], now_ms)
+            alone = alones.of(batch.values[rows[offset]], offset, row, reason)
+            self._letters.letter(batch, rows[offset], row, reason, detail or _DETAILS[reason], now_ms, alone)
 
         intake = Intake(
             deriver,
@@ -84,6 +101,7 @@ class Visits:
             set_aside,
             file_clock=self._settings.clock == "file",
             tolerance_ms=self._settings.times.clock_tolerance_seconds * 1000,
+            coordinators=self._settings.partitions.cases,
         )
         for part in intake.read(batch):
             if isinstance(part, Scans):
@@ -130,6 +148,21 @@ class Visits:
         """Begin a heartbeat in each of this worker's partitions."""
         for partition in partitions:
             self._outbox.send("scans", partition, beat(partition, self._clock.now_ms()))
+
+
+class _Alone:
+    """Rows of blocks as messages of their own: a letter for each of 10 000 rows must not hold all of them."""
+
+    def __init__(self) -> None:
+        self._offset, self._block = -1, ScanBlock([], [], b"", b"")
+
+    def of(self, value: bytes | None, offset: int, row: int, reason: str) -> bytes | None:
+        """The row of a record at an offset; None where the record is none of rows, or is set aside whole."""
+        if value is None or value[:4] != SCANS_MAGIC or reason == "undecodable":
+            return None
+        if offset != self._offset:
+            self._offset, self._block = offset, unframe(SCANS_MAGIC, value, SCAN_BLOCKS)
+        return msgspec.json.encode(scan_of(self._block, row))
 
 
 _DETAILS = {

@@ -100,8 +100,8 @@ def places_pass(blocks: Sequence[bytes], settings: Settings, folder: Path) -> fl
     letters = DeadLetters(outbox, settings.dead_letters)
     held: dict[int, Places] = {}
     keeper = OccupancyKeeper(
-        settings, clock, outbox, letters, Contacts(1, outbox, held.get), PeopleFile(folder, "people", "bench"),  # type: ignore[arg-type]
-        lambda _: folder, lambda: held, load_cluster_rules("default"),
+        settings, clock, outbox, letters, Contacts(settings, clock, outbox, letters, held.get),  # type: ignore[arg-type]
+        PeopleFile(folder, "people", "bench"), lambda _: folder, lambda: held, load_cluster_rules("default"),
     )  # fmt: skip
     places, meters = keeper.make(0), TopicMeters("visits")
     held[0] = places

@@ -147,6 +147,11 @@ class Deriver:
 
     def take(self, scans: Scans, refuse: Refuse) -> None:
         """Take scans in, in order of the log, and note what they change."""
+        nameless = scans.venue == NONE
+        if nameless.any():  # whatever its kind, and before it moves the log time
+            for row in np.flatnonzero(nameless).tolist():
+                refuse(int(scans.offset[row]), int(scans.number[row]), "bad_venue")
+            scans = scans.of(~nameless)
         horizon, tolerance = self._acceptance.horizon_ms, self._acceptance.tolerance_ms
         behind = scans.arrived - scans.at
         late = (behind < -tolerance) | (behind > horizon)
@@ -167,8 +172,6 @@ class Deriver:
         spots = self._spots.take(scans.venue, scans.at, kept)
         if not kept.all():
             scans, late, spots = scans.of(kept), late[kept], spots[kept]
-        for row in np.flatnonzero(spots == NONE).tolist():
-            refuse(int(scans.offset[row]), int(scans.number[row]), "bad_venue")
         self._settle(scans, spots, late)
 
     def _counts_at_all(self, scans: Scans) -> Bools:

@@ -17,9 +17,11 @@ from contacts.profiles import Profile
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
 from contacts.stays import shared_stay
+from schemas.bounds import DERIVED_MOST
 from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows, SharedStay
 
 _MINUTE_MS = 60_000
+_ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds
 
 
 class Found(NamedTuple):
@@ -119,9 +121,21 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
 
 
 def unpacked(rows: MeetingRows) -> Named:
-    """Meetings that have travelled."""
-    data = zlib.decompress(rows.rows) if rows.rows else b""
+    """Meetings that have travelled. Raises ValueError for what `packed` has not made."""
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(rows.rows, _ROWS_BYTES_MOST) if rows.rows else b""
+    except zlib.error as error:
+        raise ValueError(f"the meetings cannot be decompressed: {error}") from error
+    if len(data) % (8 * len(MEETING_COLUMNS)) or (rows.rows and not unpacker.eof):
+        raise ValueError("the meetings are cut short, or more than an answer holds")
     columns = np.frombuffer(data, "<i8").reshape(-1, len(MEETING_COLUMNS)).T.astype(np.int64)
+    for column, names in ((columns[1], rows.people), (columns[2], rows.venues), (columns[3], rows.categories)):
+        if len(column) and not (column.min() >= 0 and column.max() < len(names)):
+            raise ValueError("the meetings name somebody or something that is not among their names")
+    times = columns[4:10]
+    if len(data) and not (times.min() >= -DERIVED_MOST and times.max() <= DERIVED_MOST and columns[0].min() >= 0):
+        raise ValueError("the meetings hold a time that is no time")
     marks = [columns[10] & (1 << bit) != 0 for bit in range(4)]
     met = Meetings(*columns[:3], *columns[4:10], *marks)
     return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))

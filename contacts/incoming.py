@@ -10,12 +10,15 @@ import numpy as np
 from contacts.births import SCAN_BITS
 from contacts.columns import Ints
 from contacts.names import Lineages
+from contacts.registry import is_name
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
+from schemas.bounds import DERIVED_MOST
 from schemas.messages import SourceOffset
 
 NEVER: Final = -(1 << 62)
 """The log time of a partition while one of its sources has not been heard."""
 
+_NAME_LENGTH: Final = 200  # contacts.registry.is_name
 _WIDTH: Final = len(VISIT_COLUMNS)
 _COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
 
@@ -84,7 +87,7 @@ class Incoming:
         return controls
 
     def _hold(self, block: VisitBlock, source: Source) -> None:
-        columns = _checked(block)
+        columns = checked(block)
         persons = block.persons
         position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
         change = columns[_COLUMN["change"]]
@@ -110,7 +113,7 @@ class Incoming:
         return Rows(persons, source, *np.concatenate([rows for _, _, rows in held], axis=1))
 
 
-def _checked(block: VisitBlock) -> Ints:
+def checked(block: VisitBlock) -> Ints:
     """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
     if len(block.rows) != 8 * _WIDTH * len(block.persons):
         raise BlockError(
@@ -127,6 +130,11 @@ def _checked(block: VisitBlock) -> Ints:
         and high["lineage"] < len(block.lineages)
         and high["reason"] < len(REASONS)
         and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
+        and low["start_ms"] >= -DERIVED_MOST
+        and high["end_ms"] <= DERIVED_MOST
+        and all(block.persons)
+        and max(map(len, block.persons)) <= _NAME_LENGTH
+        and all(is_name(name) for each in block.lineages for name in (each.venue, *each.ancestors))
     )
     ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
     if not fits or not ordered.all():

@@ -21,6 +21,7 @@ from contacts.air import Air
 from contacts.categories import any_matches, rule_for, same_pattern, segments
 from contacts.scoring import Course, Score, whole_minutes
 from contacts.tomlfaults import Fault, read_toml
+from schemas.bounds import UNDECODABLE
 
 _MINUTE_MS = 60_000
 _MOST_MINUTES = 30 * 24 * 60
@@ -325,5 +326,5 @@ def profile_from_json(data: bytes) -> Profile:
     """The profile of a question. Raises ProfileError."""
     try:
         return msgspec.json.decode(data, type=Profile)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProfileError(f"the profile of the question cannot be read: {error}") from error

@@ -10,7 +10,7 @@ import re
 import tomllib
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -30,6 +30,10 @@ _WRITE = {
     "object": "write a table of its own",
 }
 
+_TEXT_MOST: Final = 1 << 18
+_DEEP_KEY: Final = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
+"""Reading a dotted key takes memory by the square of its depth: 100 000 parts take all there is."""
+
 Path = tuple[str, ...]
 
 
@@ -44,9 +48,15 @@ class Fault(ValueError):
 
 def read_toml(text: str, kind: type[_Struct], page: str = "docs/profiles.md") -> _Struct:
     """The struct that a TOML text describes; `page` explains it. Raises Fault."""
+    if len(text) > _TEXT_MOST:
+        raise Fault(text, (), f"the file is longer than {_TEXT_MOST} characters: divide it.", 1)
+    if (deep := _DEEP_KEY.search(text)) is not None:
+        raise Fault(text, (), "a key is deeper than any table here.", text.count("\n", 0, deep.start()) + 1)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise Fault(text, (), "it is nested deeper than any table here.", 1) from error
+    except ValueError as error:
         found = _SYNTAX.match(str(error))
         what = found["what"] if found else str(error)
         line = int(found["line"]) if found and found["line"] else max(1, len(text.splitlines()))

@@ -20,6 +20,7 @@ from gateway.problems import EMPTY, Fault, Problem, fault_of, kind_of, split_pat
 from gateway.scans import core_problem, scans_answer
 from gateway.spool import SpoolError
 from gateway.tickets import DoorError
+from schemas.bounds import UNDECODABLE
 
 _LOG: Final = logging.getLogger("lacak.gateway")
 _LARGE: Final = frozenset({"/v1/scans", "/v1/venues/import"})
@@ -73,11 +74,13 @@ def _problem_of(error: Exception, *, empty: bool) -> Problem:
         case HTTPException():
             headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
             cause = error.__cause__
-            while cause is not None and not isinstance(cause, msgspec.MsgspecError):
+            while cause is not None and not isinstance(cause, UNDECODABLE):
                 cause = cause.__cause__
-            if isinstance(cause, msgspec.MsgspecError):
+            if isinstance(cause, UNDECODABLE):
                 return fault_of(cause)
             return Problem(kind_of(error.status_code), headers=headers)
+        case RecursionError() | UnicodeDecodeError():
+            return fault_of(error)
     return Problem("internal")
 
 

@@ -17,6 +17,7 @@ from contacts.registry import is_name
 from gateway.packing import BLOCK_SCANS, KIND_NUMBERS, Record, packed, single
 from gateway.pseudonyms import Key
 from schemas.blocks import CONTROL_MAGIC, Tick, frame
+from schemas.bounds import TIME_MOST
 from schemas.messages import Scan, ScanKind
 from schemas.partitions import partitions_of
 from security.brokers import BrokerAccess
@@ -26,7 +27,6 @@ from security.settings import SecurityError
 _CHUNK = 5_000
 _NAMES = 100_000
 _OUTSTANDING = 2_000
-_TIME_LIMIT_MS = 2**53
 
 
 class BadScan(ValueError):
@@ -61,7 +61,7 @@ def check_scan(scan: Scan) -> None:
             raise BadScan(f"a {what} is 1 to 200 characters, none of them a control character: {name[:40]!r}")
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
             raise BadScan(f"a {what} holds half a character, which UTF-8 cannot write: {name[:40]!r}")
-    if not -_TIME_LIMIT_MS <= scan.at_ms <= _TIME_LIMIT_MS:
+    if not -TIME_MOST <= scan.at_ms <= TIME_MOST:
         raise BadScan(f"{scan.at_ms} is no time in milliseconds")
     if scan.kind not in KIND_NUMBERS:
         raise BadScan(f"the kind {scan.kind!r} is not in, out or refused")

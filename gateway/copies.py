@@ -195,6 +195,12 @@ class Copies:
             except OSError as error:
                 _LOG.warning("The copies cannot be kept for the next start: %s.", error.strerror)
 
+    def refused(self) -> dict[str, int]:
+        """How many messages of each topic were left out since the start, because they are none."""
+        found = {name: copy.bad for name, copy in self._small.items()}
+        found["statuses"] = self.statuses.bad
+        return {name: count + self.readers[name].refused for name, count in found.items() if name in self.readers}
+
     def age_ms(self, name: str, now_ms: int | None = None) -> int | None:
         """How long ago the copy of a topic was level with the brokers; None: never."""
         level_at = self.readers[name].level_at_ms if name in self.readers else None

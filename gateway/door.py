@@ -21,11 +21,11 @@ from gateway.sender import Sender, Sent
 from gateway.settings import GatewaySettings
 from gateway.spool import Parcel, Spool, SpoolError, TicketRow
 from gateway.tickets import Ask, Bulk, DoorError, Ticket, new_id
+from schemas.bounds import TIME_MOST
 from schemas.door import Deed, DoorEvent, Recount
 from schemas.health import AgeBand, Colour
 from schemas.messages import Fallback, Scan, ScanKind
 
-_TIME_LIMIT_MS: Final = 2**53
 _SWEEP_MS: Final = 60_000
 _MANY: Final = 20_000
 _LATER_MS: Final = 2000
@@ -129,7 +129,7 @@ class Door:
                 raise DoorError("bad_party", f"At most {self._settings.door.party_most} come in with one person.")
             if len(set(persons)) < len(persons):
                 raise DoorError("bad_party", "Somebody is named twice.")
-        if not are_names((ask.venue, *persons)) or not -_TIME_LIMIT_MS <= at_ms <= _TIME_LIMIT_MS:
+        if not are_names((ask.venue, *persons)) or not -TIME_MOST <= at_ms <= TIME_MOST:
             raise DoorError("bad_scan", "Venue and persons are 1 to 200 characters, none of them a control character.")
         return persons
 
@@ -343,7 +343,7 @@ def _all_good(scans: Sequence[Scan]) -> bool:
     times = [scan.at_ms for scan in scans]
     if not scans:
         return True
-    good_times = min(times) >= -_TIME_LIMIT_MS and max(times) <= _TIME_LIMIT_MS
+    good_times = min(times) >= -TIME_MOST and max(times) <= TIME_MOST
     return good_times and all(map(str.isascii, names)) and are_names(names)
 
 

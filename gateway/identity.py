@@ -12,7 +12,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from schemas.messages import Message, TimeMs
+from schemas.bounds import TimeMs
+from schemas.messages import Message
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 _READ_AS = str.maketrans({"I": "1", "L": "1", "O": "0", " ": None, "-": None})

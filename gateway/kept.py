@@ -21,7 +21,7 @@ from contacts.people import KEY
 from gateway.statuses import ABSENT, TYPES, Sort, StatusCopy
 from schemas.messages import Message
 
-_MAGIC: Final = b"LKK1"
+_MAGIC: Final = b"LKK2"
 _ROWS: Final = 32_768
 _ROW: Final = sum(np.dtype(kind).itemsize for kind in TYPES.values())
 

@@ -21,7 +21,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.utils import base64url_decode, base64url_encode
 
-from schemas.messages import TimeMs
+from schemas.bounds import TimeMs
 
 ALGORITHM = "EdDSA"
 _KID = re.compile(r"[0-9a-f]{8}")

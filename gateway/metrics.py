@@ -28,9 +28,12 @@ SEND_FAILURES: Final = Counter(
 AWAY: Final = Gauge("lacak_gateway_brokers_away_seconds", "For how long the brokers have taken nothing; 0: they do.")
 COPY_AGE: Final = Gauge("lacak_gateway_copy_age_seconds", "Age of a local copy; -1: never loaded.", ["copy"])
 COPY_RECORDS: Final = Counter("lacak_gateway_copy_records_total", "Records read into a local copy.", ["copy"])
+COPY_REFUSED: Final = Gauge(
+    "lacak_gateway_copy_refused_messages", "Messages that a local copy left out since the start.", ["copy"]
+)
 CATALOGUE: Final = (
     REQUESTS, REQUEST_SECONDS, PROBLEMS, DECISIONS, COLOURS, STREAMS, SPOOL, SPOOL_BYTES, SENT, SEND_FAILURES, AWAY,
-    COPY_AGE, COPY_RECORDS,
+    COPY_AGE, COPY_RECORDS, COPY_REFUSED,
 )  # fmt: skip
 """What a gateway tells."""
 

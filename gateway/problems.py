@@ -123,8 +123,10 @@ class Problem(Exception):
         )
 
 
-def fault_of(error: msgspec.MsgspecError | UnicodeDecodeError) -> Problem:
+def fault_of(error: BaseException) -> Problem:
     """The problem of a body that msgspec does not take: `malformed`, or `invalid` with the JSON path of the fault."""
+    if isinstance(error, RecursionError):
+        return Problem("malformed", "The body is nested deeper than any request.")
     if not isinstance(error, msgspec.ValidationError):
         return Problem("malformed", f"The body is not JSON: {_sentence(str(error))}")
     said, path = split_path(str(error))

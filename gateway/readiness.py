@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.metrics import AWAY, COPY_AGE, SPOOL, SPOOL_BYTES
+from gateway.metrics import AWAY, COPY_AGE, COPY_REFUSED, SPOOL, SPOOL_BYTES
 from gateway.parts import Parts
 from gateway.spool import LANES
 from gateway.wire import CopyState, Readiness
@@ -49,3 +49,5 @@ def measure(parts: Parts) -> None:
         reader.pulse.hold(range(reader.partitions))
     for name, age_ms in (("statuses", parts.copies.age_ms("statuses")), ("counts", parts.copies.age_ms("occupancy"))):
         COPY_AGE.labels(name).set(-1 if age_ms is None else age_ms / 1000)
+    for name, refused in parts.copies.refused().items():
+        COPY_REFUSED.labels(name).set(refused)

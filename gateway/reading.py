@@ -16,13 +16,22 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
+from aiokafka.record import default_records, legacy_records
 
 from gateway.kept import Standpoint
 from gateway.metrics import COPY_RECORDS
 from gateway.settings import GatewaySettings
 from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat_of
+from schemas.inflating import bound_codecs
 from security.refusal import reason
 from security.settings import SecurityError
+
+try:
+    from aiokafka.record import _crecords
+
+    _COMPILED: tuple[Any, ...] = (_crecords.default_records, _crecords.legacy_records)
+except ImportError:  # aiokafka without its compiled part
+    _COMPILED = ()
 
 _LOG: Final = logging.getLogger(__name__)
 _WAIT_MS: Final = 200
@@ -44,14 +53,20 @@ class _Plain(fetcher.PartitionRecords):  # type: ignore[misc]
             if self._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             if not batch.is_control_batch:
-                for record in batch:
-                    if record.offset >= self.next_fetch_offset:
-                        self.next_fetch_offset = record.offset + 1
-                        yield record.key, record.value
+                try:
+                    for record in batch:
+                        if record.offset >= self.next_fetch_offset:
+                            self.next_fetch_offset = record.offset + 1
+                            yield record.key, record.value
+                except ValueError:  # it is as it was sent: it holds too much, or cannot be read
+                    yield _REFUSED
             self.next_fetch_offset = batch.next_offset
 
 
 _PLAIN: Final = object()
+_CODECS: Final = (default_records, legacy_records, *_COMPILED)
+_REFUSED: Final = (None, None)
+"""In place of the records of a batch that is left out."""
 _STOCK: Final = fetcher.PartitionRecords
 
 
@@ -94,6 +109,8 @@ class Reader:
         self.level_at_ms, self.whole = standpoint.level_at_ms, standpoint.whole
         self.partitions = 0
         self.records = 0
+        self.refused = 0
+        bound_codecs(_CODECS, settings.copies.inflated_max_bytes)
         self.connected = False
         self._again = not standpoint.whole
         self._level_at: dict[Any, int] = {}
@@ -181,9 +198,14 @@ class Reader:
         while True:
             fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=most)
             for tp, records in fetched.items():
-                self._copy.take(self._without_heartbeats(tp.partition, records), tp.partition)
                 self.records += len(records)
                 self._counted.inc(len(records))
+                if _REFUSED in records:
+                    count = len(records)
+                    records = [each for each in records if each is not _REFUSED]
+                    self.refused += count - len(records)
+                    _LOG.warning("%s has a batch that cannot be read or holds too much: it is left out.", self._topic)
+                self._copy.take(self._without_heartbeats(tp.partition, records), tp.partition)
             now_ms = self._now_ms()
             for tp, state in states.items():
                 if not state.has_valid_position:

@@ -16,6 +16,7 @@ from gateway.problems import EMPTY, Fault, Problem, fault_of
 from gateway.spool import SpoolError
 from gateway.tickets import Ask, Companion, DoorError, Ticket
 from gateway.wire import BulkReply, Child, GuardAnswer, PastScan, ScanRequest
+from schemas.bounds import UNDECODABLE
 from schemas.messages import Scan
 
 _DECODE: Final = msgspec.json.Decoder(ScanRequest | tuple[PastScan, ...]).decode
@@ -72,7 +73,7 @@ def scans_answer(parts: Parts) -> Hot:
             raise Problem("malformed", EMPTY)
         try:
             asked = _DECODE(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise fault_of(error) from error
         try:
             if isinstance(asked, ScanRequest):

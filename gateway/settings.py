@@ -61,6 +61,7 @@ class CopyLimits(msgspec.Struct, frozen=True):
     keep_every_seconds: float = 600.0
     keep_hours_most: float = 20.0
     batch_records: int = 1000
+    inflated_max_bytes: int = 32 << 20
     own_scans_seconds: float = 30.0
 
 

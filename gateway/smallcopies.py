@@ -12,11 +12,14 @@ import msgspec
 from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, read_door_rules
 from contacts.registry import Registry, RegistryError
 from gateway.reading import Records
+from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
 from schemas.messages import Message, Occupancy, Venue
 
 _LOG: Final = logging.getLogger(__name__)
 _DOOR: Final = "door"
+_SAID_EACH: Final = 1000
+"""Of so many messages that are left out one is told of in the log; the metrics count all."""
 M = TypeVar("M", bound=Message)
 
 
@@ -40,19 +43,26 @@ class SmallCopy(Generic[M]):
                 continue
             if self._seen is not None:
                 self._seen.add(key)
-            if not value:
+            if value is None:
                 if (gone := self.messages.pop(key, None)) is not None:
                     self.lost(gone)
                 continue
             try:
                 message = self._decoder.decode(value)
-            except msgspec.MsgspecError:
+                self.check(message)
+            except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
                 self.bad += 1
+                if self.bad % _SAID_EACH == 1:
+                    what = "What came under %r is left out, as %d before it: %.300s. What was before it holds on."
+                    _LOG.warning(what, key[:80], self.bad - 1, error)
                 continue
             before = self.messages.get(key)
             if before is None or self.newer(before, message):
                 self.messages[key] = message
                 self.got(message, partition)
+
+    def check(self, message: M) -> None:
+        """Raises RegistryError or DoorRulesError for a message that is understood and cannot hold."""
 
     def begin_again(self, *, other_log: bool) -> None:
         """The topic is read from its beginning."""
@@ -125,6 +135,10 @@ class VenueCopy(SmallCopy[Venue]):
         self.registry = Registry()
         self.version = 0
 
+    def check(self, message: Venue) -> None:
+        """As the registry."""
+        self.registry.check(message)
+
     def got(self, message: Venue, partition: int) -> None:
         """Into the registry; a record that it refuses is refused here as everywhere."""
         self.version += 1
@@ -156,6 +170,11 @@ class RuleCopy(SmallCopy[RuleSet]):
         self._own = dict(self._files)
         self.rules = DoorRules(self._files.values())
         self.version = 0
+
+    def check(self, message: RuleSet) -> None:
+        """A text must be rules."""
+        if message.kind == _DOOR:
+            read_door_rules(message.rules_id, message.text, f"of {message.officer}, {message.rules_id}")
 
     def got(self, message: RuleSet, partition: int) -> None:
         """Put a file of door rules into force."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, get_args
+from typing import Annotated, Final, NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
 from contacts.columns import Columns, Ints
 from contacts.people import Directory
+from schemas.bounds import UNDECODABLE, DerivedMs, Number, Offset
 from schemas.health import AgeBand, Colour, NegativeTest
-from schemas.messages import TestKind, TimeMs
+from schemas.messages import TestKind
 
 _NEVER: Final = -(1 << 62)
 ABSENT: Final = -2
 _BEFORE_ALL: Final = -1
 _KINDS: Final[tuple[TestKind, ...]] = get_args(TestKind)
-_OFFSET_BITS: Final = 48
+_STEP_BITS: Final = 20  # a record of the log makes few statuses; its offset takes the other 43 bits
 
 TYPES: Final = {"sort": "u4", "since": "i8", "until": "i8", "position": "i8", "tests": "u4", "round": "u1"}
 """The columns of a person. `sort`: a number in `sorts`; `position`: the message's, -2 where there is none; `tests`: a
@@ -25,17 +26,20 @@ row of negative tests, 0 for none; `round`: of reading the topic from its beginn
 seen."""
 
 
+_Step = Annotated[int, msgspec.Meta(ge=0, lt=1 << _STEP_BITS)]
+
+
 class _Told(msgspec.Struct, gc=False):
     """What is kept of a message (schemas.health.Status)."""
 
     person: str
     colour: Colour
-    since_ms: TimeMs
+    since_ms: DerivedMs
     rule: str
     reason: str
-    position: tuple[int, int]
-    until_ms: TimeMs | None = None
-    doses: int = 0
+    position: tuple[Offset, _Step]
+    until_ms: DerivedMs | None = None
+    doses: Number = 0
     full: bool = False
     booster: bool = False
     age_band: AgeBand | None = None
@@ -132,12 +136,19 @@ class StatusCopy:
         """
         first = 0
         for place, (key, value) in enumerate(records):
-            if not value:
-                self._take([each for _, each in records[first:place] if each])
-                if key:
-                    self.remove(key.decode("utf-8", "surrogatepass"))
+            if value is None:
+                self._take([each for _, each in records[first:place] if each is not None])
+                self._take_away(key or b"")
                 first = place + 1
-        self._take([each for _, each in records[first:] if each])
+        self._take([each for _, each in records[first:] if each is not None])
+
+    def _take_away(self, key: bytes) -> None:
+        try:
+            person = key.decode()
+        except UnicodeDecodeError:
+            self.bad += 1
+        else:
+            self.remove(person)
 
     def _take(self, values: Sequence[bytes]) -> None:
         if not values:
@@ -146,7 +157,7 @@ class StatusCopy:
             told = _MANY.decode(b"[" + b",".join(values) + b"]")
             if len(told) != len(values):
                 told = self._one_by_one(values)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             told = self._one_by_one(values)
         if told:
             self._store(told)
@@ -156,7 +167,7 @@ class StatusCopy:
         for value in values:
             try:
                 told.append(_ONE.decode(value))
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 self.bad += 1
         return told
 
@@ -164,7 +175,7 @@ class StatusCopy:
         numbers = self.people.take([each.person for each in told])
         if (fresh := len(self.people) - self.columns.length) > 0:
             self.columns.grow(fresh, position=ABSENT)
-        position = np.array([each.position[0] << _OFFSET_BITS | each.position[1] for each in told], np.int64)
+        position = np.array([each.position[0] << _STEP_BITS | each.position[1] for each in told], np.int64)
         self.columns["round"][numbers] = self.round
         newer = position > self.columns["position"][numbers]
         if not newer.all():

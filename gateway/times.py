@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from schemas.bounds import TIME_MOST
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-FIRST_MS = -62_135_596_800_000
-LAST_MS = 253_370_764_800_000
-"""Years 1 to 9998: what RFC 3339 can write, with room for the stay that begins on the last day."""
+FIRST_MS = -TIME_MOST
+LAST_MS = TIME_MOST
+"""What messages take: dates of the years 1692 to 2247, and a little more."""
 _PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -23,7 +25,7 @@ def parse_time(text: str) -> int:
     except (ValueError, TypeError):
         at_ms = _unusual(text)
     if not FIRST_MS <= at_ms < LAST_MS:
-        raise ValueError(f"the time {text.strip()[:40]!r} is outside the years 1 to 9998")
+        raise ValueError(f"the time {text.strip()[:40]!r} is outside the years 1692 to 2247")
     return at_ms
 
 
@@ -42,7 +44,7 @@ def parse_day(text: str, zone: ZoneInfo) -> tuple[int, int] | None:
     except (ValueError, OverflowError):
         raise ValueError(f"there is no date {text}") from None
     if not FIRST_MS <= start < end < LAST_MS:
-        raise ValueError(f"the date {text} is outside the years 1 to 9998")
+        raise ValueError(f"the date {text} is outside the years 1692 to 2247")
     return start, end
 
 

@@ -12,11 +12,13 @@ import msgspec
 
 from gateway.copies import Count
 from gateway.problems import Fault
+from schemas.bounds import TIME_MOST
 from schemas.health import AgeBand
 from schemas.messages import Fallback, ScanKind, Venue
 
 _NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
-_LAST_MS: Final = 253_370_764_800_000
+_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
+_LAST_MS: Final = TIME_MOST
 
 VenueId = Annotated[
     str,
@@ -179,7 +181,7 @@ class DeclarationRequest(Request, frozen=True, omit_defaults=True, kw_only=True)
     end_ms: TimeMs
     declaration_id: ScanId | None = None
     venue: VenueId | None = None
-    place: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    place: Annotated[str, msgspec.Meta(max_length=200, pattern=_LINE)] = ""
     country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", examples=["ID"])] = "ID"
     withdrawn: bool = False
 
@@ -195,9 +197,9 @@ class VenueRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     too little."""
 
     venue: VenueId
-    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    category: Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["mall"])] = "other"
-    region: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=200, pattern=_LINE)] = ""
+    category: Annotated[str, msgspec.Meta(min_length=1, max_length=60, pattern=_LINE, examples=["mall"])] = "other"
+    region: Annotated[str, msgspec.Meta(max_length=100, pattern=_LINE)] = ""
     capacity: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
     area_m2: Annotated[float, msgspec.Meta(gt=0, le=1e8)] | None = None
     assumed_stay_minutes: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
@@ -205,7 +207,7 @@ class VenueRequest(Request, frozen=True, omit_defaults=True, kw_only=True):
     within: VenueId | None = None
     valid_from_ms: Annotated[int, msgspec.Meta(ge=0, lt=_LAST_MS)] = 0
     fallback: Fallback = "check"
-    route: Annotated[str, msgspec.Meta(max_length=100, examples=["ID-LA > ID-BT"])] = ""
+    route: Annotated[str, msgspec.Meta(max_length=100, pattern=_LINE, examples=["ID-LA > ID-BT"])] = ""
 
 
 class VenueList(Reply, frozen=True, omit_defaults=True, kw_only=True):

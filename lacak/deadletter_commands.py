@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import click
 import msgspec
-import numpy as np
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +16,8 @@ from rich.table import Table
 from lacak.people import accountable
 from lacak.settings import load_settings
 from officer.store import Store, StoreError
-from schemas.blocks import KINDS, SCAN_BLOCKS, SCANS_MAGIC, BlockError, unframe
+from schemas.blocks import SCAN_BLOCKS, SCANS_MAGIC, BlockError, scan_of, unframe
+from schemas.bounds import UNDECODABLE
 from schemas.catalogue import JSON_TOPICS
 from schemas.messages import DeadLetter, Scan
 from schemas.partitions import partition_of
@@ -141,6 +141,8 @@ def replay(
 
 def resent(letter: DeadLetter, settings: Settings, *, force: bool = False) -> Again:
     """The record that sends a letter again. Raises Refused where it would only come back."""
+    if letter.size is not None:
+        raise Refused(f"the letter holds only the first {len(letter.value)} of its {letter.size} bytes.")
     if letter.topic == "scans":
         scan = _scan(letter)
         if scan is not None:
@@ -149,7 +151,7 @@ def resent(letter: DeadLetter, settings: Settings, *, force: bool = False) -> Ag
     elif letter.topic in JSON_TOPICS:
         try:
             msgspec.json.decode(letter.value, type=JSON_TOPICS[letter.topic])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             pass
         else:
             return Again(letter.topic, letter.partition, letter.key, letter.value)
@@ -163,28 +165,27 @@ def _scan(letter: DeadLetter) -> Scan | None:
     try:
         if letter.value[:4] != SCANS_MAGIC:
             return msgspec.json.decode(letter.value, type=Scan)
-        block = unframe(SCANS_MAGIC, letter.value, SCAN_BLOCKS)
-        at, arrived = np.frombuffer(block.at_ms, "<i8"), np.frombuffer(block.arrived_at_ms, "<i8")
-        return Scan(
-            person=block.persons[letter.row],
-            venue=block.venues[letter.row],
-            kind=KINDS[block.kinds[letter.row]],
-            at_ms=int(at[letter.row]),
-            arrived_at_ms=int(arrived[letter.row]) if len(arrived) else None,
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, BlockError, ValueError, IndexError):
+        return scan_of(unframe(SCANS_MAGIC, letter.value, SCAN_BLOCKS), letter.row)
+    except (*UNDECODABLE, BlockError, ValueError, IndexError):
         return None
 
 
 def _letters(settings: Settings) -> list[DeadLetter]:
     """The letters, newest first, each id once."""
     found: dict[str, DeadLetter] = {}
+    unread = 0
     try:
         for record in read_topic(settings, "dead-letters"):
-            letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
+            try:
+                letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
+            except UNDECODABLE:
+                unread += 1
+                continue
             found.setdefault(letter.letter_id, letter)
     except KafkaError as error:
         raise click.ClickException(str(error)) from error
+    if unread:
+        click.echo(f"{unread} records of the topic dead-letters are no letters, and are left out.", err=True)
     return sorted(found.values(), key=lambda letter: -letter.at_ms)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contacts.incoming import checked
 from contacts.visits import Visit
 from schemas.blocks import (
     CONTROL_MAGIC,
@@ -18,6 +19,7 @@ from schemas.blocks import (
     VISIT_BLOCKS,
     VISIT_COLUMNS,
     VISITS_MAGIC,
+    BlockError,
     ErasureOrder,
     RegistryChange,
     VisitBlock,
@@ -50,7 +52,12 @@ def standing_visits(settings: Settings) -> list[Visit]:
     held: dict[tuple[int, int, int], _Held] = {}
     erased: dict[str, int] = {}
     for record in read_topic(settings, "visits"):
-        block = unframe(VISITS_MAGIC, record.value or b"", VISIT_BLOCKS)
+        try:
+            block = unframe(VISITS_MAGIC, record.value or b"", VISIT_BLOCKS)
+            if block.persons or block.rows:
+                checked(block)
+        except BlockError:
+            continue  # the occupancy agent has put it to the dead letters
         channel = (record.partition, block.source_partition)
         for position, key, visit in _rows(block):
             if position > last.get(channel, (-1, -1, -1)):
@@ -131,7 +138,10 @@ def wait_registry(settings: Settings, since_ms: int, *, seconds: float = 30.0) -
     )
     for record in records if behind else ():
         if record.value is not None and record.value[:4] == CONTROL_MAGIC:
-            control = unframe(CONTROL_MAGIC, record.value, CONTROLS)
+            try:
+                control = unframe(CONTROL_MAGIC, record.value, CONTROLS)
+            except BlockError:
+                continue  # the visits agent puts it to the dead letters
             if isinstance(control, RegistryChange) and control.origin[1] >= last:
                 behind.discard(record.partition)
                 if not behind:

@@ -119,4 +119,4 @@ def _last_line(log: Path) -> str:
         lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:500] if lines else "it said nothing"

@@ -42,6 +42,7 @@ from streams.outbox import Outbox
 from streams.partitions import DurableEachBatch, Owner
 from streams.people_file import PeopleFile
 from streams.postgres import Records
+from streams.refusing import Refused
 from streams.settings import Settings
 from streams.snapshots import SnapshotStore
 from streams.stagemetrics import STATE_PEOPLE
@@ -110,6 +111,7 @@ class _Parts:
         self.app = make_app(settings, self.role, owners, datadir=datadir, outbox=self.outbox, health=health)
         self.app.each_second.append(self._look)
         self._watching: Watching | None = None
+        self.app.letters, self.app.now_ms = self.letters, clock.now_ms
         return self.app
 
     def _look(self) -> None:
@@ -164,7 +166,13 @@ class _Parts:
                         highwater=message.offset + 1,
                     )
                     self.listened[topic].took(batch)
-                    await take(batch)
+                    if isinstance(message.value, Refused):
+                        refused = message.value
+                        self.letters.letter(batch, 0, 0, refused.reason, refused.detail, self.clock.now_ms())
+                        self.letters.judge(1, 1)
+                        await self.letters.flush()
+                    else:
+                        await take(batch)
                     self.listened[topic].did(batch, self.clock.monotonic() - began)
             except asyncio.CancelledError:
                 raise
@@ -210,7 +218,7 @@ def _visits(settings: Settings) -> WorkerApp:
 def _places(settings: Settings) -> WorkerApp:
     warm()
     parts = _Parts(settings, "places")
-    contacts = Contacts(settings.partitions.scans, parts.outbox, lambda partition: owner.state(partition))
+    contacts = Contacts(settings, parts.clock, parts.outbox, parts.letters, lambda partition: owner.state(partition))
     store = parts.store()
     people = PeopleFile(parts.folder, f"{settings.topic_prefix}people-{settings.worker_index}", store.cluster)
     keeper = OccupancyKeeper(
@@ -319,7 +327,7 @@ def _status(settings: Settings) -> WorkerApp:
 def _recorder(settings: Settings) -> WorkerApp:
     parts = _Parts(settings, "recorder")
     owners = {topic: DurableEachBatch(topic, parts.clock.monotonic) for topic in RECORDED}
-    recorder = Recorder(parts.clock, parts.letters, Records(settings.database_access))
+    recorder = Recorder(parts.clock, parts.letters, Records(settings.database_access), settings.partitions.cases)
     parts.build(owners)
     parts.pulses += [(pulse, owners[topic].meters) for topic, pulse in recorder.pulses.items()]
     for topic, owner in owners.items():

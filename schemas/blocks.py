@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from schemas.messages import Direction, Venue
+from schemas.bounds import UNDECODABLE, DerivedMs, LogTimeMs, Number, Offset, Partition, Position, TimeMs
+from schemas.messages import Direction, Scan, ScanKind, Venue
 
 SCANS_MAGIC: Final = b"LKS1"
 VISITS_MAGIC: Final = b"LKV1"
@@ -48,27 +49,44 @@ class ScanBlock(msgspec.Struct, frozen=True, array_like=True):
     gateway: str = ""
 
 
+def scan_of(block: ScanBlock, row: int) -> Scan:
+    """One scan of a block. Raises IndexError or BlockError where the block has no such row."""
+    place = slice(8 * row, 8 * row + 8)
+    if row < 0 or len(block.at_ms) < place.stop:
+        raise BlockError(f"the block has no row {row}")
+    arrived = block.arrived_at_ms[place]
+    return Scan(
+        person=block.persons[row],
+        venue=block.venues[row],
+        kind=KINDS[block.kinds[row]],
+        at_ms=int.from_bytes(block.at_ms[place], "little", signed=True),
+        arrived_at_ms=int.from_bytes(arrived, "little", signed=True) if arrived else None,
+        scan_id=block.scan_ids[row] if block.scan_ids else None,
+        gateway=block.gateway or None,
+    )
+
+
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="tick"):
     """Moves a quiet partition's log time to `at_ms`. `final` ends a file run."""
 
-    at_ms: int
+    at_ms: TimeMs
     final: bool = False
 
 
 class RegistryChange(msgspec.Struct, frozen=True, array_like=True, tag="venue"):
     """A record of `venues`, put into every scans partition; `origin` is its (partition, offset) there."""
 
-    origin: tuple[int, int]
+    origin: tuple[Partition, Offset]
     venue: Venue
-    at_ms: int
+    at_ms: TimeMs
 
 
 class ErasureOrder(msgspec.Struct, frozen=True, array_like=True, tag="erasure"):
     """A record of `erasures`: everything of `person` with a time below `before_ms` goes."""
 
-    origin: tuple[int, int]
+    origin: tuple[Partition, Offset]
     person: str
-    before_ms: int
+    before_ms: TimeMs
 
 
 class Barrier(msgspec.Struct, frozen=True, array_like=True, tag="barrier"):
@@ -87,30 +105,30 @@ class WatchOrder(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
 
     trace_id: str
     case_id: str
-    revision: int
+    revision: Number
     person: str
     direction: Direction
-    reply_partition: int
-    window_start_ms: int
-    window_end_ms: int
-    until_ms: int
-    linger_ms: int = 0
-    grid_ms: int = 0
+    reply_partition: Partition
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
+    until_ms: DerivedMs
+    linger_ms: TimeMs = 0
+    grid_ms: TimeMs = 0
 
 
 class RecountOrder(msgspec.Struct, frozen=True, array_like=True, tag="recount"):
     """A record of `recounts`, put into every scans partition: `inside` people were counted at a venue at `at_ms`."""
 
-    origin: tuple[int, int]
+    origin: tuple[Partition, Offset]
     venue: str
-    inside: int
-    at_ms: int
+    inside: Number
+    at_ms: TimeMs
 
 
 class RulesChange(msgspec.Struct, frozen=True, array_like=True, tag="rules"):
     """A record of `rules` that holds door rules, put into every scans partition: the file's text."""
 
-    origin: tuple[int, int]
+    origin: tuple[Partition, Offset]
     rules_id: str
     text: str
 
@@ -122,22 +140,22 @@ class StayReport(msgspec.Struct, frozen=True, array_like=True, tag="stay"):
     `declaration_id` the one with the greatest counts. `told_at_ms` is the declaration's own; None: the log time.
     """
 
-    origin: tuple[int, int]
+    origin: tuple[Partition, Offset]
     person: str
     venue: str
     declaration_id: str
-    start_ms: int
-    end_ms: int
+    start_ms: TimeMs
+    end_ms: TimeMs
     withdrawn: bool = False
-    told_at_ms: int | None = None
+    told_at_ms: TimeMs | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="heartbeat"):
     """Travels the whole chain and says that it is alive (docs/heartbeat.md): born at `born_ms`, here from partition
     `source` of the topic before. It moves no log time and changes nothing."""
 
-    source: int
-    born_ms: int
+    source: Partition
+    born_ms: TimeMs
 
 
 Control = (
@@ -148,8 +166,8 @@ Control = (
 class PlacedControl(msgspec.Struct, frozen=True, array_like=True):
     """A control record as the visits agent passes it on: with its offset and the log time at its place."""
 
-    offset: int
-    log_time_ms: int
+    offset: Offset
+    log_time_ms: LogTimeMs
     control: RegistryChange | ErasureOrder | Barrier | WatchOrder | RecountOrder | RulesChange | Heartbeat
 
 
@@ -177,7 +195,7 @@ VISIT_COLUMNS: Final = (
 """The int64 columns of a visits block, row-major (rows, len(VISIT_COLUMNS))."""
 
 TOUCHES: Final = 1
-KINDS: Final = ("in", "out", "refused")
+KINDS: Final[tuple[ScanKind, ...]] = ("in", "out", "refused")
 REASONS: Final = ("assumed", "checked_out", "next_check_in", "scanned_again", "late", "self_reported")
 ASSUMED, CHECKED_OUT, NEXT_CHECK_IN, SCANNED_AGAIN, LATE, SELF_REPORTED = range(6)
 
@@ -190,10 +208,10 @@ class VisitBlock(msgspec.Struct, frozen=True, array_like=True):
     `recorded_ms` is the time of the first of those records in the log (0: not told): how long rows have been under way.
     """
 
-    source_partition: int
-    first_offset: int
-    next_offset: int
-    log_time_ms: int
+    source_partition: Partition
+    first_offset: Offset
+    next_offset: Offset
+    log_time_ms: LogTimeMs
     lineages: list[Lineage] = []
     persons: list[str] = []
     rows: bytes = b""
@@ -210,10 +228,10 @@ A row whose entries, exits, peak and presence are all 0 withdraws the window."""
 class WindowBlock(msgspec.Struct, frozen=True, array_like=True):
     """Windows of one partition of `visits` as they stand after its offset `position[0]`; `position` orders blocks."""
 
-    source_partition: int
-    position: tuple[int, int]
-    window_ms: int
-    log_time_ms: int
+    source_partition: Partition
+    position: Position
+    window_ms: TimeMs
+    log_time_ms: LogTimeMs
     venues: list[str]
     rows: bytes
 
@@ -237,7 +255,7 @@ def unframe(magic: bytes, value: bytes, decoder: msgspec.msgpack.Decoder[T]) -> 
         raise BlockError("the frame is cut short or altered: its checksum does not hold")
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise BlockError(f"the frame's body is not understood: {error}") from error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from schemas.messages import Message, TimeMs
+from schemas.bounds import TimeMs
+from schemas.messages import Message
 
 RulesKind = Literal["door", "colours"]
 Deed = Literal[

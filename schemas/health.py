@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from schemas.messages import Grade, Message, TestKind, TestOutcome, TimeMs
+from schemas.bounds import DerivedMs, Number, Position, Share, TimeMs
+from schemas.messages import Grade, Message, TestKind, TestOutcome
 
 AgeBand = Literal["0-5", "6-11", "12-17", "18-59", "60+"]
 Colour = Literal["green", "yellow", "red", "black", "unknown"]
@@ -38,7 +39,7 @@ class VaccinationFact(Fact, frozen=True, omit_defaults=True, kw_only=True, tag="
 
     product: str
     at_ms: TimeMs
-    dose: int | None = None
+    dose: Number | None = None
 
 
 class RecoveryFact(Fact, frozen=True, omit_defaults=True, kw_only=True, tag="recovery"):
@@ -61,7 +62,7 @@ class ContactFact(Fact, frozen=True, omit_defaults=True, kw_only=True, tag="cont
     grade: Grade
     registered_ms: TimeMs
     last_exposure_ms: TimeMs
-    risk: float | None = None
+    risk: Share | None = None
 
 
 class TravelFact(Fact, frozen=True, omit_defaults=True, kw_only=True, tag="travel"):
@@ -112,13 +113,13 @@ class Status(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     person: str
     colour: Colour
-    since_ms: TimeMs
+    since_ms: DerivedMs
     rule: str
     reason: str
     log_time_ms: TimeMs
-    position: tuple[int, int]
-    until_ms: TimeMs | None = None
-    doses: int = 0
+    position: Position
+    until_ms: DerivedMs | None = None
+    doses: Number = 0
     full: bool = False
     booster: bool = False
     age_band: AgeBand | None = None

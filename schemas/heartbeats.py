@@ -76,8 +76,10 @@ class Pulse:
 
     def came(self, partition: int, heartbeat: Heartbeat) -> int | None:
         """A heartbeat has come; when it was born, if now a newer one than before has come from every source."""
-        born = self._born.setdefault(partition, {})
         source = heartbeat.source if self._sources is not None else 0
+        if source >= (self._sources or 1):
+            return None  # of nobody who feeds this topic
+        born = self._born.setdefault(partition, {})
         born[source] = max(min(heartbeat.born_ms, self._now_ms()), born.get(source, 0))  # clocks differ a little
         newest = min(born.values())
         if len(born) < (self._sources or 1) or newest <= self._newest.get(partition, 0):

@@ -11,6 +11,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from schemas.bounds import (
+    NUMBER_MOST,
+    BoundMs,
+    DerivedMs,
+    LogTimeMs,
+    Number,
+    Offset,
+    Partition,
+    Position,
+    Share,
+    TimeMs,
+)
+
 ScanKind = Literal["in", "out", "refused"]
 EndReason = Literal["assumed", "checked_out", "next_check_in", "scanned_again", "late", "self_reported"]
 Direction = Literal["forward", "backward"]
@@ -18,7 +31,6 @@ Grade = Literal["possible", "confirmed", "dismissed"]
 TestOutcome = Literal["positive", "negative", "withdrawn"]
 TestKind = Literal["pcr", "antigen", "other"]
 Fallback = Literal["admit", "check", "refuse"]
-TimeMs = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Limit = Literal["hops", "people", "seconds"]
 TraceState = Literal["complete", "behind", "incomplete", "withdrawn"]
 
@@ -57,7 +69,7 @@ class Venue(Message, frozen=True, omit_defaults=True, kw_only=True):
     assumed_stay_minutes: float | None = None
     longest_stay_minutes: float | None = None
     within: str | None = None
-    valid_from_ms: int = 0
+    valid_from_ms: TimeMs = 0
     area_m2: float | None = None
     fallback: Fallback = "check"
     route: str = ""
@@ -67,7 +79,7 @@ class Erasure(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Topic `erasures` (compacted), keyed by person: forget everything before `before_ms` (the erasure's arrival)."""
 
     person: str
-    before_ms: int
+    before_ms: TimeMs
     officer: str
     purpose: str
 
@@ -83,9 +95,9 @@ class TestResult(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     person: str
     outcome: TestOutcome
-    specimen_ms: int
-    onset_ms: int | None = None
-    isolated_ms: int | None = None
+    specimen_ms: TimeMs
+    onset_ms: TimeMs | None = None
+    isolated_ms: TimeMs | None = None
     laboratory: str | None = None
     officer: str = "system"
     purpose: str = "laboratory report"
@@ -107,12 +119,12 @@ class TraceRequest(Message, frozen=True, omit_defaults=True, kw_only=True):
     purpose: str
     direction: Direction = "forward"
     profile: str | None = None
-    onset_ms: int | None = None
-    specimen_ms: int | None = None
-    isolated_ms: int | None = None
-    hops: int = 1
-    least_risk: float | None = None
-    people_most: int | None = None
+    onset_ms: TimeMs | None = None
+    specimen_ms: TimeMs | None = None
+    isolated_ms: TimeMs | None = None
+    hops: Number = 1
+    least_risk: Share | None = None
+    people_most: Number | None = None
     seconds_most: float | None = None
 
 
@@ -125,7 +137,7 @@ class ContactDecision(Message, frozen=True, omit_defaults=True, kw_only=True):
     grade: Literal["confirmed", "dismissed"]
     officer: str
     purpose: str
-    decided_at_ms: int
+    decided_at_ms: TimeMs
 
 
 class InterviewContact(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -152,10 +164,10 @@ class Occupancy(Message, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     venue: str
-    inside: int
-    log_time_ms: int
-    position: tuple[int, int]
-    allowed: int | None = None
+    inside: Number
+    log_time_ms: TimeMs
+    position: Position
+    allowed: Number | None = None
     assumed_end_share: float = 0.0
 
 
@@ -163,8 +175,8 @@ class StayEvidence(Message, frozen=True, omit_defaults=True, kw_only=True):
     """One stay as evidence: `[start_ms, end_ms)`, whether its end is only assumed, and whether a self-reported visit
     is part of it."""
 
-    start_ms: int
-    end_ms: int
+    start_ms: DerivedMs
+    end_ms: DerivedMs
     end_assumed: bool = False
     self_reported: bool = False
 
@@ -178,8 +190,8 @@ class SharedStay(Message, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     venue: str
-    start_ms: int
-    end_ms: int
+    start_ms: DerivedMs
+    end_ms: DerivedMs
     minutes: float
     case_stay: StayEvidence
     contact_stay: StayEvidence
@@ -205,18 +217,18 @@ class Contact(Message, frozen=True, omit_defaults=True, kw_only=True):
     decided_by: str | None = None
     score: float | None = None
     level: Literal["low", "high"] | None = None
-    hop: int = 1
+    hop: Number = 1
     risk: float | None = None
-    earliest_ms: int | None = None
+    earliest_ms: DerivedMs | None = None
     exposed_by: tuple[str, ...] = ()
 
 
 class SourceOffset(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Up to where one scans partition stands in an answer: `offset` applied, `log_time_ms` reached."""
 
-    partition: int
-    offset: int
-    log_time_ms: int
+    partition: Partition
+    offset: Offset
+    log_time_ms: LogTimeMs
 
 
 class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -240,21 +252,21 @@ class Trace(Message, frozen=True, omit_defaults=True, kw_only=True):
     officer: str
     purpose: str
     state: TraceState
-    revision: int
-    position: tuple[int, int]
-    requested_at_ms: int
-    window_start_ms: int
-    window_end_ms: int
-    as_of_ms: int | None = None
+    revision: Number
+    position: Position
+    requested_at_ms: TimeMs
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
+    as_of_ms: TimeMs | None = None
     as_of: tuple[SourceOffset, ...] = ()
-    missing_partitions: tuple[int, ...] = ()
-    behind_partitions: tuple[int, ...] = ()
+    missing_partitions: tuple[Partition, ...] = ()
+    behind_partitions: tuple[Partition, ...] = ()
     contacts: tuple[Contact, ...] = ()
-    hops: int = 1
-    least_risk: float | None = None
+    hops: Number = 1
+    least_risk: Share | None = None
     cut_by: tuple[Limit, ...] = ()
     risk_numbers: str = ""
-    standing_until_ms: int | None = None
+    standing_until_ms: DerivedMs | None = None
     ended: bool = False
 
 
@@ -263,13 +275,13 @@ class Case(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     case_id: str
     person: str
-    specimen_ms: int
-    onset_ms: int | None = None
-    isolated_ms: int | None = None
+    specimen_ms: TimeMs
+    onset_ms: TimeMs | None = None
+    isolated_ms: TimeMs | None = None
     withdrawn: bool = False
-    specimens_ms: tuple[int, ...] = ()
-    revision: int = 1
-    position: tuple[int, int] = (-1, 0)
+    specimens_ms: tuple[TimeMs, ...] = ()
+    revision: Number = 1
+    position: Position = (-1, 0)
 
 
 class Cluster(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -282,13 +294,13 @@ class Cluster(Message, frozen=True, omit_defaults=True, kw_only=True):
 
     cluster_id: str
     category: str
-    start_ms: int
-    end_ms: int
-    cases: int
+    start_ms: DerivedMs
+    end_ms: DerivedMs
+    cases: Number
     case_ids: tuple[str, ...]
     risk: float
     rule: str
-    slot_cases: tuple[int, ...] = ()
+    slot_cases: tuple[Number, ...] = ()
 
 
 class VenueClusters(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -299,14 +311,18 @@ class VenueClusters(Message, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     venue: str
-    log_time_ms: int
-    position: tuple[int, int]
+    log_time_ms: TimeMs
+    position: Position
     clusters: tuple[Cluster, ...] = ()
-    since_ms: int | None = None
+    since_ms: DerivedMs | None = None
 
 
 class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Topic `dead-letters`: what could not be accepted, with its bytes. `letter_id` is its origin; take an id once."""
+    """Topic `dead-letters`: what could not be accepted, with its bytes. `letter_id` is its origin; take an id once.
+
+    Of a row of a block `value` is the row alone, as a message of its topic. Of more bytes than a record of any topic
+    holds, `value` has the first ones, and `size` says how many there were.
+    """
 
     letter_id: str
     reason: str
@@ -315,9 +331,10 @@ class DeadLetter(Message, frozen=True, omit_defaults=True, kw_only=True):
     partition: int
     offset: int
     row: int
-    at_ms: int
+    at_ms: TimeMs
     key: bytes | None = None
     value: bytes = b""
+    size: int | None = None
 
 
 class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -333,17 +350,17 @@ class TraceQuery(Message, frozen=True, omit_defaults=True, kw_only=True):
     query_id: str
     trace_id: str
     kind: Literal["ask", "deadline"]
-    reply_partition: int
+    reply_partition: Partition
     person: str
     direction: Direction
-    window_start_ms: int
-    window_end_ms: int
+    window_start_ms: DerivedMs
+    window_end_ms: DerivedMs
     profile_json: msgspec.Raw = msgspec.Raw(b"null")
-    hop: int = 1
+    hop: Number = 1
     people: tuple[str, ...] = ()
-    since_ms: tuple[int, ...] = ()
-    until_ms: tuple[int, ...] = ()
-    as_of_ms: int | None = None
+    since_ms: tuple[BoundMs, ...] = ()
+    until_ms: tuple[BoundMs, ...] = ()
+    as_of_ms: TimeMs | None = None
     as_of: tuple[SourceOffset, ...] = ()
 
 
@@ -387,12 +404,12 @@ class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):
     query_id: str
     trace_id: str
     kind: Literal["answer", "behind", "not_ready", "deadline", "overdue", "retry", "changed", "erasure"]
-    partition: int
-    as_of_ms: int | None = None
+    partition: Annotated[int, msgspec.Meta(ge=-1, le=NUMBER_MOST)]
+    as_of_ms: TimeMs | None = None
     as_of: tuple[SourceOffset, ...] = ()
     shared: tuple[tuple[str, SharedStay], ...] = ()
-    at_ms: int = 0
-    hop: int = 1
+    at_ms: TimeMs = 0
+    hop: Number = 1
     meetings: MeetingRows | None = None
-    part: int = 0
-    parts: int = 1
+    part: Number = 0
+    parts: Number = 1

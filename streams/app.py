@@ -25,11 +25,12 @@ from contacts.archive import Damaged
 from security.settings import SecurityError
 from streams import metrics, scraping
 from streams.batches import Batch
-from streams.deadletters import TooManyDeadLetters
+from streams.deadletters import DeadLetters, TooManyDeadLetters
 from streams.driver import BatchTransport
 from streams.health import Health, look
 from streams.outbox import MESSAGE_BYTES_MAX, Outbox, OutboxError
 from streams.partitions import DurableEachBatch, Owner
+from streams.refusing import without_refused
 from streams.sensor import Sensor
 from streams.settings import Settings
 from streams.snapshots import SnapshotError
@@ -91,6 +92,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     stopping = False
     each_second: list[Callable[[], object]]
     """What is looked at once a second, in the main loop; what it raises ends the worker."""
+    letters: DeadLetters | None = None
+    now_ms: Callable[[], int]
     failure: BaseException | None = None
     failed: asyncio.Event | None = None
 
@@ -157,6 +160,7 @@ def make_app(
         prefix=settings.topic_prefix,
         fetch_max_records=transport.fetch_max_records,
         partition_bytes=transport.fetch_partition_kib * 1024,
+        inflated_most=transport.inflated_max_bytes,
         flush=outbox.flush if outbox is not None else None,
     )
     app.sensors.add(Sensor(lambda error: crash(app, error)))
@@ -168,7 +172,10 @@ def attach(app: WorkerApp, topic: str, run: Callable[[AsyncIterator[Batch]], Awa
 
     async def agent(stream: Any) -> None:
         try:
-            await run(aiter(stream))
+            batches = aiter(stream)
+            if app.letters is not None:
+                batches = without_refused(batches, app.keepers[topic], app.letters, app.now_ms)
+            await run(batches)
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -10,9 +10,13 @@ import msgspec
 from schemas.messages import DeadLetter
 from streams.batches import Batch
 from streams.metrics import DEAD_LETTERS
+from streams.outbox import MESSAGE_BYTES_MAX
 from streams.settings import DeadLetterLimits
 
 TOPIC: Final = "dead-letters"
+_WHOLE_MOST: Final = MESSAGE_BYTES_MAX
+_VALUE_MOST: Final = 1 << 20
+_KEY_MOST: Final = 1 << 16
 
 
 class TooManyDeadLetters(RuntimeError):
@@ -50,9 +54,16 @@ class DeadLetters:
         self._run = 0
         self._last = ""
 
-    def letter(self, batch: Batch, index: int, row: int, reason: str, detail: str, at_ms: int) -> None:
-        """Set aside row `row` of the batch's record at `index` (row 0: the whole record), with its key and bytes."""
-        offset = batch.offsets[index]
+    def letter(
+        self, batch: Batch, index: int, row: int, reason: str, detail: str, at_ms: int, value: bytes | None = None
+    ) -> None:
+        """Set aside row `row` of the batch's record at `index` (row 0: the whole record), with its key and bytes.
+
+        `value` is the row by itself, where the record has many: else each row would take all of them along.
+        """
+        offset, key = batch.offsets[index], batch.keys[index]
+        if value is None:
+            value = batch.values[index] or b""
         name = letter_id(batch.topic, batch.partition, offset, row)
         message = DeadLetter(
             letter_id=name,
@@ -63,8 +74,9 @@ class DeadLetters:
             offset=offset,
             row=row,
             at_ms=at_ms,
-            key=batch.keys[index],
-            value=batch.values[index] or b"",
+            key=key if key is None else key[:_KEY_MOST],
+            value=value[:_VALUE_MOST] if len(value) > _WHOLE_MOST else bytes(value),
+            size=len(value) if len(value) > _WHOLE_MOST else None,
         )
         self._last = f"{reason}: {detail}"[:200]
         DEAD_LETTERS.labels(batch.topic, reason).inc()
@@ -83,7 +95,7 @@ class DeadLetters:
             self._bad -= old_bad
         if self._total >= limits.sample and self._bad > limits.share * self._total:
             raise TooManyDeadLetters(self._sentence(f"{self._bad} of the last {self._total} rows were"))
-        if self._run >= limits.run_length:
+        if 0 < limits.run_length <= self._run:
             raise TooManyDeadLetters(self._sentence(f"{self._run} rows one after the other were"))
 
     async def flush(self) -> None:

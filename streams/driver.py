@@ -288,6 +288,7 @@ class BatchTransport(stock.Transport):  # type: ignore[misc]
         prefix: str,
         fetch_max_records: int,
         partition_bytes: int,
+        inflated_most: int,
         flush: Callable[[], Awaitable[None]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -295,4 +296,5 @@ class BatchTransport(stock.Transport):  # type: ignore[misc]
         self.keepers = keepers
         self.prefix = prefix
         self.fetch_max_records, self.partition_bytes = fetch_max_records, partition_bytes
+        self.inflated_most = inflated_most
         super().__init__(url, app, **kwargs)

@@ -20,8 +20,11 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
 from contacts.compiled import COMPILED
+from schemas.inflating import check_count
 from streams.batches import Batch
-from streams.records import BatchOfLog, CorruptBatch, is_v2, joined, size_of, unpack
+from streams.compression import bound_inflation
+from streams.records import INFLATED_MOST, BatchOfLog, CorruptBatch, is_v2, joined, size_of, unpack
+from streams.refusing import BoundedBatch, Refused
 from streams.spans import Spans
 
 _MANY: Final = frozenset({"scans"})  # of so many small records that an object for each counts
@@ -32,8 +35,9 @@ _PROBE_WAIT_MS: Final = 50  # Tansu answers nothing at all when it may not wait
 class Unpacker:
     """Takes what was fetched of a partition, at most about `max_records` at a time (whole batches of the log)."""
 
-    def __init__(self, max_records: int, name_of: Callable[[str], str]) -> None:
+    def __init__(self, max_records: int, name_of: Callable[[str], str], inflated_most: int = INFLATED_MOST) -> None:
         self._max_records = max_records
+        self._inflated_most = inflated_most
         self._name_of = name_of
 
     def take(self, result: Any, tp: TopicPartition, epoch: int) -> Batch | None:
@@ -46,17 +50,25 @@ class Unpacker:
         by_columns = COMPILED and self._name_of(tp.topic) in _MANY
         count = 0
         begin = reached
+        refused: Refused | None = None
         while count < self._max_records and (size := size_of(log.data, log.place)) is not None:
             try:
-                batch = _read(log.data, log.place, size, check=fetched._check_crcs, by_columns=by_columns)
+                batch = self._read(log.data, log.place, size, check=fetched._check_crcs, by_columns=by_columns)
             except (CorruptBatch, CorruptRecordException) as error:
                 raise CorruptRecordException(
                     f"a batch of {tp.topic}, partition {tp.partition}, is damaged at offset {reached}: {error}"
                 ) from error
+            except ValueError as error:  # it is as it was sent: reading it again would be no better
+                if batches:
+                    break  # what is before it first
+                refused = Refused.of(log.data[log.place : log.place + size], error)
+                batch = _as_one(refused, reached)
             log.place += size
             batches.append(batch)
             count += batch.found.shape[1]
             reached = max(reached, batch.next_offset)
+            if refused is not None:
+                break
         fetched.next_fetch_offset = reached
         result._update_position()
         if size_of(log.data, log.place) is None:
@@ -68,11 +80,28 @@ class Unpacker:
         return Batch(
             self._name_of(tp.topic),
             tp.partition,
-            *records,
+            records.offsets,
+            records.stamps,
+            records.keys,
+            records.values if refused is None else [refused],
             highwater=max(highwater or 0, reached),
             epoch=epoch,
             next_offset=reached,
         )
+
+    def _read(self, data: bytes, place: int, size: int, *, check: bool, by_columns: bool) -> BatchOfLog:
+        """A batch of the log, by our own reader or by aiokafka's. Raises what they raise."""
+        if by_columns and is_v2(data, place):
+            return unpack(data, place, size, check=check, inflated_most=self._inflated_most)
+        return _read(data, place, size, check=check)
+
+
+def _as_one(refused: Refused, offset: int) -> BatchOfLog:
+    """A batch that cannot be read as one record without a key at `offset`; its value is put in its place later."""
+    batch = MemoryRecords(bytes(refused)).next_batch()
+    stamp = max(getattr(batch, "first_timestamp", 0) or 0, 0)
+    found = np.array([[max(offset - batch.base_offset, 0)], [stamp], [0], [-1], [0], [0]], np.int64)
+    return BatchOfLog(batch.next_offset, batch.base_offset, 0, None, b"\0", found)
 
 
 class Log:
@@ -82,21 +111,29 @@ class Log:
         self.data = data
         self.place = 0
         own = MemoryRecords(data)
-        self.has_next, self.next_batch, self.size_in_bytes = own.has_next, own.next_batch, own.size_in_bytes
+        self.has_next, self.size_in_bytes = own.has_next, own.size_in_bytes
+        self._next_batch = own.next_batch
+
+    def next_batch(self) -> Any:
+        """The next batch, for who goes by the record."""
+        size = size_of(self.data, self.place) or 0
+        begin, self.place = self.place, self.place + size
+        batch = self._next_batch()
+        return None if batch is None else BoundedBatch(batch, self.data[begin : self.place])
 
 
-def keep_bytes() -> None:
-    """Let aiokafka's fetchers keep the bytes of what they fetch."""
+def keep_bytes(inflated_most: int = INFLATED_MOST) -> None:
+    """Let aiokafka's fetchers keep the bytes of what they fetch, and inflate no batch further than so many bytes."""
     fetcher.MemoryRecords = Log
+    bound_inflation(inflated_most)
 
 
-def _read(data: bytes, place: int, size: int, *, check: bool, by_columns: bool) -> BatchOfLog:
-    """A batch of the log, by our own reader or by aiokafka's. Raises what they raise."""
-    if by_columns and is_v2(data, place):
-        return unpack(data, place, size, check=check)
+def _read(data: bytes, place: int, size: int, *, check: bool) -> BatchOfLog:
     batch = MemoryRecords(data[place : place + size]).next_batch()
     if check and not batch.validate_crc():
         raise CorruptBatch("its checksum does not hold")
+    if is_v2(data, place):
+        check_count(data, place)
     records = [] if batch.is_control_batch else list(batch)
     values = [each for record in records for each in (record.key, record.value)]
     spans = Spans.of(values)

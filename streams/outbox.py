@@ -24,6 +24,8 @@ from streams.settings import Settings
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """The largest record that topics take (`max.message.bytes`)."""
+LETTER_BYTES_MAX: Final = 12 * 1024 * 1024
+"""The same of dead letters, which hold the bytes of a record of any other topic, a third larger as text."""
 
 _BATCH_BYTES: Final = 512 * 1024
 _REQUEST_TIMEOUT_MS: Final = 30_000

@@ -31,6 +31,15 @@ _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
 
 
+_NEVER_TAKEN: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+"""What is no better the second time: a text with a NUL, a number or time out of range, a key too long for its index.
+(Of these psycopg counts the last among what a server that is away raises.)"""
+
+
+class Unstorable(ValueError):
+    """Something among what was to be written is nothing that PostgreSQL holds."""
+
+
 class _Lane:
     """A connection to PostgreSQL that comes back, for one transaction at a time."""
 
@@ -103,7 +112,8 @@ class Records:
     ) -> None:
         """Write what one batch of a topic's partition holds, up to `next_offset`. Returns when it is committed.
 
-        What is only named (a case, a trace, a person's status, a health record) is forgotten.
+        What is only named (a case, a trace, a person's status, a health record) is forgotten. Raises Unstorable, with
+        nothing written, for what PostgreSQL will never take.
         """
         lane = self._lanes.get(topic, self._others)
         failures = 0
@@ -127,6 +137,8 @@ class Records:
                     log_time = max((block.log_time_ms for block in windows), default=None)
                     await connection.execute(_POSITION, (topic, partition, next_offset, log_time))
                 return
+            except _NEVER_TAKEN as error:
+                raise Unstorable(str(error).partition("\n")[0]) from error
             except psycopg.OperationalError as error:
                 if failures == 0:
                     log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", sentence(error))

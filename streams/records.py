@@ -11,35 +11,36 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from aiokafka import codec
 from aiokafka.record.util import calc_crc32c
 from numpy.typing import NDArray
 
 from contacts.compiled import compiled
+from schemas.inflating import check_count, inflate
 from streams.spans import Ints, Spans
 
 _HEAD: Final = struct.Struct(">qiibIhiqqqhii")
 _CRC_FROM: Final = 21  # what the checksum covers begins behind it
 _LENGTH_FROM: Final = 12  # what the length covers begins behind it
 _CODEC, _APPEND_TIME, _CONTROL = 0b111, 0b1000, 0b100000
-_DECODERS: Final[dict[int, Callable[[bytes], bytes]]] = {
-    1: codec.gzip_decode,
-    2: codec.snappy_decode,
-    3: codec.lz4_decode,
-    4: codec.zstd_decode,
-}
 OFFSET, STAMP, KEY, KEY_LENGTH, VALUE, VALUE_LENGTH = range(6)
 """The columns of what is found: deltas of offset and time, and where keys and values begin and how long they are."""
 
 _VARINT_BYTES: Final = 9
 
 
+INFLATED_MOST: Final = 32 << 20
+
+
 class CorruptBatch(ValueError):
-    """A batch that is cut short, altered, or not of the format."""
+    """A batch that was cut short or altered on its way: it may be whole when it is fetched again."""
+
+
+class Unreadable(ValueError):
+    """A batch that is as it was sent, and is no batch."""
 
 
 class Records(NamedTuple):
@@ -75,24 +76,25 @@ def is_v2(data: bytes, place: int) -> bool:
     return data[place + 16 : place + 17] == b"\x02"
 
 
-def unpack(data: bytes, place: int, size: int, *, check: bool) -> BatchOfLog:
-    """The batch of `size` bytes at `place`; a control batch has no records. Raises CorruptBatch."""
+def unpack(data: bytes, place: int, size: int, *, check: bool, inflated_most: int = INFLATED_MOST) -> BatchOfLog:
+    """The batch of `size` bytes at `place`; a control batch has no records.
+
+    Raises CorruptBatch, and where its checksum holds Unreadable, or TooLarge above `inflated_most` bytes.
+    """
     if size < _HEAD.size:
         raise CorruptBatch("it is shorter than its own head")
     (base, _, _, _, crc, attributes, last, first_stamp, max_stamp, _, _, _, count) = _HEAD.unpack_from(data, place)
     if check and calc_crc32c(memoryview(data)[place + _CRC_FROM : place + size]) != crc:
         raise CorruptBatch("its checksum does not hold")
+    check_count(data, place)
     body = data[place + _HEAD.size : place + size]
     if attributes & _CODEC:
-        try:
-            body = bytes(_DECODERS[attributes & _CODEC](body))
-        except Exception as error:  # each codec raises its own
-            raise CorruptBatch(f"it cannot be decompressed: {error}") from error
+        body = inflate(attributes & _CODEC, body, inflated_most)
     if attributes & _CONTROL:
         body, count = b"", 0
     found = np.empty((6, min(max(count, 0), len(body))), np.int64)
     if found.shape[1] != count or not _walk(np.frombuffer(body, np.uint8), found):
-        raise CorruptBatch("its records are cut short")
+        raise Unreadable("its records are cut short")
     return BatchOfLog(base + last + 1, base, first_stamp, max_stamp if attributes & _APPEND_TIME else None, body, found)
 
 

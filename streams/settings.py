@@ -37,7 +37,8 @@ class Transport(msgspec.Struct, frozen=True):
 
     `leave_on_stop`: at a clean stop the partitions go to others at once; without, they wait for this worker's return
     until the session times out (docs/adr/0019-leaving-the-group.md). `delivery_seconds`: how long what was sent may
-    wait for brokers that are away before the worker ends.
+    wait for brokers that are away before the worker ends. A batch that inflates to more than `inflated_max_bytes`
+    is a dead letter.
     """
 
     fetch_max_records: int = 4000
@@ -51,6 +52,7 @@ class Transport(msgspec.Struct, frozen=True):
     replication: int = 1
     outstanding_max: int = 2000
     outstanding_mib: int = 64
+    inflated_max_bytes: int = 32 << 20
 
 
 class Snapshots(msgspec.Struct, frozen=True):
@@ -61,7 +63,10 @@ class Snapshots(msgspec.Struct, frozen=True):
 
 
 class DeadLetterLimits(msgspec.Struct, frozen=True):
-    """When bad records say that a deploy is broken: the share of the last `sample` records, or a run of them."""
+    """When bad records say that a deploy is broken: the share of the last `sample` records, or a run of them.
+
+    A share of 1 and a run length of 0 let a worker go on whatever comes.
+    """
 
     share: float = 0.5
     sample: int = 1000

@@ -29,11 +29,11 @@ class BatchThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def __init__(self, consumer: BatchConsumer, *, fetch_max_records: int, **kwargs: Any) -> None:
         self.epoch = 0
-        self._unpacker = Unpacker(fetch_max_records, consumer.name_of)
+        self._unpacker = Unpacker(fetch_max_records, consumer.name_of, consumer.transport.inflated_most)
         super().__init__(consumer, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        keep_bytes()
+        keep_bytes(self.consumer.transport.inflated_most)
         conf = self.app.conf
         self._assignor = self.app.assignor  # co-partitioned: partition n of every topic to one worker, tables or none
         return aiokafka.AIOKafkaConsumer(

@@ -17,7 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.channels import CHANNELS, Channel, retention_ms
 from streams.clients import BrokerFault, admin
-from streams.outbox import MESSAGE_BYTES_MAX
+from streams.outbox import LETTER_BYTES_MAX, MESSAGE_BYTES_MAX
 from streams.settings import Settings
 
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {"tracing": ("people", "reports")}
@@ -104,7 +104,8 @@ def partition_counts(settings: Settings) -> dict[str, int]:
 
 
 def _config(channel: Channel, settings: Settings) -> dict[str, str]:
-    config = {"cleanup.policy": channel.cleanup, "max.message.bytes": str(MESSAGE_BYTES_MAX)}
+    largest = LETTER_BYTES_MAX if channel.keep == "letters" else MESSAGE_BYTES_MAX
+    config = {"cleanup.policy": channel.cleanup, "max.message.bytes": str(largest)}
     kept = retention_ms(channel.keep, horizon_ms=settings.horizon_ms, retention_ms=settings.retention_ms)
     if "delete" in channel.cleanup:
         config["retention.ms"] = str(kept)

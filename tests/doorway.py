@@ -61,6 +61,11 @@ class Doorway:
         named = [part for scope in scopes for part in ("--scope", scope)]
         return self.run("devices", "add", name, *named, "--data", str(self.folder))
 
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 when it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else 0
+
     def code(self, venue: str) -> str:
         """What stands in the QR code of a venue's poster."""
         return venue_text(self.url, sign_static(Keyring.load(self.folder / "keys"), venue))

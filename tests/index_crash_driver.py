@@ -202,12 +202,13 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
     store = snapshots.SnapshotStore(folder / "state", "cluster")
     people = PeopleFile(folder / "state", "people-0", "cluster")
     owner: Owner[Places]
-    contacts = Contacts(PARTITIONS, outbox, lambda partition: owner.state(partition))  # type: ignore[arg-type]
+    letters = DeadLetters(outbox, own.dead_letters)
+    contacts = Contacts(own, clock, outbox, letters, lambda partition: owner.state(partition))  # type: ignore[arg-type]
     keeper = OccupancyKeeper(
         own,
         clock,
         outbox,  # type: ignore[arg-type]
-        DeadLetters(outbox, own.dead_letters),
+        letters,
         contacts,
         people,
         lambda partition: store.home("visits", partition),

@@ -49,7 +49,7 @@ class Log:
         self.as_of: tuple[SourceOffset, ...] = ()
         settings = Settings(partitions=Partitions(scans=1, visits=2, cases=1))
         letters = DeadLetters(self, DeadLetterLimits())
-        self.contacts = Contacts(1, self, lambda partition: self.places[partition])  # type: ignore[arg-type]
+        self.contacts = Contacts(settings, self, self, letters, lambda partition: self.places[partition])  # type: ignore[arg-type]
         self.tracing = Tracing(settings, self, self, letters, load_profiles(), RISK, {}, {}, lambda _: None)  # type: ignore[arg-type]
 
     def now_ms(self) -> int:

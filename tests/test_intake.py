@@ -40,7 +40,8 @@ PARTITIONS = 4
 TOLERANCE = 300_000
 
 _text = st.text(max_size=12) | st.sampled_from(["p", "in", "at_ms", "x" * 200, "x" * 201, "a b", 'a"b', "a\\b", "\x7f"])
-_time = st.integers(-(2**54), 2**54) | st.sampled_from([0, -0.0, 1.0, 2**53, -(2**53), 10**16, 10**17, "7", None, True])
+_edges = [0, -0.0, 1.0, 2**43, 2**43 + 1, -(2**43), -(2**43) - 1, 2**53, 10**16, 10**17, "7", None, True]
+_time = st.integers(-(2**44), 2**44) | st.sampled_from(_edges)
 _fields = {
     "person": _text | st.none(),
     "venue": _text,

@@ -118,7 +118,7 @@ def test_damage_is_told(codec: int) -> None:
 def _read_anyhow(data: bytes, size: int | None) -> None:
     try:
         unpacked = unpack(data, 0, len(data) if size is None else size, check=False)
-    except CorruptBatch:
+    except ValueError:
         return
     begins, lengths = unpacked.found[[2, 4]], unpacked.found[[3, 5]]
     assert (begins >= 0).all() and (begins + lengths.clip(0) <= len(unpacked.data)).all()

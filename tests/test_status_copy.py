@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from contacts.people import Directory
 from gateway.kept import Damaged, Standpoint, keep_statuses, load_statuses
 from gateway.statuses import Standing, StatusCopy
+from schemas.bounds import TIME_MOST
 from schemas.health import COLOURS, NegativeTest, Status
 
 PERSONS = [f"p1:{number * 0x1234567:032x}" for number in range(6)] + ["a token", "p2:" + "f" * 32, "p1:" + "F" * 32]
-TIMES = st.integers(-(2**53), 2**53)
+TIMES = st.integers(-TIME_MOST, TIME_MOST)
 
 STATUSES = st.builds(
     Status,

@@ -27,6 +27,7 @@ from gateway.pages.views import load_of, short_number, venue_of
 from gateway.parts import Asked, Parts, parts_of
 from gateway.problems import Fault, Problem
 from gateway.tickets import Ask, Ticket
+from schemas.bounds import UNDECODABLE
 
 _PIXELS_MOST: Final = 2_000_000
 _FORMATS: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
@@ -203,7 +204,7 @@ def _device(request: Asked, scope: Scope, venue: str) -> Device:
 def _body(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise Problem("invalid", str(error)) from error
 
 

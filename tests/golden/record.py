@@ -226,6 +226,7 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             at_ms=_T,
             key=b"\x00key",
             value=b"\xff\xfe{",
+            size=9_000_000,
         ),
         m.DeadLetter(
             letter_id="scans/1/2/0", reason="late", detail="", topic="scans", partition=1, offset=2, row=0, at_ms=_T
