@@ -69,7 +69,7 @@ def origins_repeat(settings: Settings) -> list[tuple[int, int, int, int]]:
     reached: dict[tuple[int, int], int] = defaultdict(int)
     found = []
     for record in read_topic(settings, "visits"):
-        block = unframe(VISITS_MAGIC, VISIT_BLOCKS, record.value or b"")
+        block = unframe(VISITS_MAGIC, record.value or b"", VISIT_BLOCKS)
         way = (block.source_partition, record.partition)
         if block.first_offset < reached[way]:
             found.append((*way, block.first_offset, reached[way]))
