@@ -45,6 +45,7 @@ def test_every_endpoint_refuses_what_it_cannot_take(tmp_path: Path) -> None:
         key = gateway.add("scan", "staff", "declare", "venue", per_second=1e6, burst=1_000_000)
         caller = Caller(gateway.url, key, 3, gateway.clock.now_ms)
         caller.send(3_000)
+        caller.close()
         assert caller.wrong == []
         assert caller.counts.total() == 3_000
         assert len({refusal.kind for refusal in caller.counts}) > 10

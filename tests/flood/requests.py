@@ -84,6 +84,12 @@ class Caller:
             method, path, headers, body, fault = self._request()
             self._ask(method, path, headers, body, fault)
 
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def _request(self) -> tuple[str, str, dict[str, str], bytes | None, str]:
         dice = self._dice
         path = dice.choice([*_BODIES, "/v1/scans", "/v1/venues/import"])
@@ -143,10 +149,10 @@ class Caller:
             except ConnectionError:
                 if fault == "huge":
                     raise
-                self._connection = None  # it was closed behind a request that was too large: once more
+                self.close()  # it was closed behind a request that was too large: once more
                 status, media, answer = self._answer(method, path, headers, body)
         except (HTTPException, OSError, UnicodeError) as error:
-            self._connection = None
+            self.close()
             if isinstance(error, UnicodeError | ValueError):
                 self.counts[Refusal(route, fault, "not sent")] += 1
             elif fault == "huge" and isinstance(error, ConnectionError):
@@ -171,8 +177,7 @@ class Caller:
         response = self._connection.getresponse()
         answer = response.read()
         if response.getheader("Connection", "").lower() == "close":
-            self._connection.close()
-            self._connection = None
+            self.close()
         return response.status, (response.getheader("Content-Type") or "").partition(";")[0], answer
 
 

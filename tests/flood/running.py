@@ -108,6 +108,7 @@ def flood(
                     faults = run.checks()
                 except (OSError, KafkaError, WorkerFell) as error:
                     faults = [f"it did not come to its end: {error}"]
+            run.caller.close()
             faults += [f"{name} was started again: it crashed" for name in watch.crashed()] + watch.grown()
             return Outcome(run.ledger, run.caller, watch.summary(), time.monotonic() - began, faults)
         finally:
