@@ -70,7 +70,7 @@ def _phases(looks: Sequence[Vitals]) -> list[tuple[float, float, str]]:
     return found
 
 
-def _page(found: Found) -> str:
+def _page(found: Found, note: str) -> str:
     looks = {phase: [look for look in found.looks if look.phase == phase] for phase in _COLOURS}
     steady, after = looks["steady"], looks["after"] or looks["drain"]
     warm = steady[int(len(steady) * limits_of()["warm_up_share"])]
@@ -90,10 +90,10 @@ def _page(found: Found) -> str:
 Written by `python -m bench.endurance_page` from a run of `make bench-endurance`: the whole pipeline on Apache Kafka
 under {SHARE:.0%} of the most it takes, then {BURST:.0f} times that for a minute (or as much as the generator makes), then
 {SHARE:.0%} again. {", ".join(f"{key} {value}" for key, value in found.machine.items())}.
-
+{note}
 | | |
 |---|---|
-| the most that still shows within seconds | {found.most:,.0f} scans a second |
+| the most: found by the ramp, or given | {found.most:,.0f} scans a second |
 | the load | {found.rate:,.0f} scans a second for {found.minutes:g} minutes, {steady[-1].published - steady[0].published:,} in all |
 | a scan shows in `occupancy` after | p50 {found.latency_s["p50"]:.2f} s, p99 {found.latency_s["p99"]:.2f} s, at most {found.latency_s["max"]:.2f} s |
 | the oldest that the newest count was in that time | {stale:.1f} s |
@@ -140,7 +140,10 @@ def main() -> int:
     """Write the page and the pictures."""
     parser = argparse.ArgumentParser(prog="python -m bench.endurance_page", description=__doc__)
     parser.add_argument("json", type=Path, nargs="?", default=Path("build/bench-endurance.json"))
-    found = msgspec.json.decode(parser.parse_args().json.read_bytes(), type=Found)
+    parser.add_argument("--note", default="", help="a sentence about the run, for the page")
+    given = parser.parse_args()
+    found = msgspec.json.decode(given.json.read_bytes(), type=Found)
+    note = f"\n{given.note}\n" if given.note else ""
     mpl.rcParams["svg.hashsalt"] = "lacak"
     pictures = _DOCS / "pictures"
     topics, processes = list(found.looks[0].lag), list(found.looks[0].rss_mib)
@@ -157,7 +160,7 @@ def main() -> int:
     _picture(found, pictures / "endurance-handles.svg", "Open files", "files", {
         name: _of("handles", name) for name in processes
     })  # fmt: skip
-    (_DOCS / "endurance.md").write_text(_page(found), "utf-8")
+    (_DOCS / "endurance.md").write_text(_page(found, note), "utf-8")
     return 0
 
 

@@ -126,7 +126,7 @@ class Watcher:
         ends = self._consumer.end_offsets([place for places in self._places.values() for place in places])
         there = {topic: sum(ends[place] for place in places) for topic, places in self._places.items()}
         taken = {role: _taken(port) for role, port in self._ports.items()}
-        lag = {topic: there[topic] - taken[role].get(topic, there[topic]) for topic, role in READ.items()}
+        lag = {topic: max(there[topic] - taken[role].get(topic, there[topic]), 0) for topic, role in READ.items()}
         recent = self._probe.latencies(self._looked)
         self._looked = time.monotonic()
         return Vitals(
