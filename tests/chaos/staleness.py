@@ -75,5 +75,5 @@ class Staleness:
             for probe in probes:
                 if self._shown.get(probe.venue, 0) >= probe.number:
                     newest[probe.venue] = max(probe.at, newest.get(probe.venue, 0.0))
-            upto = min(newest.values(), default=0.0)
+            upto = min((newest.get(probe.venue, 0.0) for probe in probes), default=0.0)
             self.samples.append(Sample(now, now - min(waiting, default=now), upto))
