@@ -52,7 +52,7 @@ def test_a_schedule_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
             "amount = {amount}".format(**msgspec.structs.asdict(fault))
             for fault in wanted.faults
         )
-        text = f"seed = 2\n{faults}\n"
+        text = f"seed = 2\nown_folders = true\n{faults}\n"
     path.write_text(text)
     assert load(path) == wanted
     path.write_text('{"seed": 2, "faults": [{"at": 1, "kind": "flood"}]}')

@@ -12,17 +12,15 @@ import psycopg
 from tests.chaos.load import Probe
 
 _LOOK_SECONDS: Final = 0.2
-LEVEL_SECONDS: Final = 2.0
-"""Answers no older than this are level."""
 
 
 class Sample(NamedTuple):
-    """At a moment (monotonic seconds): how old the oldest probe is that was acknowledged and does not show; and when
-    the newest that shows was acknowledged."""
+    """At a moment (monotonic seconds): how old the oldest probe is that was acknowledged and does not show; and up to
+    which moment everything that was acknowledged shows, in every partition."""
 
     at: float
     stale: float
-    newest: float
+    upto: float
 
 
 class Staleness:
@@ -53,12 +51,9 @@ class Staleness:
         return max((sample.stale for sample in self.samples), default=0.0)
 
     def recovery(self, end: float) -> float | None:
-        """How long after `end` answers were level: nothing waited for longer than `LEVEL_SECONDS`, and a probe showed
-        that was acknowledged after `end`. None: not yet."""
-        for sample in self.samples:
-            if sample.at >= end and sample.newest >= end and sample.stale <= LEVEL_SECONDS:
-                return sample.at - end
-        return None
+        """How long after `end` answers were level: in every partition a probe showed that was acknowledged after `end`,
+        and so did all before it. None: not yet."""
+        return next((sample.at - end for sample in self.samples if sample.at >= end and sample.upto >= end), None)
 
     def _look(self) -> None:
         database: psycopg.Connection | None = None
@@ -76,5 +71,9 @@ class Staleness:
             now = time.monotonic()
             probes = list(self._probes)
             waiting = [probe.at for probe in probes if self._shown.get(probe.venue, 0) < probe.number]
-            showing = [probe.at for probe in probes if self._shown.get(probe.venue, 0) >= probe.number]
-            self.samples.append(Sample(now, now - min(waiting, default=now), max(showing, default=0.0)))
+            newest: dict[str, float] = {}
+            for probe in probes:
+                if self._shown.get(probe.venue, 0) >= probe.number:
+                    newest[probe.venue] = max(probe.at, newest.get(probe.venue, 0.0))
+            upto = min((newest.get(probe.venue, 0.0) for probe in probes), default=0.0)
+            self.samples.append(Sample(now, now - min(waiting, default=now), upto))
