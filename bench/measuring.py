@@ -50,7 +50,9 @@ class _Outbox:
             for topic in ("visits", "occupancy", "windows", "clusters", "trace-answers", "dead-letters")
         }
 
-    def send(self, topic: str, partition: int, value: bytes | None, key: bytes | None = None) -> None:
+    def send(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None
+    ) -> None:
         """One record."""
         self.send_many(topic, [(partition, key, value)])
 
@@ -127,7 +129,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
         with silenced(not measured), tempfile.TemporaryDirectory() as folder:
             found["visits"][measured].append(visits_pass(log, workload, settings)[0] / count * 1e6)
             found["places"][measured].append(places_pass(blocks, settings, Path(folder)) / count * 1e6)
-    costs = {}
+    costs: dict[str, dict[str, Any]] = {}
     for role, by in found.items():
         differences = [with_ - without for with_, without in zip(by[True], by[False], strict=True)]
         without = statistics.median(by[False])
