@@ -51,7 +51,12 @@ class _Outbox:
         }
 
     def send(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None  # noqa: ARG002
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,  # noqa: ARG002
     ) -> None:
         """One record."""
         self.send_many(topic, [(partition, key, value)])
