@@ -51,9 +51,14 @@ class _Outbox:
         }
 
     def send(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,  # noqa: ARG002
     ) -> None:
-        """One record; its time plays no part."""
+        """One record."""
         self.send_many(topic, [(partition, key, value)])
 
     def send_many(self, topic: str, messages: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:

@@ -48,12 +48,12 @@ def test_in_bulk_as_one_by_one(batches: list[list[tuple[str | None, int, int]]])
             deriver.control(number, RegistryChange((0, number), record, 0))
     before, wanted = told(), Counter[tuple[str, ...]]()
     for scans in batches:
-        venue = np.array(
+        numbers = np.array(
             [NONE if name is None else int(deriver.venue_numbers([name])[0]) for name, _, _ in scans], np.int64
         )
         kind, late = (np.array([scan[column] for scan in scans], np.int64) for column in (1, 2))
         zero = np.zeros(len(scans), np.int64)
-        meters.took(deriver, Scans(zero, zero, zero, venue, kind, zero + 10**12, late + 10**12))
+        meters.took(deriver, Scans(zero, zero, zero, numbers, kind, zero + 10**12, late + 10**12))
         for name, sort, behind_ms in scans:
             wanted["lacak_scans_total", KINDS[sort]] += 1000
             if KINDS[sort] == "in" and name is not None:
