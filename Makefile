@@ -45,8 +45,9 @@ contracts: .venv/ready ## Write the published contracts anew from the message ty
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
-bench-metrics: .venv/ready ## Measure what metrics and heartbeats cost: the whole chain with them and without, in pairs
-	@$(BIN)/python -m bench.stream --pairs 3 --scans 1000000 --output build/bench-metrics.json
+bench-metrics: .venv/ready ## Measure what metrics cost: two agents in one process, and the whole chain, with and without
+	@$(BIN)/python -m bench.measuring
+	@$(BIN)/python -m bench.stream --pairs 5 --output build/bench-metrics.json
 
 bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
 	@$(BIN)/python -m bench.visits

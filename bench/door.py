@@ -51,7 +51,7 @@ _READY_SECONDS: Final = 300.0
 _DRAIN_SECONDS: Final = 120.0
 _BATCH: Final = 20_000
 _BUCKET: Final = re.compile(
-    r'lacak_gateway_request_seconds_bucket{le="(?P<le>[^"]+)",route="/v1/scans"} (?P<count>\S+)'
+    r'lacak_gateway_request_seconds_bucket{le="(?P<le>[^"]+)",route="/v1/scans",stage="gateway"} (?P<count>\S+)'
 )
 _COLOURS: Final = {"green": 0.72, "yellow": 0.2, "red": 0.04, "black": 0.02}  # and 2 in 100 of whom nothing is known
 

@@ -6,8 +6,9 @@ setting.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ContextDecorator, contextmanager
+from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -24,27 +25,48 @@ def _nothing(*_: Any, **__: Any) -> None:
     """In place of whatever measures."""
 
 
-def silence() -> None:
-    """Let nothing be measured in this process. Where partitions are held is still noted: others ask for it."""
-    for owner, names in (
-        (Counter, ("inc",)),
-        (Gauge, ("set", "inc", "dec", "set_function")),
-        (Histogram, ("observe",)),
-        (TopicMeters, ("took", "did")),
-        (StateMeters, ("snapshot",)),
-        (ScanMeters, ("took", "late", "registered")),
-        (PlaceMeters, ("took", "told")),
-        (TraceMeters, ("saved", "told", "begun")),
-        (Figured, ("look",)),
-        (Watching, ("look",)),
-        (meters, ("log_time", "observe_many")),
-        (scraping, ("serve",)),
-    ):
-        for name in names:
+class _Untimed(ContextDecorator):
+    """In place of a timer, around a block or a function."""
+
+    def __enter__(self) -> None:
+        """Nothing begins."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing ends."""
+
+
+_SILENT: Final = (
+    (Counter, ("inc",)),
+    (Gauge, ("set", "inc", "dec", "set_function")),
+    (Histogram, ("observe",)),
+    (TopicMeters, ("took", "did")),
+    (StateMeters, ("snapshot",)),
+    (ScanMeters, ("took", "late", "registered")),
+    (PlaceMeters, ("took", "told")),
+    (TraceMeters, ("saved", "told", "begun")),
+    (Figured, ("look",)),
+    (Watching, ("look",)),
+    (meters, ("log_time", "observe_many")),
+    (scraping, ("serve",)),
+)
+
+
+@contextmanager
+def silenced(silent: bool = True) -> Iterator[None]:
+    """Let nothing be measured in this process meanwhile. Where partitions are held is noted all the same."""
+    before = [(owner, name, getattr(owner, name)) for owner, names in _SILENT for name in names]
+    if silent:
+        for owner, name, _ in before:
             setattr(owner, name, _nothing)
-    Histogram.time = lambda _: nullcontext()  # type: ignore[assignment,method-assign,return-value]
+        before.append((Histogram, "time", Histogram.time))
+        Histogram.time = lambda _: _Untimed()  # type: ignore[assignment,method-assign,return-value]
+    try:
+        yield
+    finally:
+        for owner, name, was in before:
+            setattr(owner, name, was)
 
 
 if __name__ == "__main__":
-    silence()
-    main()
+    with silenced():
+        main()

@@ -103,7 +103,7 @@ def _faults(found: Picture, outside: Looked, old: float | None) -> Iterator[str]
         yield "the recorder has no connection to PostgreSQL"
     lost = [each for each in found.processes if each.fault]
     for each in lost:
-        yield f"{each.name} is {each.fault}: its partitions stand still until another takes them or it is back"
+        yield f"{each.name} is {each.fault}: its partitions wait for it or for another worker"
     beating = [each for each in (*found.stages[1:], *found.stages[:1]) if each.heartbeat_seconds is not None]
     late = [each for each in beating if old is not None and (each.heartbeat_seconds or 0.0) > old]
     if late and not lost and not outside.silent_brokers:

@@ -454,7 +454,7 @@ def test_health_readiness_and_metrics(gateway: Running, client: httpx.Client) ->
         assert "counts" in degraded.json()["reasons"][0]
         gateway.level()
         text = anybody.get("/metrics").text
-    assert 'lacak_gateway_requests_total{route="/v1/scans",status="200"}' in text
+    assert 'lacak_gateway_requests_total{route="/v1/scans",stage="gateway",status="200"}' in text
     assert 'route="/v1/venues/{venue}/occupancy"' in text
     lines = [line for line in text.splitlines() if line.startswith("lacak_gateway")]
     assert not [line for line in lines if re.search("mall-1|p1:|d-[0-9a-f]{8}", line)]
