@@ -32,18 +32,19 @@ def _alive() -> list[object]:
         ),
         number(
             "Greatest lag",
-            "How old the oldest record may be that any worker has not done. 0: all of it is done.",
+            "How old the oldest record may be that a worker has not done; 0: nothing waits. Of a partition that "
+            "nobody holds nobody tells it: then the heartbeat is old.",
             "s", Query("max(lacak_lag_seconds{@})", "lag"), decimals=1, steps=late,
         ),
         number(
-            "Counted within a second",
-            """Share of scans whose place's count was with the brokers within a second of the scan's record. Promised:
-            99 of 100.""",
+            "Counted within two seconds",
+            """Share of scans whose place's count was with the brokers within two seconds of the scan's record.
+            Promised: 99 of 100. Counts are told once a second, so half a second of it is waiting for that.""",
             "percentunit",
             Query(
-                f'sum(rate(lacak_occupancy_seconds_bucket{{@, le="1.0"}}{_RATE}))'
+                f'sum(rate(lacak_occupancy_seconds_bucket{{@, le="2.0"}}{_RATE}))'
                 f" / sum(rate(lacak_occupancy_seconds_count{{@}}{_RATE}))",
-                "within a second",
+                "within two seconds",
             ),
             decimals=1, steps=[Step(None, RED), Step(0.95, YELLOW), Step(0.99, GREEN)], none="no scans",
         ),
@@ -117,10 +118,11 @@ def _latency() -> list[object]:
     return [
         graph(
             "From a scan to the count of its place",
-            "Time from a scan's record to the acknowledged count that it changed. Promised: 99 of 100 within a second.",
+            "Time from a scan's record to the acknowledged count that it changed. Promised: 99 of 100 within 2 s; "
+            "counts are told once a second.",
             "s",
             *(Query(_quantile(share, "lacak_occupancy_seconds"), f"{share:.0%} within") for share in (0.5, 0.95, 0.99)),
-            steps=[Step(None, GREEN), Step(1, RED)],
+            steps=[Step(None, GREEN), Step(2, RED)],
         ),
         graph(
             "From a test to its report",
