@@ -59,9 +59,15 @@ class Child:
         return self._process is not None and self._process.poll() is not None
 
     def start(
-        self, command: Sequence[str], ready: Callable[[], bool], *, user: int | None = None, death: int = signal.SIGTERM
+        self,
+        command: Sequence[str],
+        ready: Callable[[], bool],
+        *,
+        user: int | None = None,
+        death: int = signal.SIGTERM,
+        seconds: float = _READY_SECONDS,
     ) -> None:
-        """Start the server and wait until it answers. Raises ServerError."""
+        """Start the server and wait until it answers, so many seconds at most. Raises ServerError."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -75,7 +81,7 @@ class Child:
                 extra_groups=[] if user is not None else None,
                 preexec_fn=lambda: _end_with_parent(death),
             )
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + seconds
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()

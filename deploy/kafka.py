@@ -32,7 +32,7 @@ from deploy.kafka_security import broker_properties
 
 _POM: Final = Path(__file__).with_name("apache-kafka") / "pom.xml"
 _JAVA_MIN: Final = 17
-_FETCH_SECONDS, _FORMAT_SECONDS, _STOP_SECONDS = 900.0, 60.0, 30.0
+_FETCH_SECONDS, _FORMAT_SECONDS, _START_SECONDS, _STOP_SECONDS = 900.0, 60.0, 180.0, 30.0
 _LOGGER: Final = ("showDateTime=true", "dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS")
 # Not given to outgoing connections: a reconnecting client must not be given the port of a broker between two starts.
 _PORTS: Final = range(20_000, 30_000)
@@ -140,7 +140,7 @@ class Kafka:
         command += [f"-Dorg.slf4j.simpleLogger.log.{name}={level}" for name, level in self._loggers.items()]
         command += ["-cp", classpath, "kafka.Kafka", str(self._properties)]
         tls = None if self._secured is None else ssl.create_default_context(cafile=self._secured / "ca.pem")
-        self._child.start(command, lambda: _serves(self._ports[0], tls), death=signal.SIGKILL)
+        self._child.start(command, lambda: _serves(self._ports[0], tls), death=signal.SIGKILL, seconds=_START_SECONDS)
 
     def stop(self) -> None:
         """Stop the broker in good order; its data stays."""

@@ -27,6 +27,7 @@ from security.settings import SecurityError
 
 ANSWERS: Final = "a broker answers now"
 _SECONDS: Final = 5.0
+_A_MOMENT: Final = 0.02
 _VERIFY_CODES: Final = {
     9: "the certificate is not valid yet: is the clock right?",
     10: "the certificate has expired",
@@ -114,6 +115,7 @@ async def _faults(access: BrokerAccess) -> Sequence[Fault | None]:
         return await asyncio.gather(*(_fault(access, address, arguments) for address in access.addresses))
     finally:
         _ASKING.reset(asking)
+        await asyncio.sleep(_A_MOMENT)  # connections that came to nothing are closed in the loop's next turns
 
 
 async def _fault(access: BrokerAccess, address: str, arguments: dict[str, Any]) -> Fault | None:

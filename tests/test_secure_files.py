@@ -200,7 +200,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, changes: dict[str, str | N
     given = {"ca_file": "ca.pem"} | changes
     files = {name: None if path is None else tmp_path / path for name, path in given.items()}
     with pytest.raises(SecurityError, match=re.escape(words.format(tmp_path))) as raised:
-        BrokerAccess("127.0.0.1:1", BrokerSecurity(**files)).arguments()  # type: ignore[arg-type]
+        BrokerAccess("127.0.0.1:1", BrokerSecurity(**files, user="x")).arguments()  # type: ignore[arg-type]
     assert "hunter" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
