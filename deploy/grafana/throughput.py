@@ -368,8 +368,8 @@ def _gateways() -> list[object]:
         ),
         graph(
             "Age of the copies",
-            "How old the copies are by which a gateway decides: it uses no counts older than 5 minutes and no statuses "
-            "older than an hour.",
+            "When a gateway last read its copies: it uses no counts older than 5 minutes, no statuses older than an "
+            "hour. How old what it reads is tells its heartbeat.",
             "s",
             Query("max by (instance, copy) (lacak_gateway_copy_age_seconds{@})", "{{instance}}: {{copy}}"),
         ),
