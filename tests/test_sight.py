@@ -127,10 +127,10 @@ def test_a_stopped_database_raises_its_alerts(seen: Sight) -> None:
 
 
 def test_a_stopped_broker_raises_its_alerts(seen: Sight) -> None:
-    """A broker that answers nothing: gateways write to their spools, workers neither commit nor make snapshots; when it
+    """A broker that answers nothing: gateways write to their spools and read nothing, workers do not commit; when it
     is back, what waited is sent, and all of it ends."""
     await_quiet(seen)
-    raised = ("LacakBrokersAway", "LacakSpoolFilling", "LacakHeartbeatOld", "LacakNoCommit", "LacakSnapshotOld")
+    raised = ("LacakBrokersAway", "LacakSpoolFilling", "LacakHeartbeatOld", "LacakNoCommit", "LacakCopiesStale")
     with seen.broker_frozen():
         seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
     await_quiet(seen)
