@@ -39,6 +39,7 @@ from contacts.visits import Visit
 from contacts.watch import WatchList
 from contacts.windows import Part, WindowRows, Windows, default_window_ms
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
+from schemas.bounds import TIME_MOST
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
 
 _FOREVER: Final = 1 << 62
@@ -428,7 +429,7 @@ class Places:
     def from_visits(cls, visits: Iterable[Visit], window_ms: int | None = None) -> Self:
         """Places that hold these visits, with the log time past everything: for work on files."""
         places = cls(1, window_ms or default_window_ms(), 0, 0, ZoneInfo("UTC"))
-        places._incoming.sources[0].log_time_ms = _FOREVER
+        places._incoming.sources[0].log_time_ms = TIME_MOST
         places._count(fill(places._index, visits))
         return places
 
