@@ -38,7 +38,7 @@ def check_limits(request: TraceRequest, hops_most: int, people_most: int) -> Non
         raise Refused("bad_hops", f"a trace goes 1 to {hops_most} hops")
     if not 1 <= (request.people_most or 1) <= people_most:
         raise Refused("bad_people", f"a trace reaches at most {people_most} people")
-    if request.seconds_most is not None and not 0 < request.seconds_most <= _DAY_SECONDS:
+    if request.seconds_most is not None and not 0 <= request.seconds_most <= _DAY_SECONDS:
         raise Refused("bad_seconds", "a trace takes more than no time, and less than a day")
 
 

@@ -207,7 +207,7 @@ class Statuses:
                 self._rules_of({control.rules_id: control.text})
             except ColourRulesError as error:
                 return "bad_rules", str(error)
-        else:
+        elif not isinstance(control, Heartbeat):
             return "bad_control", "there is no such control record among health records"
         return None
 
