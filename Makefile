@@ -33,6 +33,9 @@ KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing cluster
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
 	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
 
+sight: .venv/ready ## Raise each alert by its fault on a running Lacak, and see it end (needs Prometheus; ten quiet minutes)
+	@LACAK_TEST_SIGHT=1 $(BIN)/python -m pytest tests/test_sight.py
+
 lint: .venv/ready ## Check style and who imports whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
@@ -113,4 +116,4 @@ lock: ## Pin every dependency anew, with hashes
 clean: ## Remove what was made here
 	rm -rf .venv .lacak .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-report build *.egg-info
 
-.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits chaos clean contracts dashboards demo flood help lint lock metrics-page pictures sizing test test-kafka types validation venv
+.PHONY: audit bench-colours bench-door bench-endurance bench-index bench-metrics bench-peers bench-reach bench-recovery bench-status bench-stream bench-trace bench-visits chaos clean contracts dashboards demo flood help lint lock metrics-page pictures sight sizing test test-kafka types validation venv

@@ -373,12 +373,6 @@ def _gateways() -> list[object]:
             "s",
             Query("max by (instance, copy) (lacak_gateway_copy_age_seconds{@})", "{{instance}}: {{copy}}"),
         ),
-        graph(
-            "Left out of the copies",
-            "Messages that a gateway's copies left out since it started, as they are none: somebody else writes there.",
-            "short",
-            Query("max by (instance, copy) (lacak_gateway_copy_refused_messages{@})", "{{instance}}: {{copy}}"),
-        ),
     ]
 
 
