@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from faust import streams as faust_streams
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
@@ -27,6 +28,9 @@ from streams.plain import Fetched, Line
 from streams.threads import BatchThread
 
 _AGAIN_SECONDS = 1.0
+
+faust_streams._CStreamIterator = None
+"""Faust's compiled loop counts what is done by itself, past `ack` of the consumer (docs/adr/0016)."""
 
 log = logging.getLogger(__name__)
 
