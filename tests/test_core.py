@@ -209,10 +209,13 @@ class Chain:
         for count in self.places[number].counts():
             if self.counts.get(count.venue, (-1, 0))[0] < self.applied[number]:
                 self.counts[count.venue] = self.applied[number], count.inside
-        index = self.places[number]._index
-        if self.places[number].log_time_ms != NEVER:
-            for venue, inside in enumerate(self.places[number]._inside.inside.tolist()):
-                assert self.counts.get(index.lineages.venues[venue], (0, 0))[1] == inside
+        places = self.places[number]
+        if places.log_time_ms != NEVER:
+            names = places._index.lineages.venues
+            for name, inside in zip(
+                names.of(np.arange(len(names))), places._numbers(np.arange(len(names))).inside, strict=True
+            ):
+                assert self.counts.get(name, (0, 0))[1] == inside
 
     def _keep(self, number: int, found: WindowRows | None) -> None:
         if found is not None:

@@ -32,10 +32,11 @@ def register(chain: Chain, town: World) -> None:
         chain.control(lambda offset, v=venue, n=number: RegistryChange((0, n), v, 0))  # type: ignore[misc]
 
 
-def told_counts(chain: Chain, counts: dict[str, int]) -> None:
-    """Take up what the partitions tell."""
-    for places in chain.places:
-        counts.update({count.venue: count.inside for count in places.counts()})
+def told_counts(chain: Chain) -> dict[str, int]:
+    """What has been told by now, by venue: before a snapshot, and now."""
+    for number, places in enumerate(chain.places):
+        chain.counts |= {count.venue: (chain.applied[number], count.inside) for count in places.counts()}
+    return {venue: inside for venue, (_, inside) in chain.counts.items()}
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -48,7 +49,6 @@ def test_counts_after_recounts_are_the_oracle_s(seed: int) -> None:
     register(chain, town)
     scans = town.messages()
     names = [*dict.fromkeys(record.venue for record in town.venues), "unregistered"]
-    counts: dict[str, int] = {}
     known: list[oracle_door.Recount] = []
     erased: list[oracle.Erasure] = []
     moment = BEGIN
@@ -77,7 +77,7 @@ def test_counts_after_recounts_are_the_oracle_s(seed: int) -> None:
                 chain.control(lambda offset, e=erasure: ErasureOrder((0, 0), e.person, e.before))  # type: ignore[misc]
         chain.take(arrived[cut:])
         chain.control(lambda offset, at=moment: Tick(at))  # type: ignore[misc]
-        told_counts(chain, counts)
+        counts = told_counts(chain)
         visits = oracle.visits([scan for scan in town.scans if scan.arrived <= moment], town.venues, RULES, erased)
         assert {name: counts.get(name, 0) for name in names} == {
             name: oracle_door.inside(visits, known, name, moment, town.venues) for name in names
