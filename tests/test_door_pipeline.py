@@ -110,7 +110,7 @@ def test_published_rules_change_what_is_allowed_and_recounts_the_count(
         assert sorted(dead_letters(running)) == [
             ("recounts", "bad_count"),
             ("recounts", "undecodable"),
-            ("rules", "undecodable"),
+            ("rules", "refused_rules"),
         ]
         (file,) = published_rules(running.settings).files
         assert (file.id, file.room[0].percent) == ("t", 50)
