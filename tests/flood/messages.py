@@ -190,7 +190,7 @@ def _requests(dice: random.Random) -> Iterator[tuple[str, Fields, frozenset[str]
     yield "no case", {**well, **none}, because("no_case")
     yield "too many hops", {**well, "hops": dice.choice((0, 99, 2**31 - 1))}, because("bad_hops")
     yield "too many people", {**well, "people_most": 2**31 - 1}, because("bad_people")
-    yield "no time to search", {**well, "seconds_most": dice.choice((-1.0, 0.0, 1e300))}, because("bad_seconds")
+    yield "no time to search", {**well, "seconds_most": dice.choice((-1.0, -1e-9, 1e300))}, because("bad_seconds")
     yield "unknown profile", {**well, "profile": "no such"}, because("unknown_profile")
     yield "risk above one", {**well, "least_risk": dice.choice((1.5, -0.1, 1e308))}, UNDECODABLE
 
