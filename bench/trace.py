@@ -168,7 +168,7 @@ async def _send(settings: Settings, lanes: list[list[tuple[bytes, bytes]]]) -> N
 
 def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The whole measurement over a fresh deployment."""
-    shape = Shape(scans=given.history // given.days, people=given.people, seed=given.seed)
+    shape = Shape(scans=given.history // given.days, people=given.people, venues=given.venues, seed=given.seed)
     workload = Workload(shape)
     with (
         bench_folder() as folder,
@@ -178,7 +178,7 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
         settings = lacak.settings
         began_ms = time.time_ns() // 1_000_000 - 10_000
         publish_venues(settings, workload.registrations())
-        wait_registry(settings, began_ms, seconds=120.0)
+        wait_registry(settings, began_ms, seconds=_LOAD_SECONDS)
         loaded: dict[str, float] = {}
         if given.days > 1:
             console.print(f"preloading {given.history:,} scans of the last {given.days} days")
@@ -265,6 +265,7 @@ def main() -> int:
     parser.add_argument("--hops", type=int, default=1, help="hops of the report that is waited for (default: 1)")
     parser.add_argument("--days", type=int, default=1, help="days that the history is of (default: 1; hops need 14)")
     parser.add_argument("--people", type=int, default=600_000)
+    parser.add_argument("--venues", type=int, default=5_000)
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bench-trace.json"))
