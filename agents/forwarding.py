@@ -12,14 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.refusals import Refused
 from contacts.colours import ColourRulesError
 from contacts.coloursinforce import ColoursInForce
+from contacts.controls import BAD_PATIENT, WRONG_PARTITION
 from contacts.facts import Facts
 from contacts.forwarded import fault_of, result_record, specimen_id, stay_of, travel_of
 from contacts.healthstate import HealthState
 from contacts.registry import is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RulesChange, frame
 from schemas.bounds import UNDECODABLE
+from schemas.channels import TOPICS as CHANNELS
 from schemas.door import RuleSet
 from schemas.health import Declaration, HealthRecord
 from schemas.keys import health_key
@@ -46,18 +49,8 @@ _READERS: dict[str, msgspec.json.Decoder[Any]] = {
 _OTHERS: Final = ("test-results", "erasures")
 """What other agents read too, and put to the dead letters where it is no message."""
 
-_COMPACTED: Final = ("erasures", "rules")
-
 _LOOK_SECONDS: Final = 0.02
 _SENT_MOST: Final = 10_000
-
-
-class Refused(ValueError):
-    """A message that cannot be passed on."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 class Forwarder:
@@ -96,7 +89,7 @@ class Forwarder:
         """Send on what a batch says. What laboratories send in vain the tracing agent puts to the dead letters."""
         bad = 0
         for index, value in enumerate(batch.values):
-            if value is None and batch.topic in _COMPACTED:
+            if value is None and CHANNELS[batch.topic].compacted:
                 continue  # a tombstone: the broker's business
             try:
                 self._pass_on(batch, index, _READERS[batch.topic].decode(value or b""))
@@ -117,9 +110,9 @@ class Forwarder:
             self._rules(body, origin)
             return
         if not is_name(body.person) or "|" in body.person:
-            raise Refused("bad_person", "a person is 1 to 200 characters, none of them a control or a bar")
+            raise Refused("bad_person", BAD_PATIENT)
         if not isinstance(body, Erasure) and self._home(body.person) != batch.partition:
-            raise Refused("wrong_partition", "the record's partition is not that of its person")
+            raise Refused("wrong_partition", WRONG_PARTITION)
         if isinstance(body, TestResult):
             self._result(body, stamp_ms)
         elif isinstance(body, Declaration):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agents.lines import ARRIVED, AT, KIND, NOT_GIVEN, PERSON, PERSON_LENGTH, PLAIN, VENUE, VENUE_LENGTH, read_lines
 from contacts.columns import Bools, Ints
 from contacts.compiled import COMPILED
-from contacts.controls import BAD_PERSON, fault_of
+from contacts.controls import BAD_PERSON, WRONG_PARTITION, fault_of
 from contacts.deriver import Deriver, Scans
 from contacts.histories import NONE
 from contacts.registry import are_names, is_name
@@ -44,7 +44,6 @@ from streams.spans import Spans
 _SCANS = msgspec.json.Decoder(Scan)
 _OPEN, _CLOSE = ord("{"), ord("}")
 
-_WRONG_PARTITION = "the record's partition is not that of its person"
 
 SetAside = Callable[[int, int, str, str], None]
 """Told (offset, row, reason, detail) of what goes to the dead letters."""
@@ -189,7 +188,7 @@ class Intake:
         scans = scans._replace(arrived=arrived).of(good & ~nameless)
         away = self._away(scans.person)
         for row in np.flatnonzero(away).tolist():
-            self._refuse(scans, row, "wrong_partition", _WRONG_PARTITION)
+            self._refuse(scans, row, "wrong_partition", WRONG_PARTITION)
         return scans.of(~away) if away.any() else scans
 
     def _away(self, person: Ints) -> Bools:
@@ -213,7 +212,7 @@ class Intake:
         if (fault := fault_of(control, self._coordinators)) is not None or not isinstance(control, StayReport):
             return fault
         if partition_of(control.person, self._partitions) != self._deriver.partition:
-            return "wrong_partition", _WRONG_PARTITION
+            return "wrong_partition", WRONG_PARTITION
         if control.told_at_ms is not None and self._ahead(control.told_at_ms, stamp):
             return "arrival_ahead", "the stay was told of ahead of its record's time"
         return None

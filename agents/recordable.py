@@ -7,14 +7,14 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contacts.controls import BAD_PERSON, is_id
+from contacts.controls import BAD_PATIENT, BAD_PERSON, BAD_VENUE, WRONG_PARTITION, is_id
 from contacts.forwarded import fault_of
 from contacts.registry import Registry, RegistryError, is_name
 from schemas.blocks import WINDOW_BLOCKS, WINDOW_COLUMNS, WINDOWS_MAGIC, BlockError, WindowBlock, unframe
 from schemas.bounds import NUMBER_MOST, TIME_MOST
 from schemas.door import DoorEvent
 from schemas.health import Declaration, HealthRecord, Status
-from schemas.keys import health_key
+from schemas.keys import health_key, venue_key
 from schemas.messages import Case, Erasure, Occupancy, Trace, Venue, VenueClusters
 from schemas.partitions import partition_of
 
@@ -30,7 +30,6 @@ _READERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "declarations": msgspec.json.Decoder(Declaration),
     "door-events": msgspec.json.Decoder(DoorEvent),
 }
-_WRONG_PARTITION: Final = "wrong_partition", "the record's partition is not that of its person"
 
 
 def read(topic: str, value: bytes) -> Any:
@@ -72,14 +71,14 @@ def fault(message: Any, key: bytes, partition: int, partitions: int) -> tuple[st
                 Registry().check(message)
             except RegistryError as error:
                 return "refused_venue", str(error)
-            return _key_fault(key, f"{message.venue}\x1f{message.valid_from_ms}".encode())
+            return _key_fault(key, venue_key(message.venue, message.valid_from_ms))
         case Erasure():
             if not is_name(message.person):
                 return "bad_person", BAD_PERSON
             return _key_fault(key, message.person.encode())
         case Occupancy() | VenueClusters():
             if not is_name(message.venue):
-                return "bad_venue", "a venue is 1 to 200 characters, none of them a control"
+                return "bad_venue", BAD_VENUE
             return _key_fault(key, message.venue.encode())
         case Case() | Trace():
             name = message.case_id if isinstance(message, Case) else message.trace_id
@@ -97,9 +96,9 @@ def _personal_fault(
     message: Status | HealthRecord | Declaration, key: bytes, partition: int, partitions: int
 ) -> tuple[str, str] | None:
     if not is_name(message.person) or "|" in message.person:
-        return "bad_person", f"{BAD_PERSON} or a bar"
+        return "bad_person", BAD_PATIENT
     if partition_of(message.person, partitions) != partition:
-        return _WRONG_PARTITION
+        return "wrong_partition", WRONG_PARTITION
     if isinstance(message, Declaration):
         wrong = fault_of(message)
         return None if wrong is None else ("bad_declaration", wrong)

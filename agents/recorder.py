@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from agents import recordable
+from agents.refusals import Refused
 from schemas.blocks import CONTROL_MAGIC, WINDOW_COLUMNS, BlockError, Heartbeat
 from schemas.bounds import UNDECODABLE
 from schemas.channels import TOPICS as CHANNELS
@@ -62,7 +63,7 @@ class Recorder:
                     heartbeats.append(self._beat(batch.topic, value))
                     continue
                 message = self._read(batch, index, value)
-            except _Refused as refused:
+            except Refused as refused:
                 self._set_aside(batch, index, refused.reason, str(refused))
                 bad += 1
             except (BlockError, *UNDECODABLE) as error:
@@ -80,21 +81,21 @@ class Recorder:
 
     @staticmethod
     def _beat(topic: str, value: bytes) -> Heartbeat | None:
-        """The heartbeat that a control record is. Raises _Refused for another, where none is expected."""
+        """The heartbeat that a control record is. Raises Refused for another, where none is expected."""
         heartbeat = beat_of(value)
         if heartbeat is None and topic != "health-records":  # those are the status agent's, and come as statuses
-            raise _Refused("undecodable", "a control record that is no heartbeat")
+            raise Refused("undecodable", "a control record that is no heartbeat")
         return heartbeat
 
     def _read(self, batch: Batch, index: int, value: bytes | None) -> Any:
-        """What is to be written of a record; None: nothing. Raises _Refused, and what decoding raises."""
+        """What is to be written of a record; None: nothing. Raises Refused, and what decoding raises."""
         topic, key = batch.topic, batch.keys[index] or b""
-        if value is None and "compact" in CHANNELS[topic].cleanup:
+        if value is None and CHANNELS[topic].compacted:
             return key.decode() if topic in _FORGOTTEN else None
         message = recordable.read(topic, value or b"")
         fault = recordable.fault(message, key, batch.partition, self._partitions)
         if fault is not None:
-            raise _Refused(*fault)
+            raise Refused(*fault)
         return message
 
     async def _write(self, batch: Batch, placed: list[Placed], next_offset: int) -> int:
@@ -119,11 +120,3 @@ class Recorder:
 
     def _set_aside(self, batch: Batch, index: int, reason: str, detail: str) -> None:
         self._letters.letter(batch, index, 0, reason, detail, self._clock.now_ms())
-
-
-class _Refused(ValueError):
-    """A message that is not written: its reason as a dead letter, and what is wrong."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)

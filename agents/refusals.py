@@ -1,11 +1,11 @@
-"""What the tracing agent refuses before it looks a person up: records where they do not belong, and answers that are
-none."""
+"""Refusals: messages that are well written and cannot be taken, and what the tracing agent refuses before it looks a
+person up."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from contacts.controls import BAD_PERSON
+from contacts.controls import BAD_PERSON, WRONG_PARTITION
 from contacts.exposures import unpacked
 from contacts.registry import is_name
 from schemas.messages import TraceAnswer, TraceRequest
@@ -17,7 +17,7 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 class Refused(ValueError):
-    """A message that asks for what cannot be done."""
+    """A message that is not taken: its reason as a dead letter, and what is wrong."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -29,7 +29,7 @@ def check_person(person: str, partition: int, partitions: int) -> None:
     if not is_name(person):
         raise Refused("bad_person", BAD_PERSON)
     if partition_of(person, partitions) != partition:
-        raise Refused("wrong_partition", "the record's partition is not that of its person")
+        raise Refused("wrong_partition", WRONG_PARTITION)
 
 
 def check_limits(request: TraceRequest, hops_most: int, people_most: int) -> None:

@@ -10,12 +10,15 @@ from typing import Final
 
 import msgspec
 
+from agents.refusals import Refused
 from contacts.controls import BAD_PERSON, recount_fault
 from contacts.doorrules import DoorRulesError, read_door_rules
 from contacts.registry import Registry, RegistryError, is_name
 from schemas.blocks import CONTROL_MAGIC, ErasureOrder, RecountOrder, RegistryChange, RulesChange, frame
 from schemas.bounds import UNDECODABLE
+from schemas.channels import TOPICS as CHANNELS
 from schemas.door import Recount, RuleSet
+from schemas.keys import rules_key, venue_key
 from schemas.messages import Erasure, TraceAnswer, Venue
 from streams.batches import Batch
 from streams.clock import Clock
@@ -27,7 +30,6 @@ from streams.settings import Settings
 TOPICS: Final = ("venues", "erasures", "rules", "recounts")
 """What is passed on."""
 _REASONS: Final[dict[type[Exception], str]] = {RegistryError: "refused_venue", DoorRulesError: "refused_rules"}
-_COMPACTED: Final = ("venues", "erasures", "rules")
 
 _VENUES = msgspec.json.Decoder(Venue)
 _ERASURES = msgspec.json.Decoder(Erasure)
@@ -35,18 +37,10 @@ _RULES = msgspec.json.Decoder(RuleSet)
 _RECOUNTS = msgspec.json.Decoder(Recount)
 
 
-class _Refused(ValueError):
-    """A record that is well written and cannot be: its reason as a dead letter, and what is wrong."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)
-
-
-def _check_key(batch: Batch, index: int, key: str) -> None:
-    """Raises _Refused where a record of a compacted topic would take the place of another's."""
-    if batch.keys[index] != key.encode():
-        raise _Refused("bad_key", f"the record's key is not {key!r}")
+def _check_key(batch: Batch, index: int, key: bytes) -> None:
+    """Raises Refused where a record of a compacted topic would take the place of another's."""
+    if batch.keys[index] != key:
+        raise Refused("bad_key", f"the record's key is not {key.decode()!r}")
 
 
 class Controls:
@@ -71,18 +65,14 @@ class Controls:
         """Send what a batch says to every scans partition."""
         bad = 0
         for index, value in enumerate(batch.values):
-            if value is None and batch.topic in _COMPACTED:
+            if value is None and CHANNELS[batch.topic].compacted:
                 continue  # a tombstone: the broker's business
             try:
                 control = self._control(batch, index, value or b"")
-            except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
-                reason = _REASONS.get(type(error), "undecodable")
+            except (*UNDECODABLE, RegistryError, DoorRulesError, Refused) as error:
+                bad += 1
+                reason = error.reason if isinstance(error, Refused) else _REASONS.get(type(error), "undecodable")
                 self._letters.letter(batch, index, 0, reason, str(error), self._clock.now_ms())
-                bad += 1
-                continue
-            except _Refused as error:
-                bad += 1
-                self._letters.letter(batch, index, 0, error.reason, str(error), self._clock.now_ms())
                 continue
             if control is not None:
                 record = frame(CONTROL_MAGIC, control)
@@ -98,18 +88,18 @@ class Controls:
         if batch.topic == "venues":
             venue = _VENUES.decode(value)
             Registry().check(venue)
-            _check_key(batch, index, f"{venue.venue}\x1f{venue.valid_from_ms}")
+            _check_key(batch, index, venue_key(venue.venue, venue.valid_from_ms))
             return RegistryChange(origin, venue, batch.timestamps_ms[index])
         if batch.topic == "erasures":
             erasure = _ERASURES.decode(value)
             if not is_name(erasure.person):
-                raise _Refused("bad_person", BAD_PERSON)
-            _check_key(batch, index, erasure.person)
+                raise Refused("bad_person", BAD_PERSON)
+            _check_key(batch, index, erasure.person.encode())
             self._tell_coordinators(erasure)
             return ErasureOrder(origin, erasure.person, erasure.before_ms)
         if batch.topic == "rules":
             rules = _RULES.decode(value)
-            _check_key(batch, index, f"{rules.kind}/{rules.rules_id}")
+            _check_key(batch, index, rules_key(rules.kind, rules.rules_id))
             if rules.kind != "door":
                 return None  # the status agent's
             read_door_rules(rules.rules_id, rules.text, rules.rules_id)
@@ -118,9 +108,9 @@ class Controls:
 
     def _recount(self, origin: tuple[int, int], recount: Recount, arrived_ms: int) -> RecountOrder:
         if (fault := recount_fault(recount.venue, recount.inside)) is not None:
-            raise _Refused(*fault)
+            raise Refused(*fault)
         if recount.at_ms > arrived_ms + self._settings.times.clock_tolerance_seconds * 1000:
-            raise _Refused("in_the_future", "its time is further ahead of its arrival than clocks may differ")
+            raise Refused("in_the_future", "its time is further ahead of its arrival than clocks may differ")
         return RecountOrder(origin, recount.venue, recount.inside, recount.at_ms)
 
     def _tell_coordinators(self, erasure: Erasure) -> None:

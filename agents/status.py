@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from contacts.colours import ColourRulesError
+from contacts.controls import BAD_PATIENT, WRONG_PARTITION
 from contacts.healthstate import NEVER_MS, HealthState, RulesOf
 from contacts.registry import is_name
 from schemas.blocks import (
@@ -199,9 +200,9 @@ class Statuses:
                 return "arrival_ahead", "a tick is ahead of its record's time"
         elif isinstance(control, ErasureOrder):
             if not is_name(control.person) or "|" in control.person:
-                return "bad_person", "a person is 1 to 200 characters, none of them a control or a bar"
+                return "bad_person", BAD_PATIENT
             if partition_of(control.person, self._settings.partitions.cases) != batch.partition:
-                return "wrong_partition", "the record's partition is not that of its person"
+                return "wrong_partition", WRONG_PARTITION
         elif isinstance(control, RulesChange):
             try:
                 self._rules_of({control.rules_id: control.text})
@@ -215,7 +216,7 @@ class Statuses:
         """Why a record is refused."""
         person, record_id = record.person, record.record_id
         if not is_name(person) or "|" in person:
-            return "bad_person", "a person is 1 to 200 characters, none of them a control or a bar"
+            return "bad_person", BAD_PATIENT
         if not is_name(record_id):
             return "bad_record", "a record's id is 1 to 200 characters, none of them a control"
         if key != health_key(person, record_id):
@@ -231,7 +232,7 @@ class Statuses:
         homes = partitions_of(persons, self._settings.partitions.cases)
         away = {places[row] for row in np.flatnonzero(homes != batch.partition).tolist()}
         for place in away:
-            why = "the record's partition is not that of its person"
+            why = WRONG_PARTITION
             self._set_aside(batch, said[place].place, "wrong_partition", why)
         return [each for place, each in enumerate(said) if place not in away] if away else said
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from agents.intake import Intake
+from contacts.controls import BAD_VENUE
 from contacts.declared import StayRefused
 from contacts.deriver import Deriver, Scans
 from contacts.registry import RegistryError
@@ -168,5 +169,5 @@ class _Alone:
 _DETAILS = {
     "too_old": "its time is further behind its arrival than the retention",
     "in_the_future": "its time is further ahead of its arrival than clocks may differ",
-    "bad_venue": "a venue is 1 to 200 characters, none of them a control",
+    "bad_venue": BAD_VENUE,
 }

@@ -21,6 +21,9 @@ from schemas.blocks import (
 
 BAD_PERSON: Final = "a person is 1 to 200 characters, none of them a control"
 BAD_VENUE: Final = "a venue is 1 to 200 characters, none of them a control"
+BAD_PATIENT: Final = f"{BAD_PERSON} or a bar"
+"""Of a person in a health record's key (schemas.keys)."""
+WRONG_PARTITION: Final = "the record's partition is not that of its person"
 COUNT_MOST: Final = 1_000_000_000
 _ID_LENGTH: Final = 500
 _DAY_MS: Final = 86_400_000

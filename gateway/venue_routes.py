@@ -21,6 +21,7 @@ from gateway.problems import Fault, Problem
 from gateway.spool import Parcel
 from gateway.venue_files import read_venue_body
 from gateway.wire import ImportFault, ImportReply, OccupancyReply, VenueList, VenueRequest, occupancy_reply
+from schemas.keys import venue_key
 from schemas.messages import Venue
 
 _VenueId = Annotated[str, Parameter(description="The venue's id.", max_length=200)]
@@ -84,7 +85,7 @@ async def import_venues(request: Asked) -> ImportReply:
 async def _publish(parts: Parts, records: list[Venue]) -> None:
     await parts.door.publish(
         [
-            Parcel("venues", f"{record.venue}\x1f{record.valid_from_ms}".encode(), msgspec.json.encode(record))
+            Parcel("venues", venue_key(record.venue, record.valid_from_ms), msgspec.json.encode(record))
             for record in records
         ]
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from contacts.doorrules import DoorRules, load_door_rules, read_door_rules, rules_text
 from schemas.door import RuleSet
+from schemas.keys import rules_key
 from streams.clients import producer
 from streams.reader import read_topic
 from streams.settings import Settings
@@ -52,7 +53,7 @@ def publish(sets: Sequence[RuleSet], settings: Settings) -> None:
             client.send(
                 settings.topic("rules"),
                 msgspec.json.encode(each),
-                f"{each.kind}/{each.rules_id}".encode(),
+                rules_key(each.kind, each.rules_id),
                 partition=0,
             )
             for each in sets

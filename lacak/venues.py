@@ -23,6 +23,7 @@ from lacak.level import NotLevel, wait_registry
 from lacak.progress import Rejected, reading
 from lacak.publish import SOME_REJECTED
 from lacak.settings import load_settings
+from schemas.keys import venue_key
 from schemas.messages import Venue
 from streams.clients import producer
 from streams.reader import read_topic
@@ -194,7 +195,7 @@ def publish_venues(settings: Settings, records: Iterable[Venue]) -> None:
             client.send(
                 settings.topic("venues"),
                 value=msgspec.json.encode(venue),
-                key=f"{venue.venue}\x1f{venue.valid_from_ms}".encode(),
+                key=venue_key(venue.venue, venue.valid_from_ms),
                 partition=0,
             )
             for venue in records

@@ -47,6 +47,11 @@ class Channel(NamedTuple):
     message: type[msgspec.Struct] | None
     frames: tuple[Framed, ...] = ()
 
+    @property
+    def compacted(self) -> bool:
+        """Whether the newest record of each key stays, and a record without a value forgets its key."""
+        return "compact" in self.cleanup
+
 
 SCAN_FRAME: Final = Framed("ScanBlock", "LKS1", ScanBlock)
 VISIT_FRAME: Final = Framed("VisitBlock", "LKV1", VisitBlock)
