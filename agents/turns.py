@@ -26,9 +26,6 @@ class Turns:
         self._new: deque[Turn] = deque()
         self._again: deque[Turn] = deque()
 
-    def __len__(self) -> int:
-        return len(self._new) + len(self._again)
-
     def wait(self, turn: Turn, *, again: bool) -> None:
         """Let a trace wait, at the end of the new ones or of those asked again."""
         (self._again if again else self._new).append(turn)

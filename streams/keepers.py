@@ -28,8 +28,6 @@ class Keeper(Protocol):
     meters: TopicMeters
     ends: dict[int, int]
     """Given by the driver: where each partition's log ended when reading began."""
-    starts: dict[int, int]
-    """Given by the driver: where reading of each partition began."""
     committed: dict[int, int]
     """Given by the driver: what was committed of each partition then; 0: nothing, or nothing that the log has."""
     reseek: Callable[[], Awaitable[None]]
@@ -70,7 +68,6 @@ class KeeperBase:
         self.topic = topic
         self.epoch = 0
         self.ends: dict[int, int] = {}
-        self.starts: dict[int, int] = {}
         self.committed: dict[int, int] = {}
         self.reseek: Callable[[], Awaitable[None]] = _no_driver
         self._clock = clock

@@ -160,12 +160,13 @@ class Owner(KeeperBase, Generic[S]):
         return [partition for partition in self._held if not self._built(partition)]
 
     def _built(self, partition: int) -> bool:
-        slot, end = self._slots.get(partition), self.ends.get(partition)
-        if slot is None or end is None:
+        slot, began, end = self._slots.get(partition), self.meters.began.get(partition), self.ends.get(partition)
+        if slot is None or began is None or end is None:
             return False
+        nothing_to_read = began >= end
         if slot.state is None:
-            return slot.manifest is None and self.starts[partition] >= end  # there is nothing to make it of
-        return slot.taken >= end or self.starts[partition] >= end
+            return slot.manifest is None and nothing_to_read
+        return slot.taken >= end or nothing_to_read
 
     # For the driver.
 
@@ -248,8 +249,7 @@ class Owner(KeeperBase, Generic[S]):
     def _tell_progress(self, partition: int, slot: _Slot[S]) -> None:
         """Note when a state became level, and since when it holds what is in no snapshot."""
         told, now = self.state_meters, self._clock()
-        reached = self.meters.done.get(partition, -1) >= self.ends.get(partition, 1 << 62)
-        if partition in told.loading and reached and (slot.state is not None or slot.manifest is None):
+        if partition in told.loading and self._built(partition):
             told.took[partition] = now - told.loading.pop(partition)
         if slot.state is not None and slot.applied != slot.unmoved:
             told.unsaved.setdefault(partition, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
 from kafka.admin import (
     ACL,
     ACLFilter,
@@ -27,14 +26,6 @@ from streams.settings import Settings
 
 SCRAM_ITERATIONS = 8192
 """Twice the least that RFC 7677 and Kafka take: it is paid at each connection. The passwords are 256 random bits."""
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What was done: users made or given their password again, ACLs made, and ACLs of ours that nothing grants now."""
-
-    users: int
-    made: list[str]
-    withdrawn: list[str]
 
 
 def apply_users(settings: Settings, passwords: Mapping[str, str]) -> int:

@@ -102,7 +102,8 @@ async def _owner(tmp_path: Path, start: int, end: int) -> Owner[Count]:
     owner = Owner("scans", lambda _: Count(), load, store, Nothing(), Settings(), time.monotonic)
     await owner.assigned(frozenset({0}))
     assert owner.rebuilding() == [0], "nothing is known of the log yet"
-    owner.starts[0], owner.ends[0] = start, end
+    owner.ends[0] = end
+    owner.meters.begins(0, start)
     return owner
 
 

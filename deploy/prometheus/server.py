@@ -116,11 +116,6 @@ class Prometheus(AbstractContextManager["Prometheus"]):
         """Every rule with its health and last error, as the server tells it."""
         return [rule for group in self._ask("rules", {})["groups"] for rule in group["rules"]]
 
-    def metadata(self) -> dict[str, list[dict[str, str]]]:
-        """Type and help of every metric scraped, by name without `_total` and the like as the server has it."""
-        found: dict[str, list[dict[str, str]]] = self._ask("metadata", {})
-        return found
-
     def down(self) -> dict[str, str]:
         """The targets that do not answer now, each with what Prometheus says of it."""
         targets = self._ask("targets", {"state": "active"})["activeTargets"]
