@@ -30,6 +30,7 @@ from streams.outbox import Outbox
 from streams.settings import Settings
 
 _BARRIERS_KEPT = 10_000
+_QUESTIONS_KEPT = 10_000
 _ANSWERS_KEPT = 10_000
 _MEETINGS_A_RECORD = 20_000
 """How many rows of an answer one record holds: under the largest record that topics take, whatever the names."""
@@ -64,6 +65,10 @@ class Contacts:
         known.setdefault(query_id, {})[source] = log_time_ms
         while len(known) > _BARRIERS_KEPT:
             known.popitem(last=False)
+
+    def begins(self, partition: int) -> None:
+        """Another state of the partition takes the place of the one before: barriers come again with its batches."""
+        self._barriers.pop(partition, None)
 
     async def take(self, message: Batch) -> None:
         """A message of `trace-queries`; what is no question that can be answered goes to the dead letters."""
@@ -103,6 +108,8 @@ class Contacts:
         open_here = self._open.setdefault(partition, {})
         if query.kind == "ask":
             open_here[query.query_id, query.hop] = query
+            while len(open_here) > _QUESTIONS_KEPT:  # of partitions that were another's when the deadline passed
+                del open_here[next(iter(open_here))]
             places = self._state(partition)
             if places is not None:
                 self.answer_ready(partition, places)
@@ -153,12 +160,6 @@ class Contacts:
                 as_of=places.as_of(),
             )
             self._outbox.send("trace-answers", order.reply_partition, msgspec.json.encode(note), order.person.encode())
-
-    def forget(self, partitions: set[int]) -> None:
-        """These partitions are another worker's now."""
-        for partition in partitions:
-            for known in (self._open, self._barriers, self._answered):
-                known.pop(partition, None)
 
     def _answer_late(self, partition: int, query: TraceQuery) -> None:
         places = self._state(partition)

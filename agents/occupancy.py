@@ -127,6 +127,7 @@ class OccupancyKeeper:
             FileShelf(self._home(partition)),
             self._cluster_rules,
         )
+        self._contacts.begins(partition)
         self._begin(partition, places, 0)
         return places
 
@@ -145,6 +146,7 @@ class OccupancyKeeper:
             FileShelf(self._home(partition)),
             self._cluster_rules,
         )
+        self._contacts.begins(partition)
         self._begin(partition, places, self._at(partition))
         return places
 

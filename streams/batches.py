@@ -9,12 +9,14 @@ from collections.abc import Sequence
 class Batch:
     """Consecutive records of one partition; `offsets`, `timestamps_ms`, `keys`, `values` have one entry a record.
 
-    `topic` is the name without the deployment's prefix. `next_offset` is where reading goes on: one above the last
-    record, or more where the log has gaps. `highwater` is the end of the partition when it was fetched, and `epoch`
+    `topic` is the name without the deployment's prefix. `begins` is where reading stood before it: the first record's
+    offset, or less where the log has gaps; `next_offset` is where it goes on: one above the last record, or more.
+    `highwater` is the end of the partition when it was fetched, and `epoch`
     the reading it belongs to: after a rebalance or a seek, what was fetched before is no longer wanted.
     """
 
     __slots__ = (
+        "begins",
         "epoch",
         "highwater",
         "keys",
@@ -37,6 +39,7 @@ class Batch:
         *,
         highwater: int,
         epoch: int = 0,
+        begins: int | None = None,
         next_offset: int | None = None,
     ) -> None:
         self.topic = topic
@@ -47,6 +50,7 @@ class Batch:
         self.values = values
         self.highwater = highwater
         self.epoch = epoch
+        self.begins = offsets[0] if begins is None else begins
         self.next_offset = offsets[-1] + 1 if next_offset is None else next_offset
 
     def __len__(self) -> int:
@@ -77,5 +81,6 @@ class Batch:
             self.values[cut:],
             highwater=self.highwater,
             epoch=self.epoch,
+            begins=offset,
             next_offset=self.next_offset,
         )

@@ -135,7 +135,7 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
             keeper.ends[tp.partition] = limits[tp][1]
-            keeper.meters.begins(tp.partition, offsets[tp])
+            keeper.begins(tp.partition, offsets[tp])
             keeper.committed[tp.partition] = reached if (reached := committed.get(tp) or 0) <= limits[tp][1] else 0
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0

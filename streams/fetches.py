@@ -86,6 +86,7 @@ class Unpacker:
             records.values if refused is None else [refused],
             highwater=max(highwater or 0, reached),
             epoch=epoch,
+            begins=begin,
             next_offset=reached,
         )
 

@@ -49,6 +49,10 @@ class Keeper(Protocol):
         """These, and no others, are this worker's partitions now."""
         ...
 
+    def begins(self, partition: int, offset: int) -> None:
+        """Reading of a partition begins here: at its `position`, or where what that says stands in the log."""
+        ...
+
     async def revoked(self) -> None:
         """None of the partitions is this worker's until `assigned` says so."""
         ...
@@ -78,6 +82,7 @@ class KeeperBase:
         self._idle.set()
         self._taken_at = 0.0
         self._waiting: dict[int, int] = {}
+        self._sought: set[int] = set()
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -102,6 +107,21 @@ class KeeperBase:
             return False
         self.epoch = batch.epoch
         return True
+
+    async def _continues(self, batch: Batch, taken: int) -> bool:
+        """Whether a batch leaves nothing out behind `taken`. If it does, reading goes back to there.
+
+        A batch of an earlier reading may still be under way when a state has been replaced by an older one.
+        """
+        if batch.begins <= taken:
+            return True
+        if batch.partition in self._sought:  # else the seek is still to come
+            log.warning(
+                "%s, partition %d, stands at offset %d, and what came begins at %d: it is read from there again.",
+                self.topic, batch.partition, taken, batch.begins,
+            )  # fmt: skip
+            await self.reseek()
+        return False
 
     def _has_in_hand(self, batch: Batch) -> None:
         self._idle.clear()
@@ -138,9 +158,10 @@ class DurableEachBatch(KeeperBase):
 
     async def take(self, batch: Batch) -> Batch | None:
         """What of the batch is new; None when nothing is."""
-        if not self._wants(batch):
+        taken = self._taken.get(batch.partition, 0)
+        if not self._wants(batch) or not await self._continues(batch, taken):
             return None
-        fresh = batch.after(self._taken.get(batch.partition, 0))
+        fresh = batch.after(taken)
         if fresh is not None:
             self._taken[batch.partition] = fresh.next_offset
             self._has_in_hand(fresh)
@@ -174,7 +195,14 @@ class DurableEachBatch(KeeperBase):
             for partition in known.keys() - partitions:
                 del known[partition]
         self._held = partitions
+        self._sought.clear()
         self.meters.holds(partitions)
+
+    def begins(self, partition: int, offset: int) -> None:
+        """Reading of a partition begins here."""
+        self._taken.setdefault(partition, offset)
+        self._sought.add(partition)
+        self.meters.begins(partition, offset)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so."""

@@ -107,7 +107,7 @@ class Owner(KeeperBase, Generic[S]):
     async def take(self, batch: Batch) -> tuple[S, Batch] | None:
         """The state of the batch's partition, and what of the batch it does not have yet; None: nothing."""
         slot = self._wanted(batch)
-        if slot is None:
+        if slot is None or not await self._continues(batch, slot.taken):
             return None
         if slot.state is None:
             await self._bring_up(batch.partition, slot)
@@ -201,8 +201,17 @@ class Owner(KeeperBase, Generic[S]):
             elif slot.state is not None:
                 self._returned(partition, slot.state)
         self._held = partitions
+        self._sought.clear()
         self.meters.holds(partitions)
         self.state_meters.holds(partitions, self._clock())
+
+    def begins(self, partition: int, offset: int) -> None:
+        """Reading of a partition begins here."""
+        slot = self._slots.get(partition)
+        if slot is not None and slot.state is None and slot.manifest is None:
+            slot.taken = slot.applied = offset
+        self._sought.add(partition)
+        self.meters.begins(partition, offset)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so; states stay in memory in case they return."""

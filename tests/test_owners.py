@@ -1,0 +1,234 @@
+"""Keepers of partitions: whatever is under way when a state is replaced, nothing is left out or taken twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from streams.batches import Batch
+from streams.keepers import DurableEachBatch, Start
+from streams.partitions import Owner
+from streams.settings import Settings, Snapshots
+from streams.snapshots import SnapshotStore
+
+FIRST, END = 20, 400
+"""What the log holds: earlier records are no longer retained."""
+
+
+class Taken:
+    """The offsets that a state has had, in order."""
+
+    def __init__(self, worker: str, offsets: list[int] | None = None) -> None:
+        self.worker = worker
+        self.offsets = offsets or []
+
+    def dump(self) -> Mapping[str, bytes]:
+        return {"all": msgspec.json.encode((self.worker, self.offsets))}
+
+    @staticmethod
+    def load(worker: str, parts: Mapping[str, bytes]) -> Taken:
+        made_by, offsets = msgspec.json.decode(parts["all"])
+        if made_by != worker:
+            raise ValueError("another worker's")
+        return Taken(worker, offsets)
+
+
+class NoOutputs:
+    async def flush(self) -> None:
+        """Nothing was sent."""
+
+
+class Reading:
+    """What the driver and Faust do for one partition: a seek, and a queue in front of the agent."""
+
+    def __init__(self, keeper: Owner[Taken] | DurableEachBatch, committed: int = FIRST) -> None:
+        self.keeper, self.committed = keeper, committed
+        self.queue: list[Batch] = []
+        self.epoch = self.position = 0
+        self.seeking = asyncio.Lock()
+        self.surveyed = asyncio.Event()  # a survey ends no sooner
+        self.surveyed.set()
+        self.asked = asyncio.Event()
+        keeper.reseek = self.seek_again
+
+    async def seek_again(self) -> None:
+        self.asked.set()
+        await self.seek()
+
+    async def seek(self) -> None:
+        async with self.seeking:
+            await self.surveyed.wait()
+            wanted = self.keeper.position(0)
+            offset = (
+                {Start.EARLIEST: FIRST, Start.COMMITTED: self.committed}[wanted]
+                if isinstance(wanted, Start)
+                else wanted
+            )
+            if offset < FIRST:
+                self.keeper.discard(0, "the log no longer holds what follows")
+                offset = FIRST
+            self.keeper.ends[0] = END
+            self.keeper.begins(0, offset)
+            await asyncio.sleep(0)
+            self.position, self.epoch = offset, self.epoch + 1
+            await asyncio.sleep(0)
+            self.keeper.epoch = self.epoch
+
+    def fetch(self, count: int) -> None:
+        """Put the next batch of the log into the queue."""
+        offsets = range(self.position, min(self.position + count, END))
+        if offsets:
+            none = [None] * len(offsets)
+            batch = Batch("scans", 0, offsets, [0] * len(offsets), none, none, highwater=END, epoch=self.epoch)
+            self.queue.append(batch)
+            self.position = batch.next_offset
+
+
+def owner_of(folder: Path, worker: str) -> Owner[Taken]:
+    """An owner that makes a snapshot when it is closed."""
+    store, settings = SnapshotStore(folder, "cluster"), Settings(snapshots=Snapshots(every_records=10**9))
+    return Owner(
+        "scans", lambda _: Taken(worker), lambda _, parts: Taken.load(worker, parts), store, NoOutputs(), settings,
+        lambda: 0.0,
+    )  # fmt: skip
+
+
+async def work(owner: Owner[Taken], reading: Reading) -> None:
+    """The agent: the batch in front of it."""
+    if reading.queue:
+        held = await owner.take(reading.queue.pop(0))
+        if held is not None:
+            held[0].offsets += held[1].offsets
+            await owner.done(held[1])
+
+
+async def leave_snapshot(folder: Path, worker: str, upto: int) -> None:
+    """A worker that held the partition and is gone."""
+    owner = owner_of(folder, worker)
+    await owner.assigned(frozenset({0}))
+    reading = Reading(owner)
+    await reading.seek()
+    reading.fetch(upto - reading.position)
+    await work(owner, reading)
+    await owner.close()
+    owner.unlock()
+
+
+async def read_to_the_end(owner: Owner[Taken], reading: Reading) -> None:
+    while reading.position < END or reading.queue:
+        reading.fetch(50)
+        await work(owner, reading)
+    state = owner.state(0)
+    assert state is not None
+    assert state.offsets == list(range(FIRST, END))
+    owner.unlock()
+
+
+def test_a_batch_comes_while_a_snapshot_turns_out_to_be_of_no_use(tmp_path: Path) -> None:
+    """Another's snapshot is thrown away while a batch that follows it is under way: all is read from the start."""
+
+    async def live() -> None:
+        await leave_snapshot(tmp_path, "other", 100)
+        owner = owner_of(tmp_path, "own")
+        await owner.assigned(frozenset({0}))
+        reading = Reading(owner)
+        await reading.seek()
+        assert reading.position == 100
+        reading.fetch(10)
+        reading.surveyed.clear()
+        warming = asyncio.create_task(owner.warm())
+        await reading.asked.wait()  # it has been thrown away
+        working = asyncio.create_task(work(owner, reading))
+        await asyncio.sleep(0.01)
+        reading.surveyed.set()
+        await asyncio.gather(warming, working)
+        await read_to_the_end(owner, reading)
+
+    asyncio.run(live())
+
+
+def test_a_batch_from_before_a_rebalance_comes_behind_it(tmp_path: Path) -> None:
+    """The partition comes back with another's snapshot while a batch of the reading before is in the queue."""
+
+    async def live() -> None:
+        owner = owner_of(tmp_path, "own")
+        await owner.assigned(frozenset({0}))
+        reading = Reading(owner)
+        await reading.seek()
+        reading.fetch(50)
+        await work(owner, reading)
+        reading.fetch(50)  # in the queue when the partition goes
+        await owner.revoked()
+        await leave_snapshot(tmp_path, "own", 40)
+        await owner.assigned(frozenset({0}))
+        await work(owner, reading)
+        await reading.seek()
+        await read_to_the_end(owner, reading)
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_left_out_in_any_order(tmp_path: Path, seed: int) -> None:
+    """Fetches, work, losses of what was queued, rebalances with and without another's snapshot, in a random order."""
+    chance = random.Random(seed)
+
+    async def live() -> None:
+        owner = owner_of(tmp_path, "own")
+        await owner.assigned(frozenset({0}))
+        reading = Reading(owner)
+        tasks = [asyncio.create_task(reading.seek())]
+        for _ in range(60):
+            what = chance.random()
+            if what < 0.4:
+                reading.fetch(chance.randrange(1, 20))
+            elif what < 0.7:
+                await work(owner, reading)
+            elif what < 0.8:
+                await owner.warm()
+            elif what < 0.9:
+                reading.queue = reading.queue[chance.randrange(3) :]
+            else:
+                await owner.revoked()
+                if chance.random() < 0.7:
+                    await leave_snapshot(tmp_path, chance.choice(["own", "other"]), chance.randrange(FIRST + 1, 200))
+                await owner.assigned(frozenset({0}))
+                tasks.append(asyncio.create_task(reading.seek()))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        await reading.seek()
+        await read_to_the_end(owner, reading)
+
+    asyncio.run(live())
+
+
+def test_without_a_state_nothing_is_left_out_either(tmp_path: Path) -> None:
+    """A batch from before a rebalance does not stand for what is committed and was not yet read here."""
+
+    async def live() -> None:
+        keeper = DurableEachBatch("scans", lambda: 0.0)
+        reading, done = Reading(keeper, committed=50), list[int]()
+
+        async def step() -> None:
+            batch = await keeper.take(reading.queue.pop(0))
+            if batch is not None:
+                done.extend(batch.offsets)
+                await keeper.done(batch)
+
+        await keeper.assigned(frozenset({0}))
+        reading.position = 100
+        reading.fetch(10)  # of the reading before this one
+        await step()
+        assert done == []
+        await reading.seek()
+        reading.fetch(60)
+        await step()
+        assert done == list(range(50, 110))
+
+    asyncio.run(live())
