@@ -103,7 +103,7 @@ async def _owner(tmp_path: Path, start: int, end: int) -> Owner[Count]:
     await owner.assigned(frozenset({0}))
     assert owner.rebuilding() == [0], "nothing is known of the log yet"
     owner.ends[0] = end
-    owner.meters.begins(0, start)
+    owner.begins(0, start)
     return owner
 
 

@@ -50,6 +50,9 @@ class Sent:
 class Answers:
     """What stands for the contacts agent."""
 
+    def begins(self, *_: object) -> None:
+        """Nothing is known of barriers."""
+
     def answer_ready(self, *_: object) -> None:
         """Nobody asks."""
 
