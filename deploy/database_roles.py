@@ -46,19 +46,27 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, tuple[Privilege, ...]]]] = {
         "health_records": _READS,
     },
     "inspector": {"audit": ("INSERT",)},
-    "grafana": {
-        **dict.fromkeys(("applied_positions", "venues", "occupancy", "windows"), _READS),
-        **dict.fromkeys(("cluster_counts", "trace_counts", "status_counts"), _READS),
-    },
+    "grafana": {f"dashboards.{view}": _READS for view in ("venues", "occupancy", "windows", "clusters", "deeds")},
 }
-"""Role -> table or view of the schema `lacak` -> privileges.
+"""Role -> table or view -> privileges. A name without a schema is of `lacak`.
+
+Grafana reads what its dashboards ask, in the schema that was made for them, and nothing of `lacak`.
 
 The owner (`admin`) has all but changing the audit, which a trigger refuses to everybody. Nobody else may take away from
 the audit, and no officer may read what others looked at.
 """
 
+SCHEMAS: Final = ("lacak", "dashboards")
+"""Where tables and views are that somebody may be given."""
+
 _TEMPORARY: Final = ("recorder",)
 """Who makes temporary tables: windows come by COPY into one."""
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """Schema and table of a name in PRIVILEGES."""
+    schema, _, table = name.rpartition(".")
+    return schema or "lacak", table
 
 
 def user_of(access: DatabaseAccess, role: str) -> str:
@@ -101,9 +109,12 @@ def _grants(role: str, user: sql.Identifier, database: sql.Identifier) -> Iterat
     yield sql.SQL("grant connect on database {} to {}").format(database, user)
     if role in _TEMPORARY:
         yield sql.SQL("grant temporary on database {} to {}").format(database, user)
-    yield sql.SQL("grant usage on schema lacak to {}").format(user)
-    yield sql.SQL("revoke all on all tables in schema lacak from {}").format(user)
-    for table, privileges in PRIVILEGES[role].items():
-        yield sql.SQL("grant {} on lacak.{} to {}").format(
-            sql.SQL(", ").join(sql.SQL(privilege) for privilege in privileges), sql.Identifier(table), user
+    for schema in map(sql.Identifier, SCHEMAS):
+        yield sql.SQL("revoke all on schema {} from {}").format(schema, user)
+        yield sql.SQL("revoke all on all tables in schema {} from {}").format(schema, user)
+    for name in dict.fromkeys(place_of(each)[0] for each in PRIVILEGES[role]):
+        yield sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(name), user)
+    for name, privileges in PRIVILEGES[role].items():
+        yield sql.SQL("grant {} on {} to {}").format(
+            sql.SQL(", ").join(sql.SQL(privilege) for privilege in privileges), sql.Identifier(*place_of(name)), user
         )

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from contacts.doorrules import DoorRules, load_door_rules, read_door_rules, rules_text
+from lacak.left_out import LeftOut
+from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
 from schemas.keys import rules_key
 from streams.clients import producer
@@ -16,13 +18,21 @@ from streams.settings import Settings
 
 
 def published_rules(settings: Settings) -> DoorRules:
-    """The door rules in force in a deployment. Raises KafkaError, DoorRulesError."""
+    """The door rules in force in a deployment; a record that is none is told of on stderr. Raises KafkaError,
+    DoorRulesError."""
     texts: dict[str, str] = {}
+    left_out = LeftOut("rules")
     for record in read_topic(settings, "rules"):
-        if record.value is not None:
+        if record.value is None:
+            continue
+        try:
             published = msgspec.json.decode(record.value, type=RuleSet)
-            if published.kind == "door":
-                texts[published.rules_id] = published.text
+        except UNDECODABLE as error:
+            left_out.add(record, error)
+            continue
+        if published.kind == "door":
+            texts[published.rules_id] = published.text
+    left_out.tell()
     return DoorRules(read_door_rules(name, text, f"{name} (published)") for name, text in texts.items())
 
 

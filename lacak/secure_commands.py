@@ -174,7 +174,7 @@ def _tried(settings: Settings) -> list[tuple[str, str | None]]:
 
 def _refused_by_database(access: DatabaseAccess) -> str | None:
     try:
-        access.connect(connect_timeout=10).close()
+        access.connect().close()
     except SecurityError as error:
         return str(error).rstrip(".")
     except psycopg.OperationalError as error:

@@ -36,7 +36,9 @@ def topics(as_json: bool) -> None:
     settings = load_settings("operator")
     try:
         found = look_at_topics(settings)
-        ends = true_ends(settings, [each.spec.name for each in found if each.partitions])
+        there = [each for each in found if each.partitions]
+        readable = {each.spec.name for each in there if each.readable}
+        ends = true_ends(settings, [each.spec.name for each in there], readable)
     except (TopicError, KafkaError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

@@ -19,10 +19,12 @@ from gateway.keyring import Keyring, KeyringError
 from lacak.clock import SystemClock
 from lacak.dates import Date
 from lacak.key_commands import in_keyring
+from lacak.left_out import LeftOut
 from lacak.level import NotLevel, wait_registry
 from lacak.progress import Rejected, reading
 from lacak.publish import SOME_REJECTED
 from lacak.settings import load_settings
+from schemas.bounds import UNDECODABLE
 from schemas.keys import venue_key
 from schemas.messages import Venue
 from streams.clients import producer
@@ -70,7 +72,7 @@ def import_venues(file: str) -> None:
 def list_venues() -> None:
     """List the registry as it stands."""
     table = Table("venue", "name", "category", "capacity", "within", box=None, header_style="bold")
-    for venue in standing_registry(load_settings("operator")).venues():
+    for venue in _standing().venues():
         table.add_row(
             venue.venue,
             venue.name,
@@ -141,7 +143,7 @@ def make_poster(venue: str, output: str, venues_file: str | None, font: Path | N
     target = Path(output)
     if target.suffix not in (".pdf", ".svg"):
         raise click.UsageError(f"{output}: a poster is written as .pdf or .svg.")
-    registry = _registry_of(venues_file) if venues_file else standing_registry(load_settings("operator"))
+    registry = _registry_of(venues_file) if venues_file else _standing()
     record = registry.record(venue, SystemClock().now_ms())
     if record is None:
         where = venues_file or "the registry: `lacak venues list` shows what is"
@@ -154,6 +156,14 @@ def make_poster(venue: str, output: str, venues_file: str | None, font: Path | N
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}.") from error
     click.echo(f"Written: {output} (QR version {made.version}, {made.content.split('/v/')[0]}/v/...)")
+
+
+def _standing() -> Registry:
+    """The registry of the running deployment."""
+    try:
+        return standing_registry(load_settings("operator"))
+    except KafkaError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _registry_of(file: str) -> Registry:
@@ -180,11 +190,23 @@ def bring_in_force(settings: Settings, records: list[Venue]) -> None:
 
 
 def standing_registry(settings: Settings) -> Registry:
-    """The registry as the topic `venues` has it."""
-    registry = Registry()
+    """The registry as the topic `venues` has it.
+
+    A record that nobody can take, and that the agents have set aside, is left out here too, and told of on stderr.
+    Raises KafkaError.
+    """
+    registry, left_out = Registry(), LeftOut("venues")
     for record in read_topic(settings, "venues"):
-        if record.value is not None:
-            registry.add(msgspec.json.decode(record.value, type=Venue))
+        if record.value is None:
+            continue
+        try:
+            venue = msgspec.json.decode(record.value, type=Venue)
+            if record.key != venue_key(venue.venue, venue.valid_from_ms):
+                raise RegistryError("its key is not its venue's and date's")
+            registry.add(venue)
+        except (*UNDECODABLE, RegistryError) as error:
+            left_out.add(record, error)
+    left_out.tell()
     return registry
 
 

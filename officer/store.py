@@ -94,7 +94,7 @@ class Store:
     def opened(cls, database: DatabaseAccess | str) -> Iterator[Store]:
         """A store for the length of a `with` block. Raises StoreError."""
         try:
-            connection = access_of(database).connect(autocommit=True, row_factory=namedtuple_row, connect_timeout=10)
+            connection = access_of(database).connect(autocommit=True, row_factory=namedtuple_row)
         except SecurityError as error:
             raise StoreError(str(error)) from error
         except psycopg.OperationalError as error:

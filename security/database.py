@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from security.files import check_files, read_password
-from security.settings import DatabaseSecurity, SecurityError, path_of, text_of
+from security.settings import DatabaseNetwork, DatabaseSecurity, SecurityError, path_of, text_of
 
 PREFIX: Final = "LACAK_DATABASE_SECURITY_"
 
@@ -19,6 +19,7 @@ class DatabaseAccess(msgspec.Struct, frozen=True):
     url: str
     security: DatabaseSecurity = DatabaseSecurity()
     role: str = ""
+    network: DatabaseNetwork = DatabaseNetwork()
 
     def arguments(self) -> dict[str, Any]:
         """What libpq is told beside the address; it wins over what stands there."""
@@ -26,10 +27,10 @@ class DatabaseAccess(msgspec.Struct, frozen=True):
         ca, certificate, key = (
             path_of(path, role) for path in (security.ca_file, security.certificate_file, security.key_file)
         )
-        given: dict[str, Any] = {}
+        given = _patience(self.network)
         if ca is not None:
             check_files(ca, certificate, key, PREFIX)
-            given = {"sslmode": "verify-full", "sslrootcert": str(ca), "ssl_min_protocol_version": "TLSv1.2"}
+            given |= {"sslmode": "verify-full", "sslrootcert": str(ca), "ssl_min_protocol_version": "TLSv1.2"}
             if certificate is not None and key is not None:
                 given |= {"sslcert": str(certificate), "sslkey": str(key)}
         elif certificate is not None or key is not None:
@@ -41,12 +42,23 @@ class DatabaseAccess(msgspec.Struct, frozen=True):
         return given
 
     def connect(self, **more: Any) -> psycopg.Connection[Any]:
-        """A connection. Raises psycopg.OperationalError too."""
-        return psycopg.connect(self.url, **self.arguments(), **more)
+        """A connection; `more` wins over all. Raises psycopg.OperationalError too."""
+        return psycopg.connect(self.url, **self.arguments() | more)
 
     async def connect_async(self, **more: Any) -> psycopg.AsyncConnection[Any]:
         """The same in an event loop."""
-        return await psycopg.AsyncConnection.connect(self.url, **self.arguments(), **more)
+        return await psycopg.AsyncConnection.connect(self.url, **self.arguments() | more)
+
+
+def _patience(network: DatabaseNetwork) -> dict[str, Any]:
+    return {
+        "connect_timeout": network.connect_seconds,
+        "keepalives": 1,
+        "keepalives_idle": network.idle_seconds,
+        "keepalives_interval": network.probe_seconds,
+        "keepalives_count": network.probes,
+        "tcp_user_timeout": network.unacknowledged_seconds * 1000,
+    }
 
 
 def access_of(database: DatabaseAccess | str) -> DatabaseAccess:

@@ -62,6 +62,23 @@ class DatabaseSecurity(msgspec.Struct, frozen=True):
     password_file: Path | None = None
 
 
+class DatabaseNetwork(msgspec.Struct, frozen=True):
+    """When a connection to PostgreSQL is given up because nobody is there any more: seconds, by whole ones.
+
+    A network that has gone silent tells nobody. `connect_seconds` for each address of a new connection. What was sent
+    and is not acknowledged within `unacknowledged_seconds` ends the connection; while an answer is waited for, the
+    other side is asked after `idle_seconds`, `probes` times, every `probe_seconds`. So within some 25 s the worker
+    knows, connects anew, and stays ready (LACAK_HEALTH_COMMIT_SECONDS); the kernel by itself would wait for two hours,
+    and 15 minutes for what was sent. Nothing of it limits how long a statement may take; Unix sockets do without.
+    """
+
+    connect_seconds: int = 10
+    idle_seconds: int = 10
+    probe_seconds: int = 5
+    probes: int = 3
+    unacknowledged_seconds: int = 25
+
+
 def text_of(text: str, role: str) -> str:
     """A text with the role in its place. Raises SecurityError where it has a place for one and no role is known."""
     if ROLE in text and not role:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from kafka import TopicPartition
-from kafka.errors import TopicAuthorizationFailedError
 from kafka.record.default_records import DefaultRecordBatch
 
 from schemas.blocks import (
@@ -122,24 +121,24 @@ def read_topic(
                     open_ends.discard(tp)
 
 
-def true_ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
-    """How many offsets each topic has used, over all partitions, from the high watermarks of fetches: what a broker
-    says without a fetch is too small on some."""
+def true_ends(settings: Settings, topics: Iterable[str], readable: Collection[str]) -> dict[str, int]:
+    """How many offsets each topic has used, over all partitions.
+
+    Of those in `readable` from the high watermarks of fetches, as what Tansu says without a fetch is too small; of the
+    others, of which we may know how far they go and not what is in them, from what the broker says.
+    """
     with consumer(settings, fetch_max_wait_ms=100) as client:
         names = {settings.topic(topic): topic for topic in topics}
         wanted = [TopicPartition(name, number) for name in names for number in client.partitions_for_topic(name) or ()]
         ends = dict(client.end_offsets(wanted))
         client.assign(wanted)
-        filled = [tp for tp in wanted if ends[tp] > 0]
+        filled = [tp for tp in wanted if ends[tp] > 0 and names[tp.topic] in readable]
         for tp in wanted:
             client.seek(tp, max(ends[tp] - 1, 0))
-        client.pause(*(tp for tp in wanted if ends[tp] == 0))
+        client.pause(*(tp for tp in wanted if tp not in filled))
         deadline = time.monotonic() + _ENDS_SECONDS
         while filled and time.monotonic() < deadline:
-            try:
-                client.poll(timeout_ms=_POLL_MS)
-            except TopicAuthorizationFailedError:
-                break  # an operator sees how far a topic goes, and not what is in it
+            client.poll(timeout_ms=_POLL_MS)
             for tp in list(filled):
                 high = client.highwater(tp)
                 if high is not None:

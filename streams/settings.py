@@ -10,7 +10,7 @@ import msgspec
 
 from security.brokers import BrokerAccess
 from security.database import DatabaseAccess
-from security.settings import BrokerSecurity, DatabaseSecurity
+from security.settings import BrokerSecurity, DatabaseNetwork, DatabaseSecurity
 
 DAY_MS = 86_400_000
 
@@ -118,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True):
     health: HealthLimits = HealthLimits()
     security: BrokerSecurity = BrokerSecurity()
     database_security: DatabaseSecurity = DatabaseSecurity()
+    database_network: DatabaseNetwork = DatabaseNetwork()
 
     @property
     def broker_access(self) -> BrokerAccess:
@@ -127,7 +128,7 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def database_access(self) -> DatabaseAccess:
         """How to connect to PostgreSQL."""
-        return DatabaseAccess(self.database, self.database_security, self.role)
+        return DatabaseAccess(self.database, self.database_security, self.role, self.database_network)
 
     @property
     def zone_info(self) -> ZoneInfo:

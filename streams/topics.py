@@ -55,13 +55,15 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class TopicFound(msgspec.Struct, frozen=True):
-    """One topic as it is. `faults` are sentences; `unknown` names configs that the broker does not report."""
+    """One topic as it is. `faults` are sentences; `unknown` names configs that the broker does not report; `readable`
+    says whether it lets us read the records, and holds where it does not say."""
 
     spec: TopicSpec
     partitions: int
     config: dict[str, str]
     faults: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    readable: bool = True
 
 
 def app_id(settings: Settings, role: str) -> str:
@@ -125,9 +127,13 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 def cluster_id(settings: Settings) -> str:
-    """The id of the broker cluster: snapshots belong to one. Raises TopicError."""
+    """The id of the broker cluster: snapshots belong to one. Raises TopicError.
+
+    It comes with the metadata that a client is told when it connects. kafka-python's `describe_cluster` would also ask
+    what we may do with the cluster, for which one has to be granted its description, and that every group stands in.
+    """
     with _admin(settings) as client:
-        found = client.describe_cluster().get("cluster_id")
+        found = client._manager.cluster.cluster_id
     if not found:
         raise TopicError(f"The brokers at {settings.brokers} do not say which cluster they are.")
     return str(found)
@@ -191,9 +197,8 @@ def _make(client: Any, settings: Settings, missing: Sequence[TopicSpec]) -> None
 
 def _look(client: Any, settings: Settings, specs: Sequence[TopicSpec]) -> list[TopicFound]:
     names = [settings.topic(spec.name) for spec in specs]
-    counts = {
-        each["name"]: len(each["partitions"]) for each in client.describe_topics(names) if not each.get("error_code")
-    }
+    described = {each["name"]: each for each in client.describe_topics(names) if not each.get("error_code")}
+    counts = {name: len(each["partitions"]) for name, each in described.items()}
     configs = _configs(client, [name for name in names if name in counts])
     found = []
     for spec, name in zip(specs, names, strict=True):
@@ -209,6 +214,7 @@ def _look(client: Any, settings: Settings, specs: Sequence[TopicSpec]) -> list[T
                 config,
                 tuple(_faults(spec, name, counts[name], config)),
                 tuple(key for key in spec.config if key not in config),
+                "READ" in (described[name].get("authorized_operations") or ("READ",)),
             )
         )
     return found

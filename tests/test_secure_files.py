@@ -28,7 +28,7 @@ from security.certificates import Pair, issue, make_authority
 from security.database import DatabaseAccess
 from security.folder import DATABASE_ROLES, make_folder
 from security.refusal import why_refused
-from security.settings import ROLES, WORKERS, BrokerSecurity, DatabaseSecurity, SecurityError
+from security.settings import ROLES, WORKERS, BrokerSecurity, DatabaseNetwork, DatabaseSecurity, SecurityError
 from streams.grants import ACTORS, grants
 from streams.settings import Settings
 from tests.secured import run
@@ -261,7 +261,7 @@ def test_without_settings_nothing_changes() -> None:
     """Brokers and PostgreSQL in the clear, as on one machine."""
     assert BrokerAccess("a:1, b:2").arguments() == {"bootstrap_servers": ["a:1", "b:2"]}
     assert BrokerAccess("a:1").faust() is None
-    assert DatabaseAccess("postgresql://x").arguments() == {}
+    assert not {"sslmode", "user", "password", "require_auth"} & set(DatabaseAccess("postgresql://x").arguments())
     with pytest.raises(SecurityError, match="needs LACAK_DATABASE_SECURITY_CA_FILE"):
         DatabaseAccess("x", DatabaseSecurity(certificate_file=Path("c"))).arguments()
 
@@ -365,13 +365,17 @@ def test_owners_are_checked(tmp_path: Path) -> None:
 
 
 def test_the_documents_name_every_role_and_variable() -> None:
-    """docs/security.md is complete."""
+    """docs/security.md is complete; of a silent network docs/database.md speaks."""
     text = (ROOT / "docs" / "security.md").read_text("utf-8")
     for role in ROLES:
         assert f"`{role}`" in text
-    for kind, prefix in ((BrokerSecurity, "LACAK_SECURITY_"), (DatabaseSecurity, "LACAK_DATABASE_SECURITY_")):
+    for kind, prefix, page in (
+        (BrokerSecurity, "LACAK_SECURITY_", text),
+        (DatabaseSecurity, "LACAK_DATABASE_SECURITY_", text),
+        (DatabaseNetwork, "LACAK_DATABASE_NETWORK_", (ROOT / "docs" / "database.md").read_text("utf-8")),
+    ):
         for field in msgspec.structs.fields(kind):
-            assert f"{prefix}{field.name.upper()}" in text
+            assert f"{prefix}{field.name.upper()}" in page
 
 
 def test_the_threats_name_what_is_there() -> None:
