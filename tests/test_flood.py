@@ -19,7 +19,7 @@ from schemas.messages import DeadLetter, Scan
 from schemas.partitions import partition_of
 from streams.reader import read_topic
 from streams.settings import DeadLetterLimits
-from tests.flood.memory import held_over
+from tests.flood.memory import Watch, held_over
 from tests.flood.requests import Caller
 from tests.flood.running import flood
 from tests.gateway_http import running_gateway
@@ -49,6 +49,10 @@ def test_memory_is_told_against_what_was_sent() -> None:
     level = [(sent, min(100.0 + sent / 100, 300.0)) for sent in range(0, 100_001, 500)]
     assert held_over(level).slope == 0.0
     assert held_over([(0, 5.0), (0, 6.0)]).tenths == [6] * 10  # nothing was sent, or it never came so far
+    for sent, told in ((99_999, []), (100_000, ["a leak grew from 648 to 1050 MB"])):
+        watch = Watch(dict, lambda sent=sent: sent)  # type: ignore[misc]
+        watch.samples = {"level": level, "a leak": [(at, 100.0 + at / 100) for at in range(0, 100_001, 500)]}
+        assert watch.grown() == told
 
 
 def test_every_endpoint_refuses_what_it_cannot_take(tmp_path: Path) -> None:

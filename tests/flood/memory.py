@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 TENTHS: Final = 10
 _GROWTH, _SLACK_MB = 4 / 3, 50
 _STEP: Final = 100_000
+_LONG: Final = 100_000
+"""A run of fewer is over before buffers and caches are full: it says nothing of growth."""
 
 
 class Held(NamedTuple):
@@ -56,7 +58,9 @@ class Watch:
         return [name for name, pids in self.lives.items() if len(pids) > 1]
 
     def grown(self) -> list[str]:
-        """Who held more at the end than when the half was sent, by a third and 50 MB: sentences."""
+        """Who held more at the end of a long run than when half was sent, by a third and 50 MB: sentences."""
+        if self._sent() < _LONG:
+            return []
         return [
             f"{name} grew from {held.tenths[TENTHS // 2]} to {held.tenths[-1]} MB"
             for name, held in self.summary().items()
