@@ -28,10 +28,13 @@ class Held(NamedTuple):
 class Watch:
     """Samples the resident memory (MB) of named processes until stopped; a process of another id is another life.
 
-    `sent` says how much has been sent so far: a process's memory is told against that, not against time.
+    `sent` says how much has been sent so far, None when all is and what comes is the check: a process's memory is told
+    against that, not against time.
     """
 
-    def __init__(self, pids: Callable[[], Mapping[str, int]], sent: Callable[[], int], seconds: float = 1.0) -> None:
+    def __init__(
+        self, pids: Callable[[], Mapping[str, int]], sent: Callable[[], int | None], seconds: float = 1.0
+    ) -> None:
         self._pids, self._sent, self._seconds = pids, sent, seconds
         self.samples: dict[str, list[tuple[int, float]]] = {}
         self.lives: dict[str, set[int]] = {}
@@ -51,7 +54,8 @@ class Watch:
             for name, pid in self._pids().items():
                 if (held := resident_mb(pid)) is not None:
                     self.lives.setdefault(name, set()).add(pid)
-                    self.samples.setdefault(name, []).append((self._sent(), held))
+                    if (sent := self._sent()) is not None:
+                        self.samples.setdefault(name, []).append((sent, held))
 
     def crashed(self) -> list[str]:
         """Who was started more than once."""
@@ -59,12 +63,10 @@ class Watch:
 
     def grown(self) -> list[str]:
         """Who held more at the end of a long run than when half was sent, by a third and 50 MB: sentences."""
-        if self._sent() < _LONG:
-            return []
         return [
             f"{name} grew from {held.tenths[TENTHS // 2]} to {held.tenths[-1]} MB"
             for name, held in self.summary().items()
-            if held.tenths[-1] > held.tenths[TENTHS // 2] * _GROWTH + _SLACK_MB
+            if self.samples[name][-1][0] >= _LONG and held.tenths[-1] > held.tenths[TENTHS // 2] * _GROWTH + _SLACK_MB
         ]
 
     def summary(self) -> dict[str, Held]:

@@ -106,7 +106,7 @@ def flood(
         door.start()
         try:
             run = _Run(running, door, seed, count, bombs, say)
-            with Watch(run.pids, lambda: run.sent) as watch:
+            with Watch(run.pids, lambda: None if run.seconds else run.sent) as watch:
                 try:
                     asyncio.run(run.flood())
                     faults = run.checks()
