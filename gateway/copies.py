@@ -22,7 +22,7 @@ from gateway.ownscans import OwnScans
 from gateway.reading import Reader, Records
 from gateway.settings import GatewaySettings
 from gateway.smallcopies import CountCopy, RuleCopy, SmallCopy, VenueCopy
-from gateway.statuses import Standing, StatusCopy
+from gateway.statuses import Home, Standing, StatusCopy
 from schemas.messages import Occupancy, Venue
 from schemas.partitions import partition_of
 
@@ -61,13 +61,13 @@ class Spot(NamedTuple):
 
 
 class _Statuses:
-    """A StatusCopy as readers take it."""
+    """A StatusCopy as readers take it. `partitions`: how many the topic has."""
 
-    def __init__(self, copy: StatusCopy) -> None:
-        self.copy = copy
+    def __init__(self, copy: StatusCopy, partitions: Callable[[], int]) -> None:
+        self.copy, self._partitions = copy, partitions
 
     def take(self, records: Records, partition: int) -> None:
-        self.copy.take(records)
+        self.copy.take(records, Home(partition, self._partitions()))
 
     def begin_again(self, *, other_log: bool) -> None:
         self.copy.begin_again(other_log=other_log)
@@ -86,7 +86,7 @@ class Copies:
         self._counts = CountCopy(self._counted)
         self._venues = VenueCopy()
         self._rules = RuleCopy(settings.rules_folder)
-        self._statuses = _Statuses(StatusCopy())
+        self._statuses = _Statuses(StatusCopy(), lambda: self.readers["statuses"].partitions)
         self._small: dict[str, SmallCopy[Any]] = {
             "occupancy": self._counts,
             "venues": self._venues,

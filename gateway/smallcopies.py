@@ -10,10 +10,11 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from contacts.doorrules import DoorRules, DoorRulesError, load_door_rules, read_door_rules
-from contacts.registry import Registry, RegistryError
+from contacts.registry import Registry, RegistryError, is_name
 from gateway.reading import Records
 from schemas.bounds import UNDECODABLE
 from schemas.door import RuleSet
+from schemas.keys import rules_key, venue_key
 from schemas.messages import Message, Occupancy, Venue
 
 _LOG: Final = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ _DOOR: Final = "door"
 _SAID_EACH: Final = 1000
 """Of so many messages that are left out one is told of in the log; the metrics count all."""
 M = TypeVar("M", bound=Message)
+
+
+class NotItsOwn(ValueError):
+    """A message under a key that is not its own: it would take the place of another's."""
 
 
 class SmallCopy(Generic[M]):
@@ -49,8 +54,10 @@ class SmallCopy(Generic[M]):
                 continue
             try:
                 message = self._decoder.decode(value)
+                if key != self.key_of(message):
+                    raise NotItsOwn("its key is another message's")
                 self.check(message)
-            except (*UNDECODABLE, RegistryError, DoorRulesError) as error:
+            except (*UNDECODABLE, NotItsOwn, RegistryError, DoorRulesError) as error:
                 self.bad += 1
                 if self.bad % _SAID_EACH == 1:
                     what = "What came under %r is left out, as %d before it: %.300s. What was before it holds on."
@@ -61,8 +68,12 @@ class SmallCopy(Generic[M]):
                 self.messages[key] = message
                 self.got(message, partition)
 
+    def key_of(self, message: M) -> bytes:
+        """The key under which such a message goes."""
+        raise NotImplementedError
+
     def check(self, message: M) -> None:
-        """Raises RegistryError or DoorRulesError for a message that is understood and cannot hold."""
+        """Raises NotItsOwn, RegistryError or DoorRulesError for a message that is understood and cannot hold."""
 
     def begin_again(self, *, other_log: bool) -> None:
         """The topic is read from its beginning."""
@@ -102,6 +113,15 @@ class CountCopy(SmallCopy[Occupancy]):
         self.log_times: dict[int, int] = {}
         self.by_venue: dict[str, Occupancy] = {}
 
+    def key_of(self, message: Occupancy) -> bytes:
+        """Its venue's name."""
+        return message.venue.encode()
+
+    def check(self, message: Occupancy) -> None:
+        """It must be a venue's."""
+        if not is_name(message.venue):
+            raise NotItsOwn("it is of no venue")
+
     def newer(self, before: Occupancy, message: Occupancy) -> bool:
         """By position, within one cluster."""
         return message.position > before.position or self._other_log
@@ -134,6 +154,10 @@ class VenueCopy(SmallCopy[Venue]):
         super().__init__(Venue)
         self.registry = Registry()
         self.version = 0
+
+    def key_of(self, message: Venue) -> bytes:
+        """Its venue's name and date."""
+        return venue_key(message.venue, message.valid_from_ms)
 
     def check(self, message: Venue) -> None:
         """As the registry."""
@@ -170,6 +194,10 @@ class RuleCopy(SmallCopy[RuleSet]):
         self._own = dict(self._files)
         self.rules = DoorRules(self._files.values())
         self.version = 0
+
+    def key_of(self, message: RuleSet) -> bytes:
+        """Its kind and id."""
+        return rules_key(message.kind, message.rules_id)
 
     def check(self, message: RuleSet) -> None:
         """A text must be rules."""

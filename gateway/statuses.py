@@ -10,9 +10,11 @@ import numpy as np
 
 from contacts.columns import Columns, Ints
 from contacts.people import Directory
+from contacts.registry import are_names, is_name
 from schemas.bounds import UNDECODABLE, DerivedMs, Number, Offset
 from schemas.health import AgeBand, Colour, NegativeTest
 from schemas.messages import TestKind
+from schemas.partitions import partition_of, partitions_of
 
 _NEVER: Final = -(1 << 62)
 ABSENT: Final = -2
@@ -73,6 +75,17 @@ class Standing(NamedTuple):
     negatives: tuple[NegativeTest, ...]
 
 
+class Home(NamedTuple):
+    """The partition that records come from, and how many the topic has."""
+
+    partition: int
+    partitions: int
+
+
+ANYWHERE: Final = Home(0, 1)
+Records = Sequence[tuple[bytes | None, bytes | None]]
+_NUL: Final = b"\\u0000"  # as JSON has it; whether it is in a text that is kept is looked at then
+
 _ONE: Final = msgspec.json.Decoder(_Told)
 _MANY: Final = msgspec.json.Decoder(list[_Told])
 
@@ -129,47 +142,60 @@ class StatusCopy:
         times = ((kind, self.tests[kind].item(row)) for kind in _KINDS)
         return tuple(NegativeTest(test=kind, specimen_ms=at) for kind, at in times if at != _NEVER)
 
-    def take(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+    def take(self, records: Records, home: Home = ANYWHERE) -> None:
         """Take in records of the topic, (key, value), in their order; one without a value takes its person away.
 
-        What is no status is counted in `bad` and left out.
+        What is no status, or not where and under what its person's are, is counted in `bad` and left out: it would hold
+        for ever, for positions compare within a partition only.
         """
         first = 0
         for place, (key, value) in enumerate(records):
             if value is None:
-                self._take([each for _, each in records[first:place] if each is not None])
-                self._take_away(key or b"")
+                self._take(records[first:place], home)
+                self._take_away(key or b"", home)
                 first = place + 1
-        self._take([each for _, each in records[first:] if each is not None])
+        self._take(records[first:], home)
 
-    def _take_away(self, key: bytes) -> None:
+    def _take_away(self, key: bytes, home: Home) -> None:
         try:
             person = key.decode()
         except UnicodeDecodeError:
             self.bad += 1
-        else:
-            self.remove(person)
-
-    def _take(self, values: Sequence[bytes]) -> None:
-        if not values:
             return
+        if partition_of(person, home.partitions) == home.partition:
+            self.remove(person)
+        else:
+            self.bad += 1
+
+    def _take(self, records: Records, home: Home) -> None:
+        if not records:
+            return
+        keys, values = [key or b"" for key, _ in records], [value or b"" for _, value in records]
         try:
-            told = _MANY.decode(b"[" + b",".join(values) + b"]")
-            if len(told) != len(values):
-                told = self._one_by_one(values)
+            text = b"[" + b",".join(values) + b"]"
+            told = _MANY.decode(text)
+            if len(told) == len(values) and _NUL not in text and _are_good(keys, told, home):
+                self._store(told)
+                return
         except UNDECODABLE:
-            told = self._one_by_one(values)
-        if told:
+            pass
+        if told := self._one_by_one(keys, values, home):
             self._store(told)
 
-    def _one_by_one(self, values: Sequence[bytes]) -> list[_Told]:
-        told = []
-        for value in values:
+    def _one_by_one(self, keys: list[bytes], values: list[bytes], home: Home) -> list[_Told]:
+        found = []
+        for key, value in zip(keys, values, strict=True):
             try:
-                told.append(_ONE.decode(value))
+                told = _ONE.decode(value)
             except UNDECODABLE:
                 self.bad += 1
-        return told
+                continue
+            good = is_name(told.person) and _are_good([key], [told], home)
+            if good and "\0" not in told.rule and "\0" not in told.reason:
+                found.append(told)
+            else:
+                self.bad += 1
+        return found
 
     def _store(self, told: list[_Told]) -> None:
         numbers = self.people.take([each.person for each in told])
@@ -269,3 +295,14 @@ class StatusCopy:
         """Take up the sorts of a kept copy."""
         self.sorts = list(sorts)
         self._sort_numbers = {tuple(sort): number for number, sort in enumerate(self.sorts)}
+
+
+def _are_good(keys: list[bytes], told: list[_Told], home: Home) -> bool:
+    """Whether each is of a person, under that person's key and in that person's partition."""
+    persons = [each.person for each in told]
+    if not are_names(persons):
+        return False
+    joined = "\n".join(persons)  # no name has a line's end: equal texts are equal lists
+    if "|" in joined or joined.encode() != b"\n".join(keys):
+        return False
+    return home.partitions == 1 or bool((partitions_of(persons, home.partitions) == home.partition).all())

@@ -18,6 +18,7 @@ from gateway.spool import Parcel, Spool, SpoolFull
 from gateway.tickets import Ask, Companion, DoorError, Ticket
 from schemas.door import DoorEvent, Recount, RuleSet
 from schemas.health import Colour, Status
+from schemas.keys import venue_key
 from schemas.messages import Fallback, Occupancy, Scan, Venue
 
 NOW_MS = 1_634_770_800_000  # 21 Oct 2021, 06:00 in Jakarta
@@ -65,7 +66,7 @@ class World:
     def venue(self, venue: str, capacity: int | None = None, fallback: Fallback = "check", **more: Any) -> None:
         """Register a venue."""
         message = Venue(venue=venue, capacity=capacity, fallback=fallback, **more)
-        self.door.copies._venues.take([(venue.encode(), msgspec.json.encode(message))], 0)
+        self.door.copies._venues.take([(venue_key(venue, message.valid_from_ms), msgspec.json.encode(message))], 0)
 
     def status(self, number: int, colour: Colour, **more: Any) -> None:
         """Tell a status."""

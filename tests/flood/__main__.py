@@ -15,7 +15,7 @@ from rich.table import Table
 
 from deploy.embedded import Postgres, Tansu
 from deploy.kafka import Kafka
-from tests.flood.page import PAGE, Part, by_route, by_topic, write
+from tests.flood.page import PAGE, Part, by_route, by_topic, memory_table, write
 from tests.flood.running import flood
 
 _RESULTS = Path(".lacak/flood")
@@ -25,7 +25,7 @@ def main() -> int:
     """Run the parts that have not run yet, print the table, and put the counts into docs/bad-input.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.flood", description=main.__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000, help="how many in all; default: %(default)s")
-    parser.add_argument("--parts", type=int, default=8, help="in so many runs, each with a seed; default: %(default)s")
+    parser.add_argument("--parts", type=int, default=4, help="in so many runs, each with a seed; default: %(default)s")
     parser.add_argument("--most", type=int, default=None, help="run at most so many of the parts that are left, now")
     parser.add_argument("--seed", type=int, default=1, help="of the first part; default: %(default)s")
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
@@ -92,9 +92,12 @@ def _print(parts: list[Part]) -> None:
         for name, count, told in rows:
             table.add_row(name, f"{count:,}", told.replace("`", ""))
         console.print(table)
+    print("\n".join(memory_table(parts)))
     for part in parts:
+        pace = part.sent / max(part.sending_seconds, 1.0)
         console.print(
-            f"seed {part.seed}: {part.sent:,} sent, {part.letters:,} letters, {part.seconds:.0f} s; MB: {part.memory}"
+            f"seed {part.seed}: {part.sent:,} sent, {part.letters:,} letters, {part.seconds:.0f} s, of them "
+            f"{part.sending_seconds:.0f} s of sending ({pace:,.0f} a second)"
         )
         for fault in part.faults:
             console.print(f"  {fault}", style="red", markup=False)

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from tests.flood.ledger import Row
+from tests.flood.memory import TENTHS, Held
 from tests.flood.requests import Refusal
 from tests.flood.running import Outcome
 
@@ -28,7 +29,8 @@ class Part(msgspec.Struct):
     seconds: float
     rows: list[Row]
     refusals: list[tuple[Refusal, int]]
-    memory: dict[str, tuple[int, int, int, int]]
+    sending_seconds: float
+    memory: dict[str, Held]
     faults: list[str]
 
     @classmethod
@@ -37,7 +39,8 @@ class Part(msgspec.Struct):
         ledger = outcome.ledger
         return cls(
             broker, seed, count, ledger.sent + outcome.caller.counts.total(), ledger.letters, outcome.seconds,
-            ledger.rows(), sorted(outcome.caller.counts.items()), outcome.memory, outcome.faults,
+            ledger.rows(), sorted(outcome.caller.counts.items()), outcome.sending_seconds, outcome.memory,
+            outcome.faults,
         )  # fmt: skip
 
 
@@ -79,11 +82,12 @@ def write(parts: Sequence[Part], page: Path = PAGE) -> None:
 def _counts(parts: Sequence[Part]) -> str:
     sent, letters, seconds = (sum(getattr(part, name) for part in parts) for name in ("sent", "letters", "seconds"))
     seeds = ", ".join(str(part.seed) for part in parts)
+    pace = sent / max(sum(part.sending_seconds for part in parts), 1.0)
     faults = sum(len(part.faults) for part in parts)
     brokers = " and ".join(sorted({part.broker for part in parts}))
     lines = [
         f"{sent:,} bad inputs on {brokers} (seeds {seeds}), {letters:,} dead letters, {seconds / 60:.0f} minutes, "
-        f"{faults} faults.",
+        f"{pace:,.0f} a second while they were sent, {faults} faults.",
         "",
         *(f"- seed {part.seed}: {fault}" for part in parts for fault in part.faults),
         "",
@@ -93,15 +97,31 @@ def _counts(parts: Sequence[Part]) -> str:
         "",
         *_table(("endpoint", "bad requests", "problems"), by_route(parts)),
         "",
-        "Memory of each process, in MB, the most over the runs:",
+        *memory_table(parts),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def memory_table(parts: Sequence[Part]) -> list[str]:
+    """The memory of each process over what was sent: of each tenth the most over the runs."""
+    per_run = max((part.sent for part in parts), default=0)
+    head = [f"{tenth + 1}0 %" for tenth in range(TENTHS)]
+    lines = [
+        f"Resident memory of each process in MB, against how much of a run (of {per_run:,} bad inputs at most) had",
+        "been sent: the middle within each tenth, the most over the runs. The last column is the slope over the second",
+        "half of a run, in MB for each 100,000 further inputs, the least and the most over the runs.",
         "",
-        "| process | at the start | most | second quarter | last quarter |",
-        "|---|---|---|---|---|",
+        f"| process | start | {' | '.join(head)} | most | slope |",
+        f"|---|{'---|' * (TENTHS + 3)}",
     ]
     for name in sorted({name for part in parts for name in part.memory}):
         held = [part.memory[name] for part in parts if name in part.memory]
-        lines.append(f"| {name} | " + " | ".join(str(max(column)) for column in zip(*held, strict=True)) + " |")
-    return "\n".join(lines) + "\n"
+        tenths = [max(column) for column in zip(*(each.tenths for each in held), strict=True)]
+        slopes = sorted(each.slope for each in held)
+        numbers = [max(each.start for each in held), *tenths, max(each.most for each in held)]
+        told = f"{slopes[0]:+.1f}" if len(slopes) == 1 else f"{slopes[0]:+.1f} to {slopes[-1]:+.1f}"
+        lines.append(f"| {name} | {' | '.join(map(str, numbers))} | {told} |")
+    return lines
 
 
 def _table(head: tuple[str, str, str], rows: Sequence[tuple[str, int, str]]) -> list[str]:

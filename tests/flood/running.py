@@ -6,7 +6,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +27,7 @@ from tests.flood.bad import Bad
 from tests.flood.bombs import BOMBS
 from tests.flood.frames import Frames
 from tests.flood.ledger import Ledger
-from tests.flood.memory import Watch
+from tests.flood.memory import Held, Watch
 from tests.flood.messages import FIELDS, Messages
 from tests.flood.requests import Caller, check_in, copies_refused, device_for
 from tests.flood.sending import Sender
@@ -57,12 +57,16 @@ _GOOD_REQUESTS: Final = 50
 
 
 class Outcome(NamedTuple):
-    """What a run came to. `faults` are sentences; without one it is as it should be."""
+    """What a run came to. `faults` are sentences; without one it is as it should be.
+
+    `sending_seconds`: from the first bad record to the last letter, without start and checks.
+    """
 
     ledger: Ledger
     caller: Caller
-    memory: dict[str, tuple[int, int, int, int]]
+    memory: dict[str, Held]
     seconds: float
+    sending_seconds: float
     faults: list[str]
 
 
@@ -102,7 +106,7 @@ def flood(
         door.start()
         try:
             run = _Run(running, door, seed, count, bombs, say)
-            with Watch(run.pids) as watch:
+            with Watch(run.pids, lambda: None if run.seconds else run.sent) as watch:
                 try:
                     asyncio.run(run.flood())
                     faults = run.checks()
@@ -110,7 +114,7 @@ def flood(
                     faults = [f"it did not come to its end: {error}"]
             run.caller.close()
             faults += [f"{name} was started again: it crashed" for name in watch.crashed()] + watch.grown()
-            return Outcome(run.ledger, run.caller, watch.summary(), time.monotonic() - began, faults)
+            return Outcome(run.ledger, run.caller, watch.summary(), time.monotonic() - began, run.seconds, faults)
         finally:
             door.stop()
 
@@ -120,6 +124,7 @@ class _Run:
         self, running: Pipeline, door: Doorway, seed: int, count: int, bombs: bool, say: Callable[[int, int], None]
     ) -> None:
         self.ledger = Ledger()
+        self.sent, self.seconds = 0, 0.0
         self._running, self._door, self._seed, self._bombs, self._say = running, door, seed, bombs, say
         self._requests = int(count * REQUESTS)
         self._records = count - self._requests
@@ -140,6 +145,7 @@ class _Run:
         await asyncio.to_thread(running.erase, town.erasure_messages())
         sender = Sender(running.settings, self.ledger)
         await sender.start()
+        began = time.monotonic()
         try:
             scans, told = town.shuffled(self._seed), self._town.messages()
             slices = min(max(self._records // _SLICE, 1), _SLICES_MOST)
@@ -151,18 +157,22 @@ class _Run:
                     some = [next(records) for _ in range(min(left, _SLICE))]
                     left -= len(some)
                     await sender.send(some)
+                    self.sent += len(some)
                 for topic, bomb in bombs.get(number, ()):
                     await sender.send_bomb(topic, 0, bomb)
-                await asyncio.to_thread(self.caller.send, _part(self._requests, number, slices))
+                requests = _part(self._requests, number, slices)
+                await asyncio.to_thread(self.caller.send, requests)
+                self.sent += requests
                 good = scans[_at(len(scans), number, slices) : _at(len(scans), number + 1, slices)]
                 if good:
                     await asyncio.to_thread(running.publish, good, blocks=number % 2 == 0)
                 health = told[_at(len(told), number, slices) : _at(len(told), number + 1, slices)]
                 if health:
                     await asyncio.to_thread(publish, running, health)
-                self._say(self.ledger.sent + self.caller.counts.total(), len(self.ledger.open))
+                self._say(self.sent, len(self.ledger.open))
                 await self._settle(sender, _OPEN_MOST)
             await self._settle(sender, 0)
+            self.seconds = time.monotonic() - began
             for place, bad in list(self.ledger.open.items())[:20]:
                 print("not accounted for:", place, bad.kind, file=sys.stderr, flush=True)
         finally:
@@ -236,19 +246,26 @@ class _Run:
 
 def statuses(running: Pipeline) -> dict[str, Status]:
     """What a reader of the topic holds that leaves out what is no status."""
+    records = ((each.partition, each.key, each.value) for each in read_topic(running.settings, "statuses"))
+    return standing_statuses(records, running.settings.partitions.cases)
+
+
+def standing_statuses(records: Iterable[tuple[int, bytes | None, bytes | None]], partitions: int) -> dict[str, Status]:
+    """The newest status of each person in `(partition, key, value)`: of nobody without a name, and none that stands
+    under another's key or in another's partition."""
     held: dict[str, Status] = {}
-    for record in read_topic(running.settings, "statuses"):
-        key = (record.key or b"").decode("utf-8", "replace")
-        if record.value is None:
+    for partition, raw, value in records:
+        key = (raw or b"").decode("utf-8", "replace")
+        if value is None:
             held.pop(key, None)
             continue
         try:
-            status = msgspec.json.decode(record.value, type=Status)
+            status = msgspec.json.decode(value, type=Status)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
-        home = partition_of(key, running.settings.partitions.cases)
-        good = status.person == key and home == record.partition and "\0" not in status.reason
-        if good and (key not in held or status.position > held[key].position):
+        named = 1 <= len(key) <= 200 and all(" " <= letter != "\x7f" for letter in key)  # no is_name: it is judged
+        good = named and status.person == key and partition_of(key, partitions) == partition
+        if good and "\0" not in status.reason and (key not in held or status.position > held[key].position):
             held[key] = status
     return held
 
