@@ -20,11 +20,11 @@ _STAY_MS: Final = 2 * 3_600_000
 
 
 class Crowd:
-    """`people` who make `visits_a_second` among `venues`. With `newcomers` they are others on each of so many."""
+    """`people` who make `visits_a_second` among `venues`. Those of each `new_each_ms` never come again."""
 
-    def __init__(self, people: int, venues: int, visits_a_second: float, *, new_each_ms: int = 0, seed: int = 1) -> None:
+    def __init__(self, people: int, venues: int, visits_a_second: float, *, new_each_ms: int = 0) -> None:
         self._people, self._venues, self._rate, self._new_each_ms = people, venues, visits_a_second, new_each_ms
-        self._random = np.random.default_rng(seed)
+        self._random = np.random.default_rng(1)
         shares = (np.arange(venues) + 10.0) ** -0.8
         self._shares = shares / shares.sum()
         self._born = np.full(people, -1, np.int64)
@@ -38,14 +38,14 @@ class Crowd:
             if self._new_each_ms and at_ms // self._new_each_ms != self._generation:
                 self._generation = at_ms // self._new_each_ms
                 self._born[:] = -1
-            person = np.sort(self._random.choice(self._people, round(self._rate * tick_ms / 1000), replace=False))
+            person = self._random.choice(self._people, round(self._rate * tick_ms / 1000), replace=False)
             for source in range(SOURCES):
                 mine = person[person % SOURCES == source]
-                yield self._block(source, mine, self._random.integers(at_ms, at_ms + tick_ms, len(mine)), at_ms + tick_ms)
+                yield self._block(
+                    source, mine, self._random.integers(at_ms, at_ms + tick_ms, len(mine)), at_ms + tick_ms
+                )
 
     def _block(self, source: int, person: Ints, at: Ints, log_time_ms: int) -> VisitBlock:
-        order = np.argsort(at)
-        person, at = person[order], at[order]
         venue = self._random.choice(self._venues, len(person), p=self._shares)
         offset = self._next[source] + np.arange(len(person))
         leaves = (self._born[person] >= 0) & (self._end[person] > at)
@@ -60,7 +60,12 @@ class Crowd:
         column["old_end_ms"][:, 0], column["old_end_ms"][:, 1] = self._end[person], at
         column["reason"][:, 0], column["reason"][:, 1] = NEXT_CHECK_IN, ASSUMED
         column["flags"][:] = np.where(leaves & (venue == self._venue[person]), TOUCHES, 0)[:, None]
-        self._born[person], self._start[person], self._end[person], self._venue[person] = offset, at, at + _STAY_MS, venue
+        self._born[person], self._start[person], self._end[person], self._venue[person] = (
+            offset,
+            at,
+            at + _STAY_MS,
+            venue,
+        )
         self._next[source] += len(person)
         kept = np.stack((leaves, np.ones(len(person), np.bool_)), axis=1)
         rows = rows[kept]
@@ -70,4 +75,4 @@ class Crowd:
         names = [f"b1:{self._generation:016x}{each:016x}" for each in np.repeat(person, kept.sum(axis=1)).tolist()]
         first, last = int(offset[0]) if len(offset) else self._next[source], self._next[source]
         lineages = [Lineage(f"v{each}") for each in used.tolist()]
-        return VisitBlock(source, first, last, log_time_ms, lineages, names, rows.tobytes(), ())
+        return VisitBlock(source, first, last, log_time_ms, lineages, names, rows.tobytes())

@@ -7,7 +7,7 @@ that `Columns` has taken and nothing was written to takes no memory. What two at
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -24,9 +24,9 @@ def held(whole: object, depth: int = 3) -> Counter[str]:
     """Bytes by attribute, named by at most `depth` names from the outermost on."""
     found: Counter[str] = Counter()
     seen: set[int] = set()
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), whole)]
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), whole)])  # what is shared has its shortest name
     while waiting:
-        path, each = waiting.pop()
+        path, each = waiting.popleft()
         if isinstance(each, _NOT_HELD) or id(each) in seen:
             continue
         seen.add(id(each))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
-from rich.console import Console
 
 from bench.crowd import SOURCES, START_MS, Crowd
 from bench.held import held
@@ -75,10 +75,10 @@ def main() -> int:
         for _ in range(8):  # nothing is under way
             keep_house(places)
         looks.append(look((number + 1) * span_ms / 1000, places))
+        last, cpu_s = looks[-1], time.process_time() - began
         print(
-            f"{looks[-1].at_s / 3600:7.2f} h {places.born:>11,} visits, held {sum(looks[-1].bytes.values()) / 2**20:8.1f}"
-            f" MiB, process {looks[-1].rss_mib:7.0f}, trimmed {looks[-1].trimmed_mib:7.0f},"
-            f" {(time.process_time() - began):.0f} CPU s",
+            f"{last.at_s / 3600:7.2f} h {last.visits:>11,} visits, held {sum(last.bytes.values()) / 2**20:8.1f} MiB,"
+            f" process {last.rss_mib:7.0f}, trimmed {last.trimmed_mib:7.0f}, {cpu_s:.0f} CPU s",
             flush=True,
         )
     first, last = looks[0], looks[-1]
@@ -93,8 +93,6 @@ def main() -> int:
 
 def look(at_s: float, places: Places) -> Look:
     """How it is now."""
-    import os
-
     gc.collect()
     rss = resident_mib(os.getpid())
     ctypes.CDLL(None).malloc_trim(0)

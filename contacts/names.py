@@ -147,8 +147,8 @@ class Lineages:
     def take_many(self, lineages: Sequence[Lineage], found: list[int] | None = None) -> Ints:
         """The numbers of lineages; `found` is what `find` has given for them, if it was asked."""
         found = self.find(lineages) if found is None else found
-        missing = [place for place, number in enumerate(found) if number < 0]
-        if missing:
+        if -1 in found:
+            missing = [place for place, number in enumerate(found) if number < 0]
             alone = dict.fromkeys(lineages[place].venue for place in missing if not lineages[place].ancestors)
             self._begin([venue for venue in alone if self.venues.number(venue) is None])
             for place in missing:

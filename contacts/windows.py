@@ -89,7 +89,7 @@ class Windows:
     def __init__(self, words: Words) -> None:
         self.frontier: int | None = None
         self._words = words
-        self._fresh = Store()
+        self._fresh = Store(words)
         self._pages: dict[int, _Page] = {}
         self._inside = np.zeros(0, np.int64)
         self._floor: int | None = None
@@ -117,7 +117,7 @@ class Windows:
         With `told` false none are given: what they are is not worked out before somebody asks.
         """
         ends = log_time_ms // self._words.window_ms
-        fresh = net(self._fresh.take(ends))
+        fresh = self._fresh.take_net(ends)
         if self.frontier is None:
             if not len(fresh.slot):
                 return _no_cells()

@@ -24,9 +24,9 @@ _LEVEL_DAYS = range(5, 14)
 _BYTES_A_VISIT = 2.0
 """What the noise of a small state comes to: rows are dropped in runs of 4,096."""
 
-_BYTES_A_PERSON = 40.0
+_BYTES_A_PERSON = 50.0
 """Of somebody who never comes again the number stays: two halves and a tag (17 bytes), a head and a mark of the index
-(5), and between 5.3 and 10.7 in the table, whose size doubles."""
+(5, and as much of room), and 5.3 to 10.7 in the table; these two double now and then, which a slope sees larger."""
 
 
 def grown(days: range, new_each_ms: int = 0) -> tuple[Counter[str], float]:
@@ -62,9 +62,8 @@ def test_of_who_never_comes_again_a_number_is_kept() -> None:
     """People who are others every day: the directory of numbers grows, as it says, by the person; all else is level."""
     slope, _ = grown(_LEVEL_DAYS, new_each_ms=_DAY_MS)
     visits_a_person = 0.25 * 86_400 / 3000
-    assert slope["index.people"] + slope["index.head"] + slope["index.odd"] < _BYTES_A_PERSON / visits_a_person * 2
-    for name in ("index.people", "index.head", "index.odd"):
-        del slope[name]
+    of_people = sum(slope.pop(name) for name in ("index.people", "index.head", "index.odd"))
+    assert 17 / visits_a_person < of_people < _BYTES_A_PERSON / visits_a_person
     assert sum(slope.values()) < _BYTES_A_VISIT, slope.most_common(5)
 
 
