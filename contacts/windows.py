@@ -175,7 +175,7 @@ class Windows:
         """The windows from the frontier up to slot `ends`, one slot after the other: of their steps those inside at
         the frontier, and who comes and goes, make the CARRY of each.
 
-        There may be ten times as many CARRY as other steps: so they come in order, and nothing is sorted again.
+        Every window of a venue where somebody is inside has a CARRY: they come in order, and nothing is sorted again.
         """
         assert self.frontier is not None
         slot, place, length = self.frontier, 0, len(steps.slot)
