@@ -120,7 +120,8 @@ under {SHARE:.0%} of the most it takes, then {BURST:.0f} times that for a minute
 Lag in records is what a topic holds less what its readers have taken in. A scan shows when the count of its venue, told at
 most once a second, has been read back from the topic `occupancy`. The visits and places roles keep something of each scan
 on purpose; what they and the others may grow by stands with its reasons in [bench/limits.toml](../bench/limits.toml), and
-the command fails beyond it, by the slope after the first fifth.
+the command fails beyond it, by the slope after the first fifth. What the places role holds, by name and over days:
+[memory.md](memory.md).
 
 ## Where a flood waits
 

@@ -40,7 +40,9 @@ from streams.snapshots import SnapshotStore
 from streams.topics import app_id, cluster_id, ensure_topics
 
 _SESSION_SECONDS: Final = 10
-_LONGEST_SECONDS: Final = 3600.0
+_PATIENCE_SECONDS: Final = 300.0
+_PATIENCE_SECONDS_A_MILLION: Final = 60.0
+_SAY_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
 _MEANWHILE_BLOCKS: Final = 20
 _PORTS: Final = (29_871, 29_872)
@@ -78,6 +80,7 @@ class Scene:
         self._console = console
         self._file = folder / "filled"
         self.filled = _Filled(block_rows)
+        self.patience_s = _PATIENCE_SECONDS + _PATIENCE_SECONDS_A_MILLION * visits / 1e6
         ensure_topics(self.settings)
         self.cluster = cluster_id(self.settings)
 
@@ -154,8 +157,13 @@ class Scene:
 
     def wait_level(self, worker: Worker, index: int = 0) -> None:
         """Wait until a worker tells the last mark's log time."""
-        wanted = f"{self.mark_ms / 1000}"
-        _wait(lambda: _log_time(_PORTS[index]) >= float(wanted), worker)
+        port, wanted = _PORTS[index], self.mark_ms / 1000
+
+        def how_far() -> str:
+            share = _metric(port, "lacak_recovery_ratio{")
+            return f"{100 * share:.0f} % of the log read" if share < 1 else "all read, not yet told"
+
+        self._wait(lambda: _metric(port, "lacak_log_time_seconds{") >= wanted, worker, how_far)
 
     def wait_saved(self, worker: Worker) -> None:
         """Wait until a snapshot holds all of the topic, and its days are settled."""
@@ -165,7 +173,20 @@ class Scene:
             manifest = store.manifest("visits", 0)
             return manifest is not None and manifest.next_offset >= self.filled.end
 
-        _wait(saved, worker)
+        self._wait(saved, worker, lambda: "waiting for its snapshot")
+
+    def _wait(self, reached: Callable[[], bool], worker: Worker, how_far: Callable[[], str]) -> None:
+        """Wait until something is reached, and say now and then how far it is."""
+        began = said = time.monotonic()
+        while not reached():
+            now = time.monotonic()
+            if now - began > self.patience_s:
+                raise RuntimeError(f"the worker is not there after {self.patience_s:.0f} s: {worker.log}")
+            if now - said > _SAY_SECONDS:
+                said = now
+                self._console.print(f"  {now - began:.0f} s: {how_far()}", style="dim", highlight=False)
+            worker.watch(print)
+            time.sleep(_LOOK_SECONDS)
 
     def size_mib(self) -> float:
         """The size of the worker's files."""
@@ -173,24 +194,15 @@ class Scene:
         return sum(path.stat().st_size for path in files if path.is_file()) / 2**20
 
 
-def _wait(reached: Callable[[], bool], worker: Worker) -> None:
-    deadline = time.monotonic() + _LONGEST_SECONDS
-    while not reached():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the worker is not there after {_LONGEST_SECONDS:.0f} s: {worker.log}")
-        worker.watch(print)
-        time.sleep(_LOOK_SECONDS)
-
-
-def _log_time(port: int) -> float:
-    """The log time that a worker tells, 0 while it tells none."""
+def _metric(port: int, begin: str) -> float:
+    """What a worker tells of `visits` under a name, 0 while it tells nothing."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     except OSError:
         return 0.0
     for line in text.splitlines():
-        if line.startswith("lacak_log_time_seconds{") and 'topic="visits"' in line:
+        if line.startswith(begin) and 'topic="visits"' in line:
             return float(line.rpartition(" ")[2])
     return 0.0
 
@@ -216,23 +228,28 @@ def measure(scene: Scene, runs: int, *, hand_over: bool, console: Console) -> di
             one["visits_a_second"] = scene.filled.visits / one["seconds"]
             one["visits_a_cpu_second"] = scene.filled.visits / one["cpu_s"]
             found["without_snapshot"].append(one)
-            console.print(f"without a snapshot: {one}", style="dim", highlight=False)
+            _say(console, f"without a snapshot, {number + 1} of {runs}", one)
             if number + 1 < runs:
                 worker.kill()
                 scene.forget()
-        for _ in range(runs):
+        for number in range(runs):
             scene.wait_saved(worker)
             worker.kill()
             scene.meanwhile()
             found["with_snapshot"].append(_started(scene, worker) | {"files_mib": scene.size_mib()})
-            console.print(f"with its snapshot: {found['with_snapshot'][-1]}", style="dim", highlight=False)
+            _say(console, f"with its snapshot, {number + 1} of {runs}", found["with_snapshot"][-1])
         if hand_over:
             scene.wait_saved(worker)
             found["hand_over"] = [_handed_over(scene, worker)]
-            console.print(f"handed over: {found['hand_over'][0]}", style="dim", highlight=False)
+            _say(console, "handed over", found["hand_over"][0])
     finally:
         worker.kill()
     return found
+
+
+def _say(console: Console, what: str, found: Found) -> None:
+    figures = ", ".join(f"{name} {value:,.1f}" for name, value in found.items())
+    console.print(f"{what}: {figures}", style="dim", highlight=False)
 
 
 def _handed_over(scene: Scene, worker: Worker) -> Found:

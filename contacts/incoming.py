@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,14 +11,15 @@ import numpy as np
 from contacts.births import SCAN_BITS
 from contacts.columns import Ints
 from contacts.names import Lineages
-from contacts.registry import is_name
-from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, PlacedControl, VisitBlock
+from contacts.registry import are_names
+from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, Lineage, PlacedControl, VisitBlock
 from schemas.bounds import DERIVED_MOST
 from schemas.messages import SourceOffset
 
 NEVER: Final = -(1 << 62)
 """The log time of a partition while one of its sources has not been heard."""
 
+_UNSOUND: Final = "the block's rows are out of order or out of range: send them as the visits agent made them"
 _NAME_LENGTH: Final = 200  # contacts.registry.is_name
 _WIDTH: Final = len(VISIT_COLUMNS)
 _COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
@@ -87,7 +89,10 @@ class Incoming:
         return controls
 
     def _hold(self, block: VisitBlock, source: Source) -> None:
-        columns = checked(block)
+        columns = _columns(block)
+        found = self._lineages.find(block.lineages)
+        if -1 in found:
+            _check([each for each, number in zip(block.lineages, found, strict=True) if number < 0])
         persons = block.persons
         position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
         change = columns[_COLUMN["change"]]
@@ -98,7 +103,7 @@ class Incoming:
             persons = [person for person, each in zip(persons, new.tolist(), strict=True) if each]
             columns, position, change = columns[:, new], position[new], change[new]
         source.position, source.change = int(position[-1]), int(change[-1])
-        lineages = self._lineages.take_many(block.lineages)
+        lineages = self._lineages.take_many(block.lineages, found)
         born = (columns[_COLUMN["born_offset"]] << SCAN_BITS) | columns[_COLUMN["born_scan"]]
         start, end, reason, flags = (columns[_COLUMN[name]] for name in ("start_ms", "end_ms", "reason", "flags"))
         held = (position, born, lineages[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)
@@ -115,6 +120,18 @@ class Incoming:
 
 def checked(block: VisitBlock) -> Ints:
     """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
+    columns = _columns(block)
+    _check(block.lineages)
+    return columns
+
+
+def _check(lineages: Sequence[Lineage]) -> None:
+    if not are_names([name for each in lineages for name in (each.venue, *each.ancestors)]):
+        raise BlockError(_UNSOUND)
+
+
+def _columns(block: VisitBlock) -> Ints:
+    """The columns, with all but the lineages' names found sound."""
     if len(block.rows) != 8 * _WIDTH * len(block.persons):
         raise BlockError(
             f"the block has {len(block.persons)} persons but {len(block.rows)} bytes of rows: send it again whole"
@@ -134,9 +151,8 @@ def checked(block: VisitBlock) -> Ints:
         and high["end_ms"] <= DERIVED_MOST
         and all(block.persons)
         and max(map(len, block.persons)) <= _NAME_LENGTH
-        and all(is_name(name) for each in block.lineages for name in (each.venue, *each.ancestors))
     )
     ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
     if not fits or not ordered.all():
-        raise BlockError("the block's rows are out of order or out of range: send them as the visits agent made them")
+        raise BlockError(_UNSOUND)
     return columns

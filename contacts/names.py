@@ -135,12 +135,20 @@ class Lineages:
             latest = self._latest[venue] = ancestors, self._number(venue, ancestors)
         return latest[1]
 
-    def take_many(self, lineages: Sequence[Lineage]) -> Ints:
-        """The numbers of lineages."""
+    def find(self, lineages: Sequence[Lineage]) -> list[int]:
+        """The numbers of lineages as they were taken last, -1 for those to be taken."""
         known = self._alone
-        found = [-1 if each.ancestors else known.get(each.venue, -1) for each in lineages]
-        missing = [place for place, number in enumerate(found) if number < 0]
-        if missing:
+        return [known.get(each.venue, -1) if not each.ancestors else self._found(each) for each in lineages]
+
+    def _found(self, lineage: Lineage) -> int:
+        ancestors, number = self._latest.get(lineage.venue, ((), -1))
+        return number if ancestors == lineage.ancestors else -1
+
+    def take_many(self, lineages: Sequence[Lineage], found: list[int] | None = None) -> Ints:
+        """The numbers of lineages; `found` is what `find` has given for them, if it was asked."""
+        found = self.find(lineages) if found is None else found
+        if -1 in found:
+            missing = [place for place, number in enumerate(found) if number < 0]
             alone = dict.fromkeys(lineages[place].venue for place in missing if not lineages[place].ancestors)
             self._begin([venue for venue in alone if self.venues.number(venue) is None])
             for place in missing:

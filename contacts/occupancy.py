@@ -9,7 +9,7 @@ import numpy as np
 
 from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.names import Names
-from contacts.steps import ASSUMED_END, DOUBT, END, NO_STEPS, START, Steps, Store, Words, kind_of
+from contacts.steps import ASSUMED_END, DOUBT, END, START, Steps, Store, Words, kind_of
 
 UNKNOWN: Final = -1
 """Stands for how many are allowed where that is not known."""
@@ -34,7 +34,7 @@ class Inside:
         self.at_ms = _NEVER
         self._words = words
         self._counts = Columns(inside="i8", assumed="i8")
-        self._future = Store()
+        self._future = Store(words)
         self._touched: list[Ints] = []
 
     @property
@@ -88,7 +88,7 @@ class Inside:
             return
         self.at_ms = at_ms
         now = at_ms // self._words.window_ms
-        steps = Steps(*(np.concatenate(column) for column in zip(NO_STEPS, *self._future.take(now + 1), strict=True)))
+        steps = self._future.take(now + 1)
         past = steps.slot < now
         self._count(steps.of(past))
         self._count_due(steps.of(~past), now)

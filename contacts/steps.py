@@ -146,51 +146,85 @@ def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:
 
 
 class Store:
-    """Steps kept until their time comes.
+    """Steps kept until their time comes, in 8 bytes each.
 
-    Small pieces are put together, not those of all pages at once, and larger ones stay: nobody waits for much of it.
+    A step is its word and, in the bits below it, its weight. Of each slot small pieces are put together, not those of
+    all slots at once, and larger ones stay: nobody waits for much of it. Nothing kept is a part of a larger array,
+    which would stay as long.
     """
 
-    def __init__(self) -> None:
-        self._pages: dict[int, list[Steps]] = {}
-        self._small: dict[int, list[Steps]] = {}
+    def __init__(self, words: Words) -> None:
+        self._weight_bits = 62 - words.bits
+        self._slots: dict[int, list[Ints]] = {}
+        self._small: dict[int, list[Ints]] = {}
 
     def add(self, steps: Steps) -> None:
         """Keep steps, given in order of slots."""
-        for page, part in by_page(steps):
-            pieces = self._pages.setdefault(page, [])
-            if len(part.slot) < _SMALL:
-                small = self._small.setdefault(page, [])
-                small.append(part)
-                if len(small) <= _MANY_PIECES + page % _MANY_PIECES:
+        slot, packed = self._packed(steps)
+        if not len(slot):
+            return
+        edges = [0, *(np.flatnonzero(slot[1:] != slot[:-1]) + 1).tolist(), len(slot)]
+        for number, first, last in zip(slot[edges[:-1]].tolist(), edges[:-1], edges[1:], strict=True):
+            piece = packed[first:last]
+            pieces = self._slots.setdefault(number, [])
+            if len(piece) < _SMALL:
+                small = self._small.setdefault(number, [])
+                small.append(piece.copy())
+                if len(small) <= _MANY_PIECES + number % _MANY_PIECES:
                     continue
-                part = net(small)
-                small[:] = [part] if len(part.slot) < _SMALL else []
-            if len(part.slot) >= _SMALL:
-                pieces.append(part)
+                _, piece = self._packed(self._netted(number, small))
+                small[:] = [piece] if len(piece) < _SMALL else []
+            if len(piece) >= _SMALL:
+                pieces.append(piece.copy())
 
-    def take(self, before: int) -> list[Steps]:
-        """All steps of slots below `before`, in pieces; they are kept no longer."""
-        taken: list[Steps] = []
-        for page in [page for page in self._pages if page << PAGE_BITS < before]:
-            pieces = self._pages.pop(page) + self._small.pop(page, [])
-            if (page + 1) << PAGE_BITS > before:
-                cuts = [int(np.searchsorted(piece.slot, before)) for piece in pieces]
-                later = [
-                    piece.part(cut, len(piece.slot))
-                    for piece, cut in zip(pieces, cuts, strict=True)
-                    if cut < len(piece.slot)
-                ]
-                if later:
-                    self._pages[page] = later
-                pieces = [piece.part(0, cut) for piece, cut in zip(pieces, cuts, strict=True)]
-            taken += pieces
-        return taken
+    def take(self, before: int) -> Steps:
+        """All steps of slots below `before`, in order of slots; they are kept no longer."""
+        return self._joined([self._loose(*each) for each in self._taken(before)])
+
+    def take_net(self, before: int) -> Steps:
+        """The same by (slot, word), each pair once, no weight 0."""
+        return self._joined([self._netted(*each) for each in self._taken(before)])
+
+    def _taken(self, before: int) -> list[tuple[int, list[Ints]]]:
+        slots = sorted(slot for slot in self._slots if slot < before)
+        return [(slot, self._slots.pop(slot) + self._small.pop(slot, [])) for slot in slots]
+
+    @staticmethod
+    def _joined(parts: Sequence[Steps]) -> Steps:
+        return Steps(*(np.concatenate(column) for column in zip(NO_STEPS, *parts, strict=True)))
+
+    def _packed(self, steps: Steps) -> tuple[Ints, Ints]:
+        """The slots of steps, and each in one number; one of a large weight in several, which together have it."""
+        slot, word, weight = steps
+        most = (1 << (self._weight_bits - 1)) - 1
+        if len(weight) and max(int(weight.max()), -int(weight.min())) > most:
+            count = -(-np.abs(weight) // most)
+            row = np.repeat(np.arange(len(word)), count)
+            full = np.sign(weight) * most
+            rest = weight - full * (count - 1)
+            slot, word, weight = slot[row], word[row], full[row]
+            weight[np.cumsum(count) - 1] = rest
+        return slot, (word << self._weight_bits) + (weight + (1 << (self._weight_bits - 1)))
+
+    def _loose(self, slot: int, pieces: Sequence[Ints]) -> Steps:
+        packed = np.concatenate(pieces) if pieces else NO_STEPS.word
+        weight = (packed & ((1 << self._weight_bits) - 1)) - (1 << (self._weight_bits - 1))
+        return Steps(np.full(len(packed), slot), packed >> self._weight_bits, weight)
+
+    def _netted(self, slot: int, pieces: Sequence[Ints]) -> Steps:
+        if not pieces:
+            return NO_STEPS
+        _, word, weight = self._loose(slot, [np.sort(np.concatenate(pieces))])
+        edges = np.flatnonzero(np.concatenate(([True], word[1:] != word[:-1])))
+        weight = np.add.reduceat(weight, edges)
+        kept = weight != 0
+        edges = edges[kept]
+        return Steps(np.full(len(edges), slot), word[edges], weight[kept])
 
     def dump(self, prefix: str) -> dict[str, bytes]:
         """All steps as named parts."""
-        held = (*self._pages.values(), *self._small.values())
-        steps = net([piece for pieces in held for piece in pieces])
+        held = [(slot, pieces + self._small.get(slot, [])) for slot, pieces in sorted(self._slots.items())]
+        steps = self._joined([self._netted(*each) for each in held])
         return {prefix + name: column.tobytes() for name, column in zip(Steps._fields, steps, strict=True)}
 
     def load(self, prefix: str, parts: Mapping[str, bytes]) -> None:

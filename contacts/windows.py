@@ -8,10 +8,10 @@ come later correct the page, and the CARRY of all closed windows after them; wha
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -69,6 +69,14 @@ class _Page(NamedTuple):
     weight: NDArray[np.int32]
 
 
+class _Closed(NamedTuple):
+    """The steps of the windows of one slot, words in order and each once, and their weights."""
+
+    slot: int
+    word: Ints
+    weight: NDArray[np.int32]
+
+
 Part = bytes | memoryview
 """A part of a snapshot."""
 
@@ -81,7 +89,7 @@ class Windows:
     def __init__(self, words: Words) -> None:
         self.frontier: int | None = None
         self._words = words
-        self._fresh = Store()
+        self._fresh = Store(words)
         self._pages: dict[int, _Page] = {}
         self._inside = np.zeros(0, np.int64)
         self._floor: int | None = None
@@ -109,25 +117,22 @@ class Windows:
         With `told` false none are given: what they are is not worked out before somebody asks.
         """
         ends = log_time_ms // self._words.window_ms
-        fresh = net(self._fresh.take(ends))
+        fresh = self._fresh.take_net(ends)
         if self.frontier is None:
             if not len(fresh.slot):
                 return _no_cells()
             self.frontier = int(fresh.slot[0])
         if ends <= self.frontier and not len(fresh.slot):
             return _no_cells()
-        carried = self._carry(fresh, max(ends, self.frontier))
-        if self._floor is not None:
-            fresh = fresh.of(fresh.slot >= self._floor)
-        fresh = net([fresh, carried]) if len(carried.slot) else fresh
         new = int(np.searchsorted(fresh.slot, self.frontier))
+        late = self._late(fresh.part(0, new))
+        closed = list(self._begun(fresh.part(new, len(fresh.slot)), ends))
         self.frontier = max(ends, self.frontier)
-        late, closed = fresh.part(0, new), fresh.part(new, len(fresh.slot))
+        self._put(closed)
         if not told:
             self._insert(late)
-            self._put(closed)
             return _no_cells()
-        both = self._correct(late), self._append(closed)
+        both = self._correct(late), self._cells(closed)
         return Cells(*(np.concatenate(pair) for pair in zip(*both, strict=True)))
 
     def also(self, cells: Cells, slot: Ints, venue: Ints) -> Cells:
@@ -142,45 +147,81 @@ class Windows:
             numbers[known] = self._look(self._pages, slot[known], venue[known])
         return Cells(*(np.concatenate(pair) for pair in zip(cells, (slot, venue, numbers), strict=True)))
 
-    def _carry(self, fresh: Steps, ends: int) -> Steps:
-        """The CARRY that fresh steps, and those inside at the frontier, bring to the windows up to slot `ends`."""
+    def _late(self, steps: Steps) -> Steps:
+        """The corrections of closed windows that their late steps are: with the CARRY of all those after them."""
         assert self.frontier is not None
-        venue, change = self._words.venue(fresh.word), _change(fresh)
-        cells = _edges(fresh.slot, venue)
-        inside = np.flatnonzero(self._inside)
-        slot = np.concatenate((np.full(len(inside), self.frontier - 1), fresh.slot[cells]))
-        venues = np.concatenate((inside, venue[cells]))
-        sums = np.concatenate((self._inside[inside], np.add.reduceat(change, cells) if len(cells) else change))
-        np.add.at(self._inside, venue, change)
+        if not len(steps.slot):
+            return steps
+        venue, change = self._words.venue(steps.word), _change(steps)
+        cells = _edges(steps.slot, venue)
+        slot, venues, sums = steps.slot[cells], venue[cells], np.add.reduceat(change, cells)
+        np.add.at(self._inside, venues, sums)
         if self._floor is not None:
             slot = np.maximum(slot, self._floor - 1)
-        least = int(slot.min()) if len(slot) else 0
-        span = (int(slot.max()) - least + 1) if len(slot) else 1
-        order = ordered(venues * span + (slot - least))
+            steps = steps.of(steps.slot >= self._floor)
+        least = int(slot.min())
+        order = ordered(venues * (int(slot.max()) - least + 1) + (slot - least))
         slot, venues, sums = slot[order], venues[order], np.cumsum(sums[order])
         first = _edges(venues)
         sums -= np.repeat(np.concatenate(([0], sums))[first], np.diff(np.append(first, len(slot))))
-        until = np.append(slot[1:], ends - 1)
-        until[first[1:] - 1] = ends - 1
+        until = np.append(slot[1:], self.frontier - 1)
+        until[first[1:] - 1] = self.frontier - 1
         length = np.where(sums != 0, until - slot, 0)
         row = np.repeat(np.arange(len(slot)), length)
         nth = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
-        return Steps(slot[row] + 1 + nth, self._words.carries(venues[row]), sums[row])
+        return net([steps, Steps(slot[row] + 1 + nth, self._words.carries(venues[row]), sums[row])])
 
-    def _append(self, steps: Steps) -> Cells:
-        """Put the steps of windows just closed at the end of their pages; all windows that they are."""
-        self._put(steps)
-        venue = self._words.venue(steps.word)
-        first = _edges(steps.slot, venue)
-        return Cells(steps.slot[first], venue[first], self._read(_counts(first, len(venue)), steps.word, steps.weight))
+    def _begun(self, steps: Steps, ends: int) -> Iterator[_Closed]:
+        """The windows from the frontier up to slot `ends`, one slot after the other: of their steps those inside at
+        the frontier, and who comes and goes, make the CARRY of each.
 
-    def _put(self, steps: Steps) -> None:
-        for number, part in by_page(steps):
-            key, weight = self._keys(number, part), part.weight.astype(np.int32)
-            page = self._pages.get(number)
-            if page is not None:
-                key, weight = np.concatenate((page.key, key)), np.concatenate((page.weight, weight))
-            self._pages[number] = _Page(key, weight)
+        Every window of a venue where somebody is inside has a CARRY: they come in order, and nothing is sorted again.
+        """
+        assert self.frontier is not None
+        slot, place, length = self.frontier, 0, len(steps.slot)
+        while slot < ends:
+            held = np.flatnonzero(self._inside)
+            if not len(held):
+                if place == length:
+                    return
+                slot = int(steps.slot[place])
+            here = steps.part(place, place := int(np.searchsorted(steps.slot, slot, "right")))
+            if len(held) or len(here.slot):
+                yield self._merged(slot, held, here)
+                venue = self._words.venue(here.word)
+                first = _edges(venue)
+                if len(first):
+                    self._inside[venue[first]] += np.add.reduceat(_change(here), first)
+            slot += 1
+
+    def _merged(self, slot: int, held: Ints, here: Steps) -> _Closed:
+        """A slot's steps, with the CARRY of the venues where somebody is inside."""
+        carries = self._words.carries(held)
+        where = np.searchsorted(carries, here.word) + np.arange(len(here.word))
+        carry = np.ones(len(held) + len(where), np.bool_)
+        carry[where] = False
+        closed = _Closed(slot, np.empty(len(carry), np.int64), np.empty(len(carry), np.int32))
+        closed.word[where], closed.weight[where] = here.word, here.weight
+        closed.word[carry], closed.weight[carry] = carries, self._inside[held]
+        return closed
+
+    def _put(self, closed: Sequence[_Closed]) -> None:
+        """Put windows just closed at the end of their pages."""
+        for number, slots in groupby(closed, lambda each: each.slot >> PAGE_BITS):
+            parts = [_Page(((slot - (number << PAGE_BITS)) << self._words.bits) | word, w) for slot, word, w in slots]
+            if number in self._pages:
+                parts.insert(0, self._pages[number])
+            self._pages[number] = _Page(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _cells(self, closed: Sequence[_Closed]) -> Cells:
+        """All windows that have just been closed."""
+        if not closed:
+            return _no_cells()
+        slot = np.repeat([each.slot for each in closed], [len(each.word) for each in closed])
+        word, weight = (np.concatenate([each[column] for each in closed]) for column in (1, 2))
+        venue = self._words.venue(word)
+        first = _edges(slot, venue)
+        return Cells(slot[first], venue[first], self._read(_counts(first, len(venue)), word, weight))
 
     def _correct(self, steps: Steps) -> Cells:
         """Bring corrections into the pages of closed windows; the windows that this changed."""
