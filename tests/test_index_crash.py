@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from agents.contacts import Contacts
 from agents.occupancy import OccupancyKeeper
 from contacts.clusterrules import load_cluster_rules
 from contacts.days import midnight_ms
@@ -109,8 +110,10 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
             """Where the snapshot stands."""
             return self.durable_at
 
+    letters = DeadLetters(outbox, own.dead_letters)
+    contacts = Contacts(own, Clock(), outbox, letters, states.get)  # type: ignore[arg-type]
     keeper = OccupancyKeeper(
-        own, Clock(), outbox, DeadLetters(outbox, own.dead_letters), None, people, lambda _: tmp_path, lambda: states,  # type: ignore[arg-type]
+        own, Clock(), outbox, letters, contacts, people, lambda _: tmp_path, lambda: states,  # type: ignore[arg-type]
         load_cluster_rules("default"),
     )  # fmt: skip
     holder = Holder()
