@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -18,13 +19,13 @@ from schemas.messages import Occupancy, Scan, Trace
 from streams.reader import ReadRecord
 from streams.settings import Settings
 from tests import oracle
-from tests.chaos.__main__ import chaos
+from tests.chaos.__main__ import SELECTION, chaos
 from tests.chaos.expected import Expected, expect
 from tests.chaos.judge import Judge, _maps, _sets
 from tests.chaos.proxy import Network
 from tests.chaos.report import keep, read, report
 from tests.chaos.run import Result
-from tests.chaos.schedule import Fault, Schedule, ScheduleError, load, make, printed
+from tests.chaos.schedule import Fault, Kind, Schedule, ScheduleError, Way, load, make, printed
 from tests.chaos.seen import Said, Stands, _newest
 from tests.chaos.servers import Ports
 from tests.chaos.town import HORIZON_MS, RETENTION_MS, town
@@ -42,6 +43,13 @@ def test_a_seed_makes_one_schedule_and_every_kind_comes_within_twenty() -> None:
     killed = {f.target.partition("-")[0] for each in map(make, range(60)) for f in each.faults if f.kind == "kill"}
     assert killed >= {"visits", "places", "tracing", "status", "recorder", "gateway", "postgres", "broker"}
     assert any(len(each.faults) >= 3 for each in schedules)
+
+
+def test_the_selection_has_every_kind_of_fault_and_every_way_of_a_bad_network() -> None:
+    faults = [fault for seed in SELECTION for fault in make(seed).faults]
+    assert {fault.kind for fault in faults} == set(get_args(Kind))
+    assert {fault.way for fault in faults} == set(get_args(Way))
+    assert {make(seed).brokers for seed in SELECTION} == {1, 3}
 
 
 @pytest.mark.parametrize("suffix", [".json", ".toml"])

@@ -16,7 +16,9 @@ from tests.chaos import schedule as schedules
 from tests.chaos.jobs import run_all
 from tests.chaos.run import Result
 
-_SELECTION = (1, 3, 5, 10, 14, 27)
+SELECTION = (8, 31, 32, 36, 47, 49)
+"""Every kind of fault, every way of a bad network, one broker and three."""
+
 _SELECTION_MINUTES = 11.0
 """A seed takes some two minutes at most: one begun at the last moment ends within the quarter of an hour."""
 
@@ -46,7 +48,7 @@ def chaos(
         return
     if selection:
         minutes = minutes or _SELECTION_MINUTES
-    wanted = _SELECTION if selection else only or range(first, first + seeds)
+    wanted = SELECTION if selection else only or range(first, first + seeds)
     equal = {result.seed for result in report.read() if missing and result.verdict == "equal"}
     plans = [schedules.load(file)] if file else [schedules.make(seed) for seed in wanted if seed not in equal]
     if show:
@@ -74,6 +76,9 @@ def chaos(
         if write is not None:
             report.keep(result)
             write.write_text(report.report(report.read()), "utf-8")
+    if len(found) < len(plans):
+        begun = {result.seed for result in found}
+        click.echo(f"Not begun in time: seeds {[plan.seed for plan in plans if plan.seed not in begun]}.")
     wrong = [result.seed for result in found if result.verdict != "equal"]
     if not wrong and folder is None:
         shutil.rmtree(home, ignore_errors=True)
