@@ -50,8 +50,8 @@ audit: .venv/ready ## Look up every pinned dependency in the advisory database (
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
 
-chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50)
-	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --write docs/reliability.md
+chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50 JOBS=2)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --jobs $(or $(JOBS),2) --write docs/reliability.md
 
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream

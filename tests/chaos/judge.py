@@ -40,11 +40,13 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the judge found. `counts` says how much of each kind was compared; no differences: all is as it must be."""
+    """What the judge found. `counts` says how much of each kind was compared; no differences: all is as it must be.
+    `late` are the kinds that differed at the look before the last, for they take their time after the last scan."""
 
     counts: dict[str, int]
     differences: tuple[Difference, ...]
     seconds: float
+    late: tuple[str, ...] = ()
 
 
 class Judge:
@@ -59,11 +61,13 @@ class Judge:
         deadline = began + seconds
         log = self._whole_log(deadline)
         wanted = expect(self._town, log, self._other_letters())
+        late: tuple[str, ...] = ()
         while True:
             self._watch()
             differences, counts = self._compare(log, wanted)
             if not differences or time.monotonic() > deadline:
-                return Verdict(counts, tuple(differences), time.monotonic() - began)
+                return Verdict(counts, tuple(differences), time.monotonic() - began, late)
+            late = tuple(each.kind for each in differences)
             time.sleep(_LOOK_SECONDS)
 
     def _whole_log(self, deadline: float) -> Said:

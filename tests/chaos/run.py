@@ -116,6 +116,8 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
         _until(staleness.all_shown, _LEVEL_SECONDS, system.watch)
         say(f"level after {time.monotonic() - began:.0f} s")
         verdict = Judge(system.own, made, load, system.watch).judge(_JUDGE_SECONDS)
+        late = f"; last came {', '.join(verdict.late)}" if verdict.late else ""
+        say(f"judged after {time.monotonic() - began:.0f} s, in {verdict.seconds:.0f} s{late}")
     except (Refused, LoadFailed) as error:
         failure = str(error)
     except Exception as error:  # whatever it is, it is this seed's: the others shall run
