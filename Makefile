@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing clusters_pipeline door_pipeline gateway_brokers \
-	heartbeats metrics crash stopping security security_database flood
+	heartbeats metrics crash stopping security security_database flood plain_topics late_topics
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
 	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
