@@ -28,7 +28,7 @@ test: .venv/ready ## Run the tests, on the embedded servers
 	@$(BIN)/python -m pytest -m "not kafka"
 
 KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing clusters_pipeline door_pipeline gateway_brokers \
-	heartbeats metrics crash stopping security security_database flood
+	heartbeats metrics crash stopping security security_database flood plain_topics late_topics
 
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
 	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
@@ -50,8 +50,8 @@ audit: .venv/ready ## Look up every pinned dependency in the advisory database (
 contracts: .venv/ready ## Write the published contracts anew from the message types
 	@$(BIN)/python -m schemas.contracts
 
-chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50)
-	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --write docs/reliability.md
+chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; writes docs/reliability.md (an hour or so; SEEDS=50 JOBS=2)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),50) --jobs $(or $(JOBS),2) --write docs/reliability.md
 
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream

@@ -41,6 +41,10 @@ FAILED: Final = 1
 REFUSED: Final = 3
 """Exit code of a worker that would fail again: somebody has to look first."""
 
+METADATA_AGE_MS: Final = 5_000
+"""How old what a client knows of the topics may become. A broker that has just come back may know none of them yet: a
+leader that divides the group's partitions then gives nobody any, and divides them anew only when it hears of more."""
+
 _LEAVE_SECONDS: Final = 8.0
 """How long leaving the group may take at most: by then all is durable and committed."""
 _HUNG_SECONDS: Final = 300.0
@@ -128,6 +132,7 @@ def make_app(
         broker_client_id=f"{settings.deployment}-{role}-{settings.worker_index}",
         consumer_group_instance_id=f"{role}-{settings.worker_index}",
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         broker_commit_interval=1.0,
         broker_commit_livelock_soft_timeout=86_400.0,
         broker_session_timeout=float(transport.session_timeout_seconds),

@@ -58,9 +58,9 @@ class Oracle:
         self.recoveries = [f.recovered_ms for f in facts if isinstance(f, RecoveryFact)]
         self.contacts = [f for f in facts if isinstance(f, ContactFact)]
         self.arrivals = [(f.end_ms, f.country) for f in facts if isinstance(f, TravelFact) and f.country != "ID"]
-        ages = [r for r in self.records.values() if isinstance(r.fact, PersonFact)]
-        newest = max(ages, key=lambda r: (r.told_at_ms, r.fact.age_band, r.record_id), default=None)
-        self.age = newest.fact.age_band if newest is not None and isinstance(newest.fact, PersonFact) else None
+        held = self.records.values()
+        ages = [(r.told_at_ms, r.fact.age_band, r.record_id) for r in held if isinstance(r.fact, PersonFact)]
+        self.age = max(ages)[1] if ages else None
 
     def day(self, at_ms: int) -> date:
         """The date of a time."""

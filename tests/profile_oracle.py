@@ -182,9 +182,8 @@ def contacts(
 
 def reached(rule: Table, counted: float | Fraction) -> bool:
     """Whether that many minutes reach the minimum."""
-    return (
-        counted > rule["minimum_minutes"] if rule["comparison"] == "more_than" else counted >= rule["minimum_minutes"]
-    )
+    least = rule["minimum_minutes"]
+    return bool(counted > least if rule["comparison"] == "more_than" else counted >= least)
 
 
 def enough(rule: Table, row: Shared, kind: str) -> bool:

@@ -8,21 +8,26 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
-from schemas.messages import Scan
+from schemas.heartbeats import HEARTBEAT_KEY, beat
+from schemas.messages import Occupancy, Scan, Trace
+from streams.reader import ReadRecord
+from streams.settings import Settings
 from tests import oracle
-from tests.chaos.__main__ import chaos
-from tests.chaos.expected import expect
-from tests.chaos.judge import _maps, _sets
+from tests.chaos.__main__ import SELECTION, chaos
+from tests.chaos.expected import Expected, expect
+from tests.chaos.judge import Judge, _maps, _sets
 from tests.chaos.proxy import Network
 from tests.chaos.report import keep, read, report
 from tests.chaos.run import Result
-from tests.chaos.schedule import Fault, Schedule, ScheduleError, load, make, printed
-from tests.chaos.seen import Said
+from tests.chaos.schedule import Fault, Kind, Schedule, ScheduleError, Way, load, make, printed
+from tests.chaos.seen import Said, Stands, _newest
+from tests.chaos.servers import Ports
 from tests.chaos.town import HORIZON_MS, RETENTION_MS, town
 
 NOW = 1_790_000_000_000
@@ -38,6 +43,13 @@ def test_a_seed_makes_one_schedule_and_every_kind_comes_within_twenty() -> None:
     killed = {f.target.partition("-")[0] for each in map(make, range(60)) for f in each.faults if f.kind == "kill"}
     assert killed >= {"visits", "places", "tracing", "status", "recorder", "gateway", "postgres", "broker"}
     assert any(len(each.faults) >= 3 for each in schedules)
+
+
+def test_the_selection_has_every_kind_of_fault_and_every_way_of_a_bad_network() -> None:
+    faults = [fault for seed in SELECTION for fault in make(seed).faults]
+    assert {fault.kind for fault in faults} == set(get_args(Kind))
+    assert {fault.way for fault in faults} == set(get_args(Way))
+    assert {make(seed).brokers for seed in SELECTION} == {1, 3}
 
 
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
@@ -104,6 +116,61 @@ def test_the_judge_sees_one_scan_more_or_less() -> None:
     assert twice is not None
     assert twice.extra == 1
     assert _sets("dead letters", {("scans", 0, 1, 0, "too_old")}, set()) is not None
+
+
+def test_the_judge_takes_no_heartbeat_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They travel with the answers. Of each key the message with the greatest position stands, unless it is gone."""
+
+    def told(inside: int, offset: int) -> bytes:
+        return msgspec.json.encode(Occupancy(venue="v", inside=inside, log_time_ms=NOW, position=(0, offset)))
+
+    def read(_: Settings, topic: str) -> Iterator[ReadRecord]:
+        values = [
+            (b"v", told(2, 5)),
+            (HEARTBEAT_KEY, beat(0, NOW)),
+            (b"v", told(1, 4)),
+            (b"w", told(3, 1)),
+            (b"w", None),
+        ]
+        for offset, (key, value) in enumerate(values):
+            yield ReadRecord(topic, 0, offset, NOW, key, value)
+
+    monkeypatch.setattr("tests.chaos.seen.read_topic", read)
+    newest = _newest(Settings(), "occupancy", Occupancy)
+    assert {venue: message.inside for venue, message in newest.items()} == {"v": 2}
+
+
+def test_a_report_of_a_case_that_was_withdrawn_must_say_so_in_both_places_unless_there_was_never_one() -> None:
+    """A test withdrawn before its trace was told leaves no trace; one that was told must not stand, nor be lacking."""
+    made = town(Schedule(6, (), people=100, scans=300), NOW)
+    person = made.withdrawn[0]
+    judge, wanted = Judge(Settings(), made, None, lambda: None), Expected(made, [], {}, set())  # type: ignore[arg-type]
+    given = {
+        "trace_id": "t", "case_id": "c", "person": person, "direction": "forward", "profile": "who", "officer": "",
+        "purpose": "", "requested_at_ms": 1, "window_start_ms": 0, "window_end_ms": 1, "position": (0, 0),
+        "profile_version": "1", "revision": 0,
+    }  # fmt: skip
+
+    def fault(state: str | None, told: set[tuple[str, str]]) -> bool:
+        traces = {} if state is None else {"t": msgspec.convert({**given, "state": state}, Trace)}
+        found = []
+        stands = Stands({}, {}, traces, {}, [], {})
+        judge._traces("", stands, wanted, told, lambda _, there, must: found.append((there, must)))
+        key = (person, "forward", 0)
+        return found[0][0].get(key) != found[0][1].get(key)
+
+    known = {(person, "forward")}
+    assert not fault(None, set())
+    assert not fault("withdrawn", known)
+    assert fault(None, known)
+    assert fault("complete", known)
+
+
+def test_jobs_take_no_port_of_each_other() -> None:
+    """Beside each other, and each more than it will ever want."""
+    jobs = [Ports(number) for number in range(8)]
+    taken = [job.take() for job in jobs for _ in range(40)]
+    assert len(set(taken)) == len(taken)
 
 
 @pytest.fixture

@@ -57,8 +57,9 @@ class Faults:
                 self.notes.append(f"broker {number} was not ready at the end")
                 broker.kill()
                 broker.start()
-        if self._system.database.server.fell:
-            self._system.database.server.start()
+        server = self._system.database.server
+        if not server.pid or server.fell:
+            server.start()
 
     def _do(self, number: int, fault: Fault) -> None:
         end = self._beginning(fault)
@@ -121,7 +122,6 @@ class Faults:
             broker = system.cluster.brokers[int(target.removeprefix("broker-")) - 1]
             broker.kill()
             return broker.start
-        members = system.named(target)
-        for member in members[:1]:
-            member.kill()
-        return lambda: [member.start() for member in members[:1]] and None
+        member = system.named(target)[0]
+        member.kill()
+        return member.start

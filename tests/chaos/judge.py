@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -40,11 +40,13 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the judge found. `counts` says how much of each kind was compared; no differences: all is as it must be."""
+    """What the judge found. `counts` says how much of each kind was compared; no differences: all is as it must be.
+    `late` are the kinds that differed at the look before the last, for they take their time after the last scan."""
 
     counts: dict[str, int]
     differences: tuple[Difference, ...]
     seconds: float
+    late: tuple[str, ...] = ()
 
 
 class Judge:
@@ -59,11 +61,13 @@ class Judge:
         deadline = began + seconds
         log = self._whole_log(deadline)
         wanted = expect(self._town, log, self._other_letters())
+        late: tuple[str, ...] = ()
         while True:
             self._watch()
             differences, counts = self._compare(log, wanted)
             if not differences or time.monotonic() > deadline:
-                return Verdict(counts, tuple(differences), time.monotonic() - began)
+                return Verdict(counts, tuple(differences), time.monotonic() - began, late)
+            late = tuple(each.kind for each in differences)
             time.sleep(_LOOK_SECONDS)
 
     def _whole_log(self, deadline: float) -> Said:
@@ -106,15 +110,16 @@ class Judge:
         windows = wanted.windows_by(log_times)
         inside = {venue: count for venue, count in wanted.inside_at(log_times).items() if count}
         statuses = expected_statuses(seen.health_log(self._settings), time.time_ns() // 1_000_000)
-        in_database = seen.in_database(self._settings.database)
-        for where, stands in (("topic", seen.in_topics(self._settings)), ("PostgreSQL", in_database)):
+        in_database, in_topics = seen.in_database(self._settings.database), seen.in_topics(self._settings)
+        told = {(trace.person, trace.direction) for trace in in_topics.traces.values()}
+        for where, stands in (("topic", in_topics), ("PostgreSQL", in_database)):
             early = {
                 key for key in stands.windows.keys() - windows.keys() if wanted.windows.get(key) == stands.windows[key]
             }
             maps(f"windows, {where}", {key: stands.windows[key] for key in stands.windows.keys() - early}, windows)
             maps(f"inside, {where}", {venue: n for venue, n in stands.inside.items() if n}, inside)
             maps(f"statuses, {where}", _told(stands.statuses), _told(statuses))
-            self._traces(where, stands, wanted, maps)
+            self._traces(where, stands, wanted, told, maps)
             ids = {t.person: t.case_id for t in stands.traces.values() if t.state != "withdrawn"}
             if ids.keys() <= self._town.cases.keys():
                 sets(f"clusters, {where}", stands.clusters, wanted.clusters(ids))
@@ -122,7 +127,10 @@ class Judge:
             sets(f"cases, {where}", sorted(stands.cases.values()), cases)
         return [each for each in found if each is not None], counts
 
-    def _traces(self, where: str, stands: Stands, wanted: Expected, maps: Callable[..., None]) -> None:
+    def _traces(
+        self, where: str, stands: Stands, wanted: Expected, told: Set[tuple[str, str]], maps: Callable[..., None]
+    ) -> None:
+        """`told`: of whom the topic holds any report. A case that was withdrawn before there was one has none."""
         there: dict[tuple[str, str, int], Any] = {}
         must: dict[tuple[str, str, int], Any] = {}
         for trace in sorted(stands.traces.values(), key=lambda each: each.trace_id):
@@ -135,7 +143,8 @@ class Judge:
                 must.setdefault((person, direction, 0), "no such trace")
         for person in self._town.withdrawn:
             for direction in ("forward", "backward"):
-                must[person, direction, 0] = ("withdrawn", None, {})
+                if (person, direction) in told:
+                    must[person, direction, 0] = ("withdrawn", None, {})
         maps(f"traces, {where}", there, must)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,7 +135,7 @@ class Network:
     def behave(self, name: str, way: Way = "", amount: float = 0.0) -> None:
         """How the connections to `name` behave from now on."""
         for proxy in self._proxies[name]:
-            self._do(lambda proxy=proxy: proxy.behave(way, amount))
+            self._do(partial(proxy.behave, way, amount))
 
     def heal(self) -> None:
         """Pass everything."""

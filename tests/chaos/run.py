@@ -17,7 +17,7 @@ from tests.chaos.judge import Difference, Judge, Verdict
 from tests.chaos.load import Load, LoadFailed
 from tests.chaos.proxy import Network
 from tests.chaos.schedule import Schedule
-from tests.chaos.servers import Cluster, Database
+from tests.chaos.servers import Cluster, Database, Ports
 from tests.chaos.staleness import Staleness
 from tests.chaos.system import Refused, System
 from tests.chaos.town import town
@@ -45,10 +45,12 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Servers:
-    """Kafka of one and of three brokers, and PostgreSQL: started when first wanted, kept for the next run."""
+    """Kafka of one and of three brokers, and PostgreSQL: started when first wanted, kept for the next run. Jobs beside
+    each other have each a `number`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, number: int = 0) -> None:
         self.folder = folder
+        self.ports = Ports(number)
         self._home = folder / f"servers-{os.getpid()}"
         self._home.mkdir(parents=True)
         self.network = Network()
@@ -58,7 +60,7 @@ class Servers:
     def cluster(self, size: int) -> Cluster:
         """Kafka of so many brokers."""
         if size not in self._clusters:
-            cluster = Cluster(size, self._home / f"kafka-{size}", self.network)
+            cluster = Cluster(size, self._home / f"kafka-{size}", self.network, self.ports)
             self._clusters[size] = cluster
             cluster.start()
         self._clusters[size].wait()
@@ -75,7 +77,7 @@ class Servers:
         for cluster in self._clusters.values():
             cluster.stop()
         if self._database is not None:
-            self._database.server.stop()
+            self._database.stop()
         self.network.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -87,7 +89,7 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
     shutil.rmtree(folder, ignore_errors=True)
     cluster, database = servers.cluster(schedule.brokers), servers.database()
     made = town(schedule, time.time_ns() // 1_000_000)
-    system = System(schedule, cluster, database, folder)
+    system = System(schedule, cluster, database, folder, servers.ports.take())
     load = Load(system.own, made, schedule.seed, schedule.seconds, system.gateway_port, "")
     staleness = Staleness(system.own.database, load.probes)
     faults = Faults(schedule, system, servers.network)
@@ -114,6 +116,8 @@ def run(schedule: Schedule, servers: Servers, say: Callable[[str], None]) -> Res
         _until(staleness.all_shown, _LEVEL_SECONDS, system.watch)
         say(f"level after {time.monotonic() - began:.0f} s")
         verdict = Judge(system.own, made, load, system.watch).judge(_JUDGE_SECONDS)
+        late = f"; last came {', '.join(verdict.late)}" if verdict.late else ""
+        say(f"judged after {time.monotonic() - began:.0f} s, in {verdict.seconds:.0f} s{late}")
     except (Refused, LoadFailed) as error:
         failure = str(error)
     except Exception as error:  # whatever it is, it is this seed's: the others shall run

@@ -24,6 +24,7 @@ from schemas.blocks import (
     unframe,
 )
 from schemas.health import HealthRecord, Status
+from schemas.heartbeats import beat_of
 from schemas.messages import Case, DeadLetter, Occupancy, Trace, VenueClusters
 from streams.reader import ReadRecord, read_topic
 from streams.settings import Settings
@@ -128,6 +129,8 @@ def _newest(settings: Settings, topic: str, kind: Any) -> dict[str, Any]:
     """Of each key the message with the greatest position; a key without a value is gone."""
     found: dict[str, Any] = {}
     for record in read_topic(settings, topic):
+        if beat_of(record.value) is not None:
+            continue
         key = (record.key or b"").decode()
         if record.value is None:
             found.pop(key, None)

@@ -6,6 +6,7 @@ The pipeline's processes reach them by way of the proxies; the harness itself, w
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from deploy.kafka import _serves, fetch, find_java
 from tests.chaos.proxy import Network
 
 _PORTS: Final = range(20_000, 30_000)  # not given to outgoing connections
+_JOBS_MOST: Final = 8
 _STOP_SECONDS: Final = 20.0
 
 _PROPERTIES: Final = """\
@@ -53,11 +55,12 @@ replica.fetch.max.bytes=16777216
 """
 
 
-class _Ports:
-    """Ports of loopback, none given twice."""
+class Ports:
+    """Ports of loopback, none given twice, nor to two jobs: each has its `number`."""
 
-    def __init__(self) -> None:
-        self._left = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
+    def __init__(self, number: int = 0) -> None:
+        own = _PORTS[number % _JOBS_MOST :: _JOBS_MOST]
+        self._left = secrets.SystemRandom().sample(own, len(own))
 
     def take(self) -> int:
         """One that nobody listens on."""
@@ -88,7 +91,7 @@ class Broker:
 
     def ready(self) -> bool:
         """Whether it answers."""
-        return _serves(self.direct)
+        return _serves(self.direct, None)
 
     def kill(self) -> None:
         """End it by SIGKILL."""
@@ -102,10 +105,9 @@ class Broker:
 class Cluster:
     """Kafka of `size` brokers over a folder. `bootstrap` is by way of the network, `direct` past it."""
 
-    def __init__(self, size: int, folder: Path, network: Network) -> None:
+    def __init__(self, size: int, folder: Path, network: Network, ports: Ports) -> None:
         self.size = size
         self.name = f"brokers of {size}"
-        ports = _Ports()
         given = [(ports.take(), ports.take(), ports.take(), ports.take()) for _ in range(size)]
         voters = ",".join(f"{node}@127.0.0.1:{each[3]}" for node, each in enumerate(given, 1))
         self.brokers: list[Broker] = []
@@ -156,10 +158,10 @@ class Database:
         self.server.start()
         self.direct = self.server.url
         home = Path(self.direct.partition("host=")[2].partition("&")[0])
-        near = Path(str(home) + "-proxied")
-        near.mkdir(exist_ok=True)
-        network.add("postgres", near / ".s.PGSQL.5432", home / ".s.PGSQL.5432")
-        self.url = self.direct.replace(str(home), str(near))
+        self._near = Path(str(home) + "-proxied")
+        self._near.mkdir(exist_ok=True)
+        network.add("postgres", self._near / ".s.PGSQL.5432", home / ".s.PGSQL.5432")
+        self.url = self.direct.replace(str(home), str(self._near))
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until it answers."""
@@ -172,3 +174,8 @@ class Database:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop it, and take its sockets away."""
+        self.server.stop()
+        shutil.rmtree(self._near, ignore_errors=True)

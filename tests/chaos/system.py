@@ -21,7 +21,6 @@ import psycopg
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from deploy.embedded import free_port
 from gateway.devices import Devices
 from gateway.running import DEVICES_FILE
 from lacak.processes import Worker
@@ -98,7 +97,9 @@ class Member:
 class System:
     """A deployment with topics and a database of its own over standing servers."""
 
-    def __init__(self, schedule: Schedule, cluster: Cluster, database: Database, folder: Path) -> None:
+    def __init__(
+        self, schedule: Schedule, cluster: Cluster, database: Database, folder: Path, gateway_port: int
+    ) -> None:
         self.schedule, self.cluster, self.database, self.folder = schedule, cluster, database, folder
         name = f"c{schedule.seed}x{os.getpid()}x{time.monotonic_ns() % 1_000_000}"
         database.wait()
@@ -122,7 +123,7 @@ class System:
         """How the harness itself reaches the servers: past the network."""
         self.small_disk: Path | None = None
         self.members: list[Member] = []
-        self.gateway_port = free_port()
+        self.gateway_port = gateway_port
         self.device_key = ""
         self._clocks = folder / "clocks"
         self._limited: dict[str, int] = {}
