@@ -22,6 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
+from security.patience import be_patient
 from security.settings import SecurityError
 from streams import metrics, scraping
 from streams.batches import Batch
@@ -119,6 +120,7 @@ def make_app(
     """
     transport = settings.transport
     datadir.mkdir(parents=True, exist_ok=True)
+    be_patient()
     app = WorkerApp(
         app_id(settings, role),
         broker=";".join(f"kafka://{address}" for address in settings.broker_access.addresses),
@@ -252,13 +254,20 @@ async def _run(app: WorkerApp) -> BaseException | None:
     if not stop.is_set():
         return app.failure or app.crash_reason or RuntimeError("the Faust app ended")
     watching.cancel()
-    return await _stop(app, starting)
+    limit = app.settings.health.stop_seconds
+    stopping = asyncio.create_task(_stop(app, starting, limit))
+    done, _ = await asyncio.wait({stopping}, timeout=limit + 1.0)  # a library may hold back what cancels it
+    return stopping.result() if done else app.failure or _too_slow(limit)
 
 
-async def _stop(app: WorkerApp, starting: asyncio.Task[Any]) -> BaseException | None:
+def _too_slow(limit: float) -> StopTooSlow:
+    why = f"it could not stop cleanly within {limit:.0f} s. Nothing is lost; what was not committed is done again."
+    return StopTooSlow(why)
+
+
+async def _stop(app: WorkerApp, starting: asyncio.Task[Any], limit: float) -> BaseException | None:
     """The batch in hand, last snapshots, a last commit, and good-bye to the group: within the time there is."""
     app.stopping = True
-    limit = app.settings.health.stop_seconds
     deadline = time.monotonic() + limit
     try:
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + limit):
@@ -274,8 +283,7 @@ async def _stop(app: WorkerApp, starting: asyncio.Task[Any]) -> BaseException | 
         if app.outbox is not None:
             await asyncio.wait_for(app.outbox.stop(), max(deadline - time.monotonic(), 0.5))
     except TimeoutError:
-        why = f"it could not stop cleanly within {limit:.0f} s. Nothing is lost; what was not committed is done again."
-        return app.failure or StopTooSlow(why)
+        return app.failure or _too_slow(limit)
     except Exception as error:
         return app.failure or error
     for keeper in app.keepers.values():
