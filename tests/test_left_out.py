@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from lacak.deployment import ROLES
 from lacak.main import cli
-from lacak.published import published_rules
+from lacak.published import publish_first, published_rules
 from lacak.settings import environment_of
 from schemas.keys import venue_key
 from schemas.messages import Venue
@@ -52,6 +52,7 @@ def test_bad_records_of_rules_are_left_out(
 ) -> None:
     """Rules that are in force are found beside a record that is none."""
     with pipeline(broker, database, tmp_path, partitions=2, workers=dict.fromkeys(ROLES, 0)) as running:
+        assert publish_first(running.settings, 1)
         before = {file.id for file in published_rules(running.settings).files}
         assert before
         running.send_raw("rules", [(0, b"k", b"\xff no rules")])
