@@ -108,6 +108,17 @@ class KeeperBase:
         self.epoch = batch.epoch
         return True
 
+    def begins(self, partition: int, offset: int) -> None:
+        """Reading of a partition begins here."""
+        self._sought.add(partition)
+        self.meters.begins(partition, offset)
+
+    def _holds(self, partitions: frozenset[int]) -> None:
+        """These partitions are this worker's; where to read them is still to be asked."""
+        self._held = partitions
+        self._sought.clear()
+        self.meters.holds(partitions)
+
     async def _continues(self, batch: Batch, taken: int) -> bool:
         """Whether a batch leaves nothing out behind `taken`. If it does, reading goes back to there.
 
@@ -194,15 +205,12 @@ class DurableEachBatch(KeeperBase):
         for known in (self._taken, self._durable):
             for partition in known.keys() - partitions:
                 del known[partition]
-        self._held = partitions
-        self._sought.clear()
-        self.meters.holds(partitions)
+        self._holds(partitions)
 
     def begins(self, partition: int, offset: int) -> None:
         """Reading of a partition begins here."""
         self._taken.setdefault(partition, offset)
-        self._sought.add(partition)
-        self.meters.begins(partition, offset)
+        super().begins(partition, offset)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so."""

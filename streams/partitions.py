@@ -200,9 +200,7 @@ class Owner(KeeperBase, Generic[S]):
                 self._slots[partition] = _Slot(manifest, self._clock())
             elif slot.state is not None:
                 self._returned(partition, slot.state)
-        self._held = partitions
-        self._sought.clear()
-        self.meters.holds(partitions)
+        self._holds(partitions)
         self.state_meters.holds(partitions, self._clock())
 
     def begins(self, partition: int, offset: int) -> None:
@@ -210,8 +208,7 @@ class Owner(KeeperBase, Generic[S]):
         slot = self._slots.get(partition)
         if slot is not None and slot.state is None and slot.manifest is None:
             slot.taken = slot.applied = offset
-        self._sought.add(partition)
-        self.meters.begins(partition, offset)
+        super().begins(partition, offset)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so; states stay in memory in case they return."""
