@@ -25,7 +25,7 @@ from schemas.bounds import TIME_MOST
 from schemas.door import Deed, DoorEvent, Recount
 from schemas.health import AgeBand, Colour
 from schemas.messages import Fallback, Scan, ScanKind
-from security.patience import be_patient
+from security.clients import mend_clients
 
 _SWEEP_MS: Final = 60_000
 _MANY: Final = 20_000
@@ -370,7 +370,7 @@ async def open_door(settings: GatewaySettings, now_ms: Callable[[], int]) -> Asy
     # The spool's thread lets go of the interpreter in every call of SQLite's, and waits so long to have it again.
     sys.setswitchinterval(_SWITCH_SECONDS)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a line for every attempt; ours say it once
-    be_patient()
+    mend_clients()
     spool = Spool(settings.data_dir / "spool", settings.spool)
     spool.open()
     try:

@@ -23,6 +23,7 @@ from gateway.metrics import COPY_RECORDS
 from gateway.settings import GatewaySettings
 from schemas.heartbeats import HEARTBEAT_KEY, Pulse, beat_of
 from schemas.inflating import bound_codecs
+from security.clients import let_go
 from security.refusal import reason
 from security.settings import SecurityError
 
@@ -137,7 +138,7 @@ class Reader:
                     await self._follow(consumer, places)
                 finally:
                     self.connected = False
-                    await consumer.stop()
+                    await let_go(consumer)
             except OffsetOutOfRangeError:
                 self._again = True
             except (Exception, asyncio.CancelledError) as error:
@@ -182,7 +183,7 @@ class Reader:
             for tp in places:
                 consumer.seek(tp, self.offsets.get(tp.partition, starts[tp]))
         except BaseException:
-            await consumer.stop()
+            await let_go(consumer)
             raise
         return consumer, places
 

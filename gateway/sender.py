@@ -26,6 +26,7 @@ from gateway.settings import GatewaySettings
 from gateway.spool import Lane, Parcel, Row, Spool
 from schemas.messages import Scan
 from schemas.partitions import partition_of, partitions_of
+from security.clients import let_go
 from security.refusal import reason
 from security.settings import SecurityError
 
@@ -218,7 +219,7 @@ class Sender:
                 try:
                     await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    await let_go(producer)
                     raise
                 self._producer = producer
             return self._producer
@@ -238,6 +239,6 @@ class Sender:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
-                await asyncio.wait_for(producer.stop(), self._limits.timeout_seconds)
+                await asyncio.wait_for(let_go(producer), self._limits.timeout_seconds)
             except (KafkaError, OSError, TimeoutError):
                 pass

@@ -22,7 +22,7 @@ import faust
 import uvloop
 
 from contacts.archive import Damaged
-from security.patience import be_patient
+from security.clients import mend_clients
 from security.settings import SecurityError
 from streams import metrics, scraping
 from streams.batches import Batch
@@ -120,7 +120,7 @@ def make_app(
     """
     transport = settings.transport
     datadir.mkdir(parents=True, exist_ok=True)
-    be_patient()
+    mend_clients()
     app = WorkerApp(
         app_id(settings, role),
         broker=";".join(f"kafka://{address}" for address in settings.broker_access.addresses),

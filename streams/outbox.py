@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownError
 
+from security.clients import let_go
 from security.refusal import explain
 from streams.compression import use_fast_lz4
 from streams.meters import events_of_records_out
@@ -118,10 +119,10 @@ class Outbox:
         try:
             await producer.start()
         except UnknownError:
-            await producer.stop()
+            await let_go(producer)
             raise
         except KafkaError as error:
-            await producer.stop()
+            await let_go(producer)
             why = await explain(self._settings.broker_access)
             raise OutboxError(f"No broker can be used at {self._settings.brokers}: {why}.") from error
         finally:
@@ -134,7 +135,7 @@ class Outbox:
             producer, self._producer = self._producer, None
             if self._failure is None:
                 await asyncio.gather(*(lane.task for lane in self._lanes.values() if lane.task is not None))
-            await producer.stop()
+            await let_go(producer)
 
     def send(
         self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None

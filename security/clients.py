@@ -1,0 +1,48 @@
+"""What aiokafka's clients lack: they pause between attempts to reach brokers that refuse them, have no topic made by
+asking for it, and are ended whole.
+
+aiokafka 0.14: when no broker is reached, `AIOKafkaClient._metadata_update` answers at once, and the fetcher asks
+anew at once while a partition has no leader: a worker left without brokers by a chaos run kept 90 % of a core busy, and
+wrote thousands of lines a second to its log. Who asks for the metadata of a topic that is not there has brokers that
+make topics by themselves make it, with a number of partitions that is not ours. And `stop` lets errors of background
+tasks, and the cancellation of its own futures, out before it closes connections: a gateway on a slow machine kept a
+connection and a task more for every time that it had connected anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+import aiokafka.client
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.metadata import MetadataRequest
+
+_PAUSE_SECONDS: Final = 0.5
+"""So much later than the brokers it is noticed, at most, that they are back."""
+
+_update = AIOKafkaClient._metadata_update
+
+
+async def _patient_update(client: AIOKafkaClient, *args: Any) -> bool:
+    found: bool = await _update(client, *args)
+    if not found:
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return found
+
+
+def mend_clients() -> None:
+    """Have every client of this process pause and make no topics; to be called before the first is made, and again does
+    nothing."""
+    AIOKafkaClient._metadata_update = _patient_update
+    aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
+
+
+async def let_go(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop a consumer or a producer, and close its connections whatever comes of that. Raises as its `stop` does."""
+    try:
+        await of.stop()
+    finally:
+        await (of._client if isinstance(of, AIOKafkaConsumer) else of.client).close()
