@@ -111,12 +111,12 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
     other, others = np.unique(met.other, return_inverse=True)
     venue, venues = np.unique(met.venue, return_inverse=True)
     marks = sum(column.astype(np.int64) << bit for bit, column in enumerate(met[9:13]))
-    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], marks), axis=1)
+    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], marks))
     return MeetingRows(
         people=tuple(part.people[number] for number in other.tolist()),
         venues=tuple(part.venues[number] for number in venue.tolist()),
         categories=tuple(part.found.categories),
-        rows=zlib.compress(columns.astype("<i8").tobytes(), 1) if len(columns) else b"",
+        columns=zlib.compress(columns.astype("<i8").tobytes(), 1) if columns.size else b"",
     )
 
 
@@ -124,12 +124,14 @@ def unpacked(rows: MeetingRows) -> Named:
     """Meetings that have travelled. Raises ValueError for what `packed` has not made."""
     unpacker = zlib.decompressobj()
     try:
-        data = unpacker.decompress(rows.rows, _ROWS_BYTES_MOST) if rows.rows else b""
+        packed = rows.columns or rows.rows
+        data = unpacker.decompress(packed, _ROWS_BYTES_MOST) if packed else b""
     except zlib.error as error:
         raise ValueError(f"the meetings cannot be decompressed: {error}") from error
-    if len(data) % (8 * len(MEETING_COLUMNS)) or (rows.rows and not unpacker.eof):
+    if len(data) % (8 * len(MEETING_COLUMNS)) or (packed and not unpacker.eof):
         raise ValueError("the meetings are cut short, or more than an answer holds")
-    columns = np.frombuffer(data, "<i8").reshape(-1, len(MEETING_COLUMNS)).T.astype(np.int64)
+    values, width = np.frombuffer(data, "<i8"), len(MEETING_COLUMNS)
+    columns = (values.reshape(width, -1) if rows.columns else values.reshape(-1, width).T).astype(np.int64)
     for column, names in ((columns[1], rows.people), (columns[2], rows.venues), (columns[3], rows.categories)):
         if len(column) and not (column.min() >= 0 and column.max() < len(names)):
             raise ValueError("the meetings name somebody or something that is not among their names")

@@ -39,13 +39,14 @@ def registered(
         before = held.get(contact.person)
         since_ms = before.registered_ms if before is not None and before.grade == contact.grade else at_ms
         exposed_ms = max(stay.end_ms for stay in contact.evidence)
-        _tell(
-            made, contact.person, Registered(contact.grade, since_ms, exposed_ms, contact.risk, at_ms), after, records
-        )
+        now = Registered(contact.grade, since_ms, exposed_ms, contact.risk, at_ms)
+        _tell(made, contact.person, contact.decided_by, now, after, records)
     if made.state in ("complete", "withdrawn"):
+        decided_by = {contact.person: contact.decided_by for contact in made.contacts}
         for person, before in held.items():
             if person not in graded and before.grade is not None:
-                _tell(made, person, msgspec.structs.replace(before, grade=None, told_ms=at_ms), after, records)
+                now = msgspec.structs.replace(before, grade=None, told_ms=at_ms)
+                _tell(made, person, decided_by.get(person), now, after, records)
     return after, records
 
 
@@ -61,7 +62,14 @@ def _graded(made: Trace, least_risk: float | None) -> dict[str, Contact]:
     return {contact.person: contact for contact in made.contacts if counts(contact) and contact.evidence}
 
 
-def _tell(made: Trace, person: str, new: Registered, after: dict[str, Registered], records: list[HealthRecord]) -> None:
+def _tell(
+    made: Trace,
+    person: str,
+    decided_by: str | None,
+    new: Registered,
+    after: dict[str, Registered],
+    records: list[HealthRecord],
+) -> None:
     before = after.get(person)
     if before is not None:
         if msgspec.structs.replace(new, told_ms=before.told_ms) == before:
@@ -75,7 +83,6 @@ def _tell(made: Trace, person: str, new: Registered, after: dict[str, Registered
         last_exposure_ms=new.last_exposure_ms,
         risk=new.risk,
     )
-    decided_by = next((each.decided_by for each in made.contacts if each.person == person), None)
     records.append(
         HealthRecord(
             person=person,

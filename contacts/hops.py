@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import msgspec
 import numpy as np
@@ -80,40 +81,43 @@ class Hops:
         """Everybody reached, by hop and name, or only the nearest, and of equally near those at most risk."""
         reached = self._spread.reached()
         numbers = reached.number[:most]
-        columns = (reached.person, reached.hop, reached.risk, reached.earliest_ms)
+        columns = (reached.hop, reached.risk, reached.earliest_ms)
+        persons = [self._people.names[number] for number in reached.person[:most].tolist()]
         rows = zip(
+            persons,
             *(column[:most].tolist() for column in columns),
             self._spread.paths(numbers),
-            self._spread.evidence(numbers),
+            self._evidence(persons, self._spread.evidence(numbers)),
             strict=True,
         )
         return tuple(sorted((self._contact(*row) for row in rows), key=lambda contact: (contact.hop, contact.person)))
 
     def _contact(
-        self, person: int, hop: int, risk: float, earliest_ms: int, path: tuple[int, ...], rows: list[int]
+        self, name: str, hop: int, risk: float, earliest_ms: int, path: tuple[int, ...], evidence: list[SharedStay]
     ) -> Contact:
-        name = self._people.names[person]
         known = self._first.get(name)
         if known is None:
-            evidence = self._evidence(rows)
             minutes = sum(end - start for start, end in union([(s.start_ms, s.end_ms) for s in evidence]))
             known = Contact(
                 person=name,
                 minutes=minutes / _MINUTE_MS,
                 rule=self._rule,
-                evidence=evidence,
+                evidence=tuple(sorted(evidence, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms))),
                 hop=hop,
                 exposed_by=tuple(self._people.names[number] for number in path),
             )
         return msgspec.structs.replace(known, risk=risk, earliest_ms=earliest_ms)
 
-    def _evidence(self, rows: Sequence[int]) -> tuple[SharedStay, ...]:
-        met = self._spread.met.of(ints(rows))
-        stays = [
+    def _evidence(self, persons: Sequence[str], rows: Sequence[list[int]]) -> list[list[SharedStay]]:
+        """The shared stays of each person, from rows of meetings; none of those whose evidence the first hop is."""
+        wanted = [[] if name in self._first else each for name, each in zip(persons, rows, strict=True)]
+        every = list(chain.from_iterable(wanted))
+        met = self._spread.met.of(ints(every))
+        stays = (
             shared_stay(self._venues.names[venue], *stay, category=self._spread.category(row))
-            for row, venue, *stay in zip(rows, *(column.tolist() for column in met[2:]), strict=True)
-        ]
-        return tuple(sorted(stays, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms)))
+            for row, venue, *stay in zip(every, *(column.tolist() for column in met[2:]), strict=True)
+        )
+        return [list(islice(stays, len(each))) for each in wanted]
 
 
 class _Numbering:

@@ -382,12 +382,16 @@ MEETING_COLUMNS = (
 
 
 class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Who met whom, many at once: `rows` is zlib of little-endian int64, row-major (n, len(MEETING_COLUMNS))."""
+    """Who met whom, many at once: `columns` is zlib of little-endian int64, column-major (len(MEETING_COLUMNS), n).
+
+    `rows` is how older workers said it, row-major: so coordinators are upgraded before places.
+    """
 
     people: tuple[str, ...] = ()
     venues: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     rows: bytes = b""
+    columns: bytes = b""
 
 
 class TraceAnswer(Message, frozen=True, omit_defaults=True, kw_only=True):

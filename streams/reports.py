@@ -40,16 +40,16 @@ _CONTACTS: Final = """
 _HISTORY: Final = """
     insert into lacak.trace_history
         (trace_id, position_offset, position_step, made, as_of, state, contacts, people, report)
-    select new.*, %(state)s, %(contacts)s, %(people)s, %(report)s
-    from (values (%(trace)s, %(offset)s::bigint, %(step)s::bigint, to_timestamp(%(step)s / 1000.0),
-        to_timestamp(%(as_of)s / 1000.0))) as new
-    where not exists (
+    select trace_id, position_offset, position_step, to_timestamp(position_step / 1000.0), as_of, state, contacts,
+        %(people)s, report
+    from lacak.traces now where trace_id = %(trace)s and not exists (
         select from (
             select report from lacak.trace_history where trace_id = %(trace)s order by made desc limit 1
-        ) last where last.report - %(when)s::text[] = %(report)s - %(when)s::text[]
+        ) last where last.report - %(when)s::text[] = now.report - %(when)s::text[]
     )
     on conflict do nothing
 """
+"""Of the report that has just been written: the server reads and packs it once."""
 _WHEN: Final = ["position", "as_of", "as_of_ms"]
 """What of a report is not what it says, but when it was made."""
 
@@ -96,20 +96,7 @@ async def _write(connection: Connection, t: Trace) -> None:
     )  # fmt: skip
     if cursor.rowcount:
         await _list_contacts(connection, t)
-        await connection.execute(
-            _HISTORY,
-            {
-                "trace": t.trace_id,
-                "offset": t.position[0],
-                "step": t.position[1],
-                "as_of": t.as_of_ms,
-                "state": t.state,
-                "contacts": len(t.contacts),
-                "people": _people(t),
-                "report": _json(t),
-                "when": _WHEN,
-            },
-        )
+        await connection.execute(_HISTORY, {"trace": t.trace_id, "people": _people(t), "when": _WHEN})
         await connection.execute("select pg_notify(%s, %s)", (TRACES_CHANNEL, t.trace_id))
 
 

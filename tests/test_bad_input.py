@@ -118,13 +118,30 @@ def test_a_test_result_in_another_partition_is_a_letter() -> None:
     assert reasons == {(), ("wrong_partition",)}
 
 
-def test_meetings_inflate_no_further_than_an_answer_holds() -> None:
-    """100 kB of zlib in an answer took 100 MB; rows that name nobody raised in the middle of a report."""
+@pytest.mark.parametrize("field", ["columns", "rows"])
+def test_meetings_inflate_no_further_than_an_answer_holds(field: str) -> None:
+    """100 kB of zlib in an answer took 100 MB; what names nobody raised in the middle of a report."""
     import zlib
 
-    for rows in (zlib.compress(bytes(100 * MB)), zlib.compress(b"1234567"), zlib.compress(bytes(88)), b"no zlib"):
+    for data in (zlib.compress(bytes(100 * MB)), zlib.compress(b"1234567"), zlib.compress(bytes(88)), b"no zlib"):
         with pytest.raises(ValueError, match="meetings"):
-            unpacked(MeetingRows(people=(), venues=(), categories=(), rows=rows))
+            unpacked(MeetingRows(people=(), venues=(), categories=(), **{field: data}))
+
+
+def test_meetings_of_older_workers_are_read() -> None:
+    """They travelled row by row."""
+    import zlib
+
+    columns = np.arange(33).reshape(11, 3)
+    columns[1:4], columns[10] = [[0, 1, 0], [1, 0, 1], [0, 0, 0]], [1, 2, 15]
+    names: Any = {"people": ("a", "b"), "venues": ("v", "w"), "categories": ("mall",)}
+    now, before = (
+        unpacked(MeetingRows(**names, **{field: zlib.compress(rows.astype("<i8").tobytes())}))
+        for field, rows in (("columns", columns), ("rows", columns.T))
+    )
+    assert (now.people, now.venues) == (before.people, before.venues)
+    assert [each.tolist() for each in now.found.met] == [each.tolist() for each in before.found.met]
+    assert now.found.met.end.tolist() == columns[5].tolist()
 
 
 # Copies of gateways.
