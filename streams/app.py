@@ -29,6 +29,7 @@ from streams.batches import Batch
 from streams.deadletters import DeadLetters, TooManyDeadLetters
 from streams.driver import BatchTransport
 from streams.health import Health, look
+from streams.heap import give_back_now_and_then, keep_little
 from streams.outbox import MESSAGE_BYTES_MAX, Outbox, OutboxError
 from streams.partitions import DurableEachBatch, Owner
 from streams.refusing import without_refused
@@ -208,6 +209,7 @@ def run_worker(app: WorkerApp) -> int:
     settings = app.settings
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     gc.set_threshold(*_GC_THRESHOLDS)
+    keep_little()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         error = runner.run(_run(app))
         if error is not None:
@@ -241,7 +243,8 @@ async def _run(app: WorkerApp) -> BaseException | None:
         return error
     starting = asyncio.create_task(app.start())
     watching = asyncio.create_task(_watch(app))
-    telling = [asyncio.create_task(each) for each in (_tell(app, app.health), _ask(app, app.health))]
+    beside = (_tell(app, app.health), _ask(app, app.health), give_back_now_and_then())
+    telling = [asyncio.create_task(each) for each in beside]
     ends: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(event.wait()) for event in (stop, app.failed, app._crashed)
     ]

@@ -84,8 +84,8 @@ def test_a_broken_deploy_is_stopped_and_what_was_put_right_is_brought_back(
     with pipeline(broker, database, tmp_path, limits=limits) as running:
         running.register(town.registry())
         running.erase(town.erasure_messages())
-        running.publish(early[:400])
-        misplaced = early[400:800]
+        running.publish(early[:200])  # however they are cut into batches, more than half of a partition's are bad
+        misplaced = early[200:800]
         _misplace(running, misplaced)
         worker = running.worker("visits")
         said = _stopped(running)

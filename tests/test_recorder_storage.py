@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def event(name: str, detail: str = "") -> DoorEvent:
 def recorded(database: str, events: Sequence[DoorEvent]) -> tuple[list[str], list[tuple[int, str]]]:
     """The ids in the database after one batch, and the (offset, reason) of each letter."""
     log: Any = Log()
-    own = new_database(database, f"r{id(log):x}")
+    own = new_database(database, f"r{secrets.token_hex(8)}")
     letters = DeadLetters(log, DeadLetterLimits(share=1.0, run_length=0))
     values = [msgspec.json.encode(each) for each in events]
     offsets = range(10, 10 + len(events))

@@ -225,22 +225,23 @@ def _queries(dice: random.Random) -> Iterator[tuple[str, Fields, frozenset[str]]
 def _answers(dice: random.Random) -> Iterator[tuple[str, Fields, frozenset[str]]]:
     none: Fields = {"meetings": None, "part": 0, "parts": 1, "partition": 0}
     rows = {"people": ["a"], "venues": ["v"], "categories": ["c"]}
+    field = dice.choice(("columns", "rows"))
     yield "from nowhere", {**none, "partition": 2**31 - 1}, because("bad_answer")
     yield "no such part", {**none, "part": 5, "parts": 3}, because("bad_answer")
     yield "too many parts", {**none, "part": 0, "parts": 2**31 - 1}, because("bad_answer")
     if dice.random() < 0.02:
-        yield "meetings that inflate", {**none, "meetings": {**rows, "rows": _text(_BOMB)}}, because("bad_answer")
+        yield "meetings that inflate", {**none, "meetings": {**rows, field: _text(_BOMB)}}, because("bad_answer")
     yield (
         "meetings cut short",
-        {**none, "meetings": {**rows, "rows": _text(zlib.compress(b"1234567"))}},
+        {**none, "meetings": {**rows, field: _text(zlib.compress(b"1234567"))}},
         because("bad_answer"),
     )
     yield (
         "meetings of nobody",
-        {**none, "meetings": {**rows, "rows": _text(zlib.compress(b"\x09" * 88))}},
+        {**none, "meetings": {**rows, field: _text(zlib.compress(b"\x09" * 88))}},
         because("bad_answer"),
     )
-    yield "no zlib", {**none, "meetings": {**rows, "rows": _text(dice.randbytes(40))}}, because("bad_answer")
+    yield "no zlib", {**none, "meetings": {**rows, field: _text(dice.randbytes(40))}}, because("bad_answer")
 
 
 def _declarations(dice: random.Random) -> Iterator[tuple[str, Fields, frozenset[str]]]:
