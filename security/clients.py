@@ -6,7 +6,7 @@ anew at once while a partition has no leader: a worker left without brokers by a
 wrote thousands of lines a second to its log. Who asks for the metadata of a topic that is not there has brokers that
 make topics by themselves make it, with a number of partitions that is not ours. And `stop` lets errors of background
 tasks, and the cancellation of its own futures, out before it closes connections: a gateway on a slow machine kept a
-connection and a task more for every time that it had connected anew.
+connection and a task more for every time that it had connected anew (docs/adr/0021).
 """
 
 from __future__ import annotations

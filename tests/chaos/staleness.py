@@ -38,9 +38,10 @@ class Staleness:
         self._thread.start()
 
     def end(self) -> None:
-        """Look no more."""
+        """Look no more, if one ever did."""
         self._ended.set()
-        self._thread.join(10.0)
+        if self._thread.ident is not None:
+            self._thread.join(10.0)
 
     def all_shown(self) -> bool:
         """Whether every probe shows."""

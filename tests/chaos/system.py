@@ -27,7 +27,7 @@ from lacak.processes import Worker
 from lacak.settings import environment_of
 from streams.postgres import adopt
 from streams.settings import HealthLimits, Partitions, Settings, Snapshots, Transport
-from streams.topics import cluster_id, ensure_topics, topic_specs
+from streams.topics import TopicError, cluster_id, ensure_topics, topic_specs
 from tests.chaos.schedule import ROLES, SESSION_SECONDS, Schedule
 from tests.chaos.servers import Cluster, Database
 from tests.pipeline import new_database
@@ -94,6 +94,17 @@ class Member:
             self.falls = falls
 
 
+def _make_topics(settings: Settings) -> None:
+    """Brokers that have just started, on a machine that is busy, may be slow the first time."""
+    for _ in range(2):
+        try:
+            ensure_topics(settings)
+        except TopicError:
+            continue
+        return
+    ensure_topics(settings)
+
+
 class System:
     """A deployment with topics and a database of its own over standing servers."""
 
@@ -130,7 +141,7 @@ class System:
 
     def open(self) -> None:
         """Make topics and tables, and start everything."""
-        ensure_topics(self.own)
+        _make_topics(self.own)
         adopt(self.own.database, cluster_id(self.own))
         self._clocks.mkdir(parents=True)
         home = self.settings.data_dir / "gateway"
