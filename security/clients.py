@@ -18,6 +18,7 @@ from typing import Any, Final
 import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.protocol.metadata import MetadataRequest
 
 _PAUSE_SECONDS: Final = 0.5
@@ -41,8 +42,21 @@ def mend_clients() -> None:
 
 
 async def let_go(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Stop a consumer or a producer, and close its connections whatever comes of that. Raises as its `stop` does."""
+    """Stop a consumer or a producer, end its tasks and close its connections whatever comes of that. Raises as its
+    `stop` does."""
     try:
         await of.stop()
     finally:
-        await (of._client if isinstance(of, AIOKafkaConsumer) else of.client).close()
+        if isinstance(of, AIOKafkaProducer):
+            await of.client.close()
+        else:
+            await _end_fetching(of._fetcher)
+            await of._client.close()
+
+
+async def _end_fetching(fetcher: Fetcher | None) -> None:
+    """End what would connect anew once the connections are closed: `close` gives up at the first task it cancels."""
+    left = [] if fetcher is None else [fetcher._fetch_task, *fetcher._pending_tasks]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -86,6 +86,7 @@ def test_connections_are_closed_though_stopping_fails(
         with pytest.raises(asyncio.CancelledError):
             await let_go(each)
         assert task.done()
+        assert kind is AIOKafkaProducer or each._fetcher._fetch_task.done()
         assert not any(connection.connected() for connection in connections)
         await close()
 
