@@ -165,7 +165,7 @@ class Forwarder:
     async def _level(self, partition: int) -> None:
         """Wait until the state has what was forwarded before this worker began; forget what it has by now."""
         owner = self._owner
-        while partition in owner.partitions and owner.ends.get(partition) and not owner.level(partition):  # noqa: ASYNC110
+        while partition in owner.partitions and owner.ends.get(partition) != 0 and not owner.level(partition):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         if len(self._sent) > _SENT_MOST:
             self._sent = {key: record for key, record in self._sent.items() if not self._has(record)}

@@ -250,7 +250,7 @@ def _places(settings: Settings) -> WorkerApp:
     parts.listen(("trace-queries",), contacts.take)
 
     def look() -> None:
-        for partition in owner.partitions:
+        for partition in owner.reading:
             places, position = owner.state(partition), owner.position(partition)
             if places is not None and isinstance(position, int):
                 keeper.look(partition, places, position, owner.level(partition))

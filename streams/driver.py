@@ -112,19 +112,24 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         async with self._seeking:
             while True:
                 try:
-                    return await self._seek()
+                    if await self._seek():
+                        return
+                    continue
                 except KafkaError as error:
                     if not error.retriable:
                         raise
                     log.warning("Where to read cannot be asked (%s): it is asked again.", type(error).__name__)
                 await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _seek(self) -> None:
+    async def _seek(self) -> bool:
+        """False: a rebalance has begun meanwhile, and what was asked is of before it."""
         kept = {tp: keeper for tp in self.assignment() if (keeper := self.keeper_of(tp)) is not None}
         others = [tp for tp in self.assignment() if tp not in kept and not self._is_changelog_tp(tp)]
         thread: BatchThread = self._thread
         revocations = self._revocations
         limits, committed = await thread.survey([*kept, *others])
+        if revocations != self._revocations:
+            return False
         offsets: dict[TP, int] = {}
         for tp in others:
             first, end = limits[tp]
@@ -135,16 +140,17 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         for tp, keeper in kept.items():
             offsets[tp] = _start_of(tp, keeper, limits[tp], committed.get(tp))
             keeper.ends[tp.partition] = limits[tp][1]
-            keeper.begins(tp.partition, offsets[tp])
             keeper.committed[tp.partition] = reached if (reached := committed.get(tp) or 0) <= limits[tp][1] else 0
+            keeper.begins(tp.partition, offsets[tp])
             self._read_offset[tp] = None  # read whatever comes: the keeper knows what it has
             self._floor[tp] = self._committed_offset[tp] = committed.get(tp) or 0
         # Ready before the first record of the new epoch can come; those of the old one come again.
-        self._lines = {tp: Line(offsets[tp]) for tp in others if revocations == self._revocations}
+        self._lines = {tp: Line(offsets[tp]) for tp in others}
         self._plain_epoch = thread.epoch + 1
         epoch = await thread.seek_all(offsets)
         for keeper in self._keepers.values():
             keeper.epoch = epoch
+        return True
 
     def known_ends(self) -> dict[tuple[str, int], int]:
         """The end of each partition that is read, by topic (without prefix) and number, as the last fetch brought it.

@@ -89,6 +89,11 @@ class KeeperBase:
         """The partitions that are this worker's now."""
         return self._held
 
+    @property
+    def reading(self) -> frozenset[int]:
+        """Those of them whose reading has begun: how far it has to come is known."""
+        return frozenset(self._sought)
+
     def in_hand_seconds(self) -> float:
         """How long the batch in hand has been so; 0 when there is none."""
         return 0.0 if self._idle.is_set() else self._clock() - self._taken_at
@@ -102,22 +107,32 @@ class KeeperBase:
         return {each: (now_ms - at_ms) / 1000 for each, at_ms in self._waiting.items() if each in self._held}
 
     def _wants(self, batch: Batch) -> bool:
-        """Whether the batch is of the current reading of a partition that is held."""
-        if self._closing or batch.epoch < self.epoch or batch.partition not in self._held:
+        """Whether the batch is of the current reading of a partition that is held, and whose reading has begun.
+
+        What comes between an assignment and the seek behind it comes again.
+        """
+        if self._closing or batch.epoch < self.epoch or batch.partition not in self._sought:
             return False
         self.epoch = batch.epoch
         return True
 
     def begins(self, partition: int, offset: int) -> None:
-        """Reading of a partition begins here."""
+        """Reading of a partition begins here; `ends` and `committed` are known by now."""
         self._sought.add(partition)
         self.meters.begins(partition, offset)
 
     def _holds(self, partitions: frozenset[int]) -> None:
-        """These partitions are this worker's; where to read them is still to be asked."""
+        """These partitions are this worker's; where to read them, and how far, is still to be asked."""
         self._held = partitions
         self._sought.clear()
+        self.ends.clear()
+        self.committed.clear()
         self.meters.holds(partitions)
+
+    def _lets_go(self) -> None:
+        """Nothing is this worker's."""
+        self._held = frozenset()
+        self._sought.clear()
 
     async def _continues(self, batch: Batch, taken: int) -> bool:
         """Whether a batch leaves nothing out behind `taken`. If it does, reading goes back to there.
@@ -126,12 +141,11 @@ class KeeperBase:
         """
         if batch.begins <= taken:
             return True
-        if batch.partition in self._sought:  # else the seek is still to come
-            log.warning(
-                "%s, partition %d, stands at offset %d, and what came begins at %d: it is read from there again.",
-                self.topic, batch.partition, taken, batch.begins,
-            )  # fmt: skip
-            await self.reseek()
+        log.warning(
+            "%s, partition %d, stands at offset %d, and what came begins at %d: it is read from there again.",
+            self.topic, batch.partition, taken, batch.begins,
+        )  # fmt: skip
+        await self.reseek()
         return False
 
     def _has_in_hand(self, batch: Batch) -> None:
@@ -214,7 +228,7 @@ class DurableEachBatch(KeeperBase):
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so."""
-        self._held = frozenset()
+        self._lets_go()
 
     # For the worker.
 

@@ -64,6 +64,8 @@ class _Slot(Generic[S]):
         self.since = now
         self.writing: asyncio.Task[None] | None = None
         self.loading = asyncio.Lock()
+        self.came_back = False
+        """Its state was in memory when it was assigned, and nobody has been told yet."""
 
 
 class Owner(KeeperBase, Generic[S]):
@@ -71,10 +73,11 @@ class Owner(KeeperBase, Generic[S]):
 
     `make(partition)` gives the state that nothing is known of, `load(partition, parts)` the one of a snapshot;
     `returned(partition, state)` is told of a state in memory whose partition was given up and has come back, perhaps
-    from another worker; `clock` gives seconds that never go back; `shared()` gives a call that makes durable what the
-    states share, as it is now: it runs in a thread before a snapshot that may refer to it; `telling(partition, state,
-    offset)` sends whatever is to be told of a state that stands at an offset, before a snapshot of it: so everything
-    below what is committed has been told. Errors of the outbox or the disk are raised by the next `take` or `done`.
+    from another worker, once it is known how far that one may have come (`ends`, `committed`); `clock` gives seconds
+    that never go back; `shared()` gives a call that makes durable what the states share, as it is now: it runs in a
+    thread before a snapshot that may refer to it; `telling(partition, state, offset)` sends whatever is to be told of a
+    state that stands at an offset, before a snapshot of it: so everything below what is committed has been told. Errors
+    of the outbox or the disk are raised by the next `take` or `done`.
     """
 
     def __init__(
@@ -199,7 +202,7 @@ class Owner(KeeperBase, Generic[S]):
             if slot is None or (slot.writing is None and slot.manifest != manifest):  # another worker went on here
                 self._slots[partition] = _Slot(manifest, self._clock())
             elif slot.state is not None:
-                self._returned(partition, slot.state)
+                slot.came_back = True
         self._holds(partitions)
         self.state_meters.holds(partitions, self._clock())
 
@@ -209,10 +212,13 @@ class Owner(KeeperBase, Generic[S]):
         if slot is not None and slot.state is None and slot.manifest is None:
             slot.taken = slot.applied = offset
         super().begins(partition, offset)
+        if slot is not None and slot.came_back and slot.state is not None:
+            slot.came_back = False
+            self._returned(partition, slot.state)
 
     async def revoked(self) -> None:
         """Nothing is this worker's until `assigned` says so; states stay in memory in case they return."""
-        self._held = frozenset()
+        self._lets_go()
         for partition, slot in self._slots.items():
             if slot.writing is not None:
                 await asyncio.wait([slot.writing])

@@ -228,13 +228,16 @@ async def live(folder: Path, log: list[list[bytes]], pause: float) -> None:
         keeper.telling,
     )
     keeper.owner = owner
-    owner.ends = dict(enumerate(map(len, log)))
-    await owner.assigned(frozenset(range(PARTITIONS)))
-    await owner.warm()
 
     def at(partition: int) -> int:
         position = owner.position(partition)
         return position if isinstance(position, int) else 0
+
+    await owner.assigned(frozenset(range(PARTITIONS)))
+    owner.ends.update(enumerate(map(len, log)))
+    for number in range(PARTITIONS):
+        owner.begins(number, at(number))
+    await owner.warm()
 
     async def batches() -> AsyncIterator[Batch]:
         chance = random.Random(os.getpid())

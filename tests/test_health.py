@@ -156,6 +156,7 @@ def test_how_long_records_wait() -> None:
     async def run() -> None:
         keeper = DurableEachBatch("scans", time.monotonic)
         await keeper.assigned(frozenset({0}))
+        keeper.begins(0, 0)
         assert keeper.waited(10_000) == {}
         for first, highwater, expected in ((0, 100, {0: 7.0}), (10, 20, {})):
             fresh = await keeper.take(_batch(first, 10, highwater, stamp_ms=3_000))

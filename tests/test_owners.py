@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from faust.types import TP
 
 from streams.batches import Batch
+from streams.driver import BatchConsumer
 from streams.keepers import DurableEachBatch, Start
 from streams.partitions import Owner
 from streams.settings import Settings, Snapshots
@@ -72,7 +74,7 @@ class Reading:
             if offset < FIRST:
                 self.keeper.discard(0, "the log no longer holds what follows")
                 offset = FIRST
-            self.keeper.ends[0] = END
+            self.keeper.ends[0], self.keeper.committed[0] = END, self.committed
             self.keeper.begins(0, offset)
             await asyncio.sleep(0)
             self.position, self.epoch = offset, self.epoch + 1
@@ -89,12 +91,12 @@ class Reading:
             self.position = batch.next_offset
 
 
-def owner_of(folder: Path, worker: str) -> Owner[Taken]:
+def owner_of(folder: Path, worker: str, returned: Callable[[int, Taken], None] = lambda *_: None) -> Owner[Taken]:
     """An owner that makes a snapshot when it is closed."""
     store, settings = SnapshotStore(folder, "cluster"), Settings(snapshots=Snapshots(every_records=10**9))
     return Owner(
         "scans", lambda _: Taken(worker), lambda _, parts: Taken.load(worker, parts), store, NoOutputs(), settings,
-        lambda: 0.0,
+        lambda: 0.0, returned,
     )  # fmt: skip
 
 
@@ -170,6 +172,75 @@ def test_a_batch_from_before_a_rebalance_comes_behind_it(tmp_path: Path) -> None
         await reading.seek()
         await read_to_the_end(owner, reading)
 
+    asyncio.run(live())
+
+
+def test_a_state_that_comes_back_waits_for_how_far_another_may_have_come(tmp_path: Path) -> None:
+    """What was known of the log before its partition went says nothing: another worker has gone on since, and told of
+    it. Until that is asked nothing counts as level, nothing is taken, and nobody is told that it is back."""
+
+    async def live() -> None:
+        back: list[tuple[int, int]] = []
+        owner = owner_of(tmp_path, "own", lambda *_: back.append((owner.ends[0], owner.committed[0])))
+        await owner.assigned(frozenset({0}))
+        reading = Reading(owner)
+        await reading.seek()
+        reading.fetch(END)
+        await work(owner, reading)
+        assert owner.level(0)
+        offsets, none = range(END, END + 5), [None] * 5
+        under_way = Batch("scans", 0, offsets, [0] * 5, none, none, highwater=END + 5, epoch=reading.epoch)
+        reading.queue.append(under_way)
+        await owner.revoked()
+        assert owner.reading == frozenset()
+        await owner.assigned(frozenset({0}))
+        await work(owner, reading)
+        assert (owner.position(0), owner.level(0), owner.reading, back) == (END, False, frozenset(), [])
+        owner.ends[0], owner.committed[0] = END + 100, END + 50
+        owner.begins(0, END)
+        assert (owner.level(0), owner.reading, back) == (False, {0}, [(END + 100, END + 50)])
+        owner.begins(0, END)  # a seek that is done again
+        assert len(back) == 1
+        owner.unlock()
+
+    asyncio.run(live())
+
+
+def test_what_was_asked_before_a_rebalance_is_asked_again(tmp_path: Path) -> None:
+    """A survey is under way while the partition goes and comes back: its ends are those of before."""
+
+    class Surveys:
+        """The consumer's thread: the first survey ends behind a rebalance."""
+
+        def __init__(self) -> None:
+            self.epoch = self.asked = 0
+
+        async def survey(self, partitions: Collection[TP]) -> tuple[dict[TP, tuple[int, int]], dict[TP, int]]:
+            self.asked += 1
+            found = dict.fromkeys(partitions, (0, 100 * self.asked)), dict.fromkeys(partitions, 50 * self.asked)
+            if self.asked == 1:
+                await owner.revoked()
+                consumer._revocations += 1
+                await owner.assigned(frozenset({0}))
+            return found
+
+        async def seek_all(self, offsets: Mapping[TP, int]) -> int:
+            assert offsets == {TP("scans", 0): 0}
+            self.epoch += 1
+            return self.epoch
+
+    async def live() -> None:
+        await owner.assigned(frozenset({0}))
+        consumer._seeking = asyncio.Lock()
+        await consumer.perform_seek()
+        assert (owner.ends, owner.committed, owner.reading) == ({0: 200}, {0: 100}, {0})
+        assert consumer._thread.epoch == owner.epoch == 1
+        owner.unlock()
+
+    owner, consumer = owner_of(tmp_path, "own"), BatchConsumer.__new__(BatchConsumer)
+    consumer._keepers, consumer._thread, consumer._revocations = {"scans": owner}, Surveys(), 0
+    consumer._read_offset, consumer._committed_offset, consumer._floor = {}, {}, {}
+    consumer.assignment = lambda: {TP("scans", 0)}
     asyncio.run(live())
 
 
