@@ -15,7 +15,8 @@ from typing import Final
 import psutil
 
 from bench.rush import Rush
-from deploy.embedded import Postgres, Tansu, free_port
+from deploy.embedded import Postgres, Tansu
+from deploy.ports import free_port, free_ports
 from deploy.prometheus.server import RULES, Prometheus
 from gateway.devices import Devices
 from gateway.keyring import Keyring
@@ -140,7 +141,7 @@ def sight(
             brokers=broker.bootstrap,
             database=database.url,
             data_dir=folder / "data",
-            metrics_port=_free_ports(12),
+            metrics_port=free_ports(12)[0],
             partitions=Partitions(scans=4, visits=4, cases=2),
             transport=Transport(session_timeout_seconds=10),
             snapshots=Snapshots(every_seconds=5.0),
@@ -167,15 +168,3 @@ def sight(
         )
         stack.enter_context(rush)
         yield seen
-
-
-def _free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on now."""
-    while True:
-        first = free_port()
-        if first + count < 65_535 and all(_is_free(first + i) for i in range(1, count)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    return all(each.laddr.port != port for each in psutil.net_connections("tcp") if each.laddr)

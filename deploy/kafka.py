@@ -11,7 +11,6 @@ import hashlib
 import importlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -29,13 +28,12 @@ from typing import Final, NamedTuple
 
 from deploy.embedded import Child, ServerError
 from deploy.kafka_security import broker_properties
+from deploy.ports import free_ports, is_free
 
 _POM: Final = Path(__file__).with_name("apache-kafka") / "pom.xml"
 _JAVA_MIN: Final = 17
 _FETCH_SECONDS, _FORMAT_SECONDS, _START_SECONDS, _STOP_SECONDS = 900.0, 60.0, 180.0, 30.0
 _LOGGER: Final = ("showDateTime=true", "dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS")
-# Not given to outgoing connections: a reconnecting client must not be given the port of a broker between two starts.
-_PORTS: Final = range(20_000, 30_000)
 
 _PROPERTIES: Final = """\
 process.roles=broker,controller
@@ -127,7 +125,7 @@ class Kafka:
         classpath = str(fetch(java) / "*")
         self._data.mkdir(parents=True, exist_ok=True)
         self._ports = self._chosen_ports()
-        if not all(_free(port) for port in self._ports):
+        if not all(is_free(port) for port in self._ports):
             raise ServerError(
                 f"Another process listens on port {' or '.join(map(str, self._ports))}, those of the Kafka in "
                 f"{self._folder}: stop it, or remove {self._properties} to be given other ports."
@@ -156,10 +154,7 @@ class Kafka:
             listeners = "listeners=" + ",".join(rf"{name}://127\.0\.0\.1:(\d+)" for name in self._names)
             if found := re.search(rf"^{listeners}$", self._properties.read_text(), re.MULTILINE):
                 return [int(port) for port in found.groups()]
-        free = [port for port in secrets.SystemRandom().sample(_PORTS, 100) if _free(port)]
-        if len(free) < len(self._names):
-            raise ServerError(f"Hardly a port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1} is free.")
-        return free[: len(self._names)]
+        return list(free_ports(len(self._names)))
 
     def _written(self) -> str:
         listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in zip(self._names, self._ports, strict=True))
@@ -235,16 +230,6 @@ def _java_version(program: str) -> int:
         return 0
     found = re.search(r'version "(?:1\.)?(\d+)', done.stderr)
     return int(found[1]) if found else 0
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last start may linger
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _serves(port: int, tls: ssl.SSLContext | None) -> bool:

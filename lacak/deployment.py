@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from kafka.errors import KafkaError
 from contacts.doorrules import DoorRulesError
 from deploy.embedded import Postgres, ServerError, Tansu
 from deploy.migrate import MigrationError, migrate
+from deploy.ports import free_ports
 from lacak.clock import SystemClock
 from lacak.processes import Worker, WorkerFell, stop_all
 from lacak.published import publish_first
@@ -176,8 +176,4 @@ def _ports(first: int, count: int) -> list[int]:
     """Where workers tell their metrics: from a port on, or, given none, wherever there is room now."""
     if first:
         return list(range(first, first + count))
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    return list(free_ports(count))

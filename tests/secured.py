@@ -18,8 +18,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy.embedded import Postgres, ServerError, free_port
+from deploy.embedded import Postgres, ServerError
 from deploy.kafka import Kafka
+from deploy.ports import free_port
 from lacak.main import cli
 from lacak.settings import read_settings
 from security.files import read_password

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from deploy.embedded import Postgres, free_port
+from deploy.embedded import Postgres
+from deploy.ports import free_port
 from security.database import DatabaseAccess
 from security.settings import DatabaseNetwork
 

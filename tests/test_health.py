@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded import Tansu, free_port
+from deploy.embedded import Tansu
+from deploy.ports import free_ports
 from lacak.processes import Worker, _last_line
 from schemas.messages import Scan, Venue
 from streams.batches import Batch
@@ -184,19 +184,6 @@ def ask(port: int, path: str, timeout: float = 2.0) -> tuple[int, Any]:
         return 0, None
 
 
-def ports_for(count: int) -> int:
-    """The first of so many ports that are free now."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            continue
-        return first
-
-
 class Probed:
     """The workers of a pipeline and where each answers."""
 
@@ -215,6 +202,13 @@ class Probed:
 
     def all(self, path: str) -> set[int]:
         return {ask(self.port(worker), path)[0] for worker in self.workers}
+
+    def wait_ready(self, seconds: float) -> None:
+        """Until all are; else it says what speaks against it."""
+        deadline = time.monotonic() + seconds
+        while against := {w.log.stem: body for w in self.workers if (body := self.ready(w))[0] != 200}:
+            assert time.monotonic() < deadline, f"not ready after {seconds:.0f} s: {against}"
+            time.sleep(0.05)
 
 
 def wait_until(done: Callable[[], object], seconds: float, what: str) -> None:
@@ -236,13 +230,13 @@ def _scans(count: int, at_ms: int) -> list[Scan]:
 def test_a_stopped_process_and_a_standby(broker: Broker, database: str, tmp_path: Path) -> None:
     """All become ready, a member without partitions too; one that is stopped (SIGSTOP) does not answer /live, and the
     others do not mind; when it goes on, it is alive and ready again."""
-    first = ports_for(8)
+    first = free_ports(8)[0]
     with pipeline(
         broker, database, tmp_path, partitions=1, workers={"visits": 2}, clock="live", metrics_port=first,
         retention_days=28,
     ) as running:  # fmt: skip
         probed = Probed(running)
-        wait_until(lambda: probed.all("/ready") == {200}, 90, "not all of them became ready")
+        probed.wait_ready(90)
         visits = [running.worker("visits", index) for index in (0, 1)]
         held = sorted(len(probed.ready(worker)[1].get("partitions", {}).get("scans", ())) for worker in visits)
         assert held == [0, 1], "one holds the partition, the other stands by"
@@ -259,12 +253,12 @@ def test_a_stopped_process_and_a_standby(broker: Broker, database: str, tmp_path
 
 def test_ready_means_rebuilt(broker: Broker, database: str, tmp_path: Path) -> None:
     """A worker that has lost its state is not ready before it has all that was in the log when it began."""
-    first, count = ports_for(6), 20_000
+    first, count = free_ports(6)[0], 20_000
     with pipeline(
         broker, database, tmp_path, partitions=1, clock="live", metrics_port=first, retention_days=28
     ) as running:
         probed = Probed(running)
-        wait_until(lambda: probed.all("/ready") == {200}, 90, "not all of them became ready")
+        probed.wait_ready(90)
         running.register(_town())
         running.publish(_scans(count, time.time_ns() // 1_000_000), blocks=False)
         worker = running.worker("visits")
@@ -303,12 +297,12 @@ def test_without_brokers_all_live_and_none_is_ready(database: str, tmp_path: Pat
     broker.start()
     try:
         with pipeline(
-            broker, database, tmp_path, clock="live", metrics_port=ports_for(6), retention_days=28,
+            broker, database, tmp_path, clock="live", metrics_port=free_ports(6)[0], retention_days=28,
             health=HealthLimits(broker_seconds=3.0, stop_seconds=1.0),
             transport=Transport(session_timeout_seconds=6),
         ) as running:  # fmt: skip
             probed = Probed(running)
-            wait_until(lambda: probed.all("/ready") == {200}, 90, "not all of them became ready")
+            probed.wait_ready(90)
             broker.stop()
             wait_until(lambda: probed.all("/ready") == {503}, 30, "some are ready without a broker")
             for worker in probed.workers:

@@ -22,6 +22,7 @@ import pytest
 from contacts.columns import ints
 from contacts.figures import FULLNESS, fullness
 from contacts.occupancy import UNKNOWN
+from deploy.ports import free_port
 from lacak.metrics_page import GROUPS
 from lacak.officer_commands import send
 from lacak.scrapes import Round, Scrape, Target, ask_all
@@ -55,7 +56,7 @@ def live(broker: Broker, database: str, tmp_path_factory: pytest.TempPathFactory
     """A pipeline under the live clock, with a gateway, through which something of each kind has gone."""
     folder = tmp_path_factory.mktemp("metrics")
     options: dict[str, Any] = {"clock": "live", "partitions": 2, "retention_days": 28, "heartbeat_seconds": 0.5}
-    with pipeline(broker, database, folder, gateway_port=_free_port(), snapshot_seconds=0.5, **options) as found:
+    with pipeline(broker, database, folder, gateway_port=free_port(), snapshot_seconds=0.5, **options) as found:
         found.register(
             [
                 Venue(venue="mal-x", category="mall", region="ID-JK-01", capacity=3),
@@ -77,13 +78,6 @@ def live(broker: Broker, database: str, tmp_path_factory: pytest.TempPathFactory
         send(found.settings, "test-results", "person-1", positive)
         _ask_the_door(found)
         yield found
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 def _ask_the_door(found: Pipeline) -> None:
@@ -289,7 +283,7 @@ def test_top_by_way_of_a_prometheus(live: Pipeline, tmp_path: Path) -> None:
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("there is no prometheus here")
-    port = _free_port()
+    port = free_port()
     addresses = [url.removeprefix("http://").removesuffix("/metrics") for url in targets(live).values()]
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},

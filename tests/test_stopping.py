@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_ports
 from lacak.deployment import ROLES
 from lacak.processes import Worker
 from schemas.blocks import VISIT_BLOCKS, VISITS_MAGIC, unframe
 from streams.reader import read_topic
 from streams.settings import HealthLimits, Settings, Transport
 from tests.pipeline import Broker, Pipeline, pipeline
-from tests.test_health import Probed, ask, ports_for, wait_until
+from tests.test_health import Probed, ask, wait_until
 from tests.test_pipeline import check
 from tests.worlds import World, world
 
@@ -97,11 +98,11 @@ def test_every_role_stops_cleanly_under_load(broker: Broker, database: str, tmp_
 def test_a_worker_that_stops_hands_over_at_once(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
     """The other has all partitions long before the session would have timed out."""
     with pipeline(
-        broker, database, tmp_path, workers=STATEFUL, metrics_port=ports_for(8),
+        broker, database, tmp_path, workers=STATEFUL, metrics_port=free_ports(8)[0],
         transport=Transport(session_timeout_seconds=SESSION_SECONDS),
     ) as running:  # fmt: skip
         probed = Probed(running)
-        wait_until(lambda: probed.all("/ready") == {200}, 120, "not all of them became ready")
+        probed.wait_ready(120)
         with load(running, town):
             for role, topic in (("visits", "scans"), ("places", "visits")):
                 stays, goes = running.worker(role, 0), running.worker(role, 1)
@@ -119,11 +120,11 @@ def test_a_worker_that_stops_hands_over_at_once(broker: Broker, database: str, t
 def test_a_worker_that_is_waited_for_comes_back_to_its_own(broker: Broker, database: str, tmp_path: Path) -> None:
     """With LACAK_TRANSPORT_LEAVE_ON_STOP=false nobody is given its partitions, and nothing is rebalanced."""
     with pipeline(
-        broker, database, tmp_path, workers=STATEFUL, metrics_port=ports_for(8),
+        broker, database, tmp_path, workers=STATEFUL, metrics_port=free_ports(8)[0],
         transport=Transport(session_timeout_seconds=SESSION_SECONDS, leave_on_stop=False),
     ) as running:  # fmt: skip
         probed = Probed(running)
-        wait_until(lambda: probed.all("/ready") == {200}, 120, "not all of them became ready")
+        probed.wait_ready(120)
         stays, goes = running.worker("visits", 0), running.worker("visits", 1)
         mine = probed.ready(goes)[1]["partitions"]["scans"]
         stop(goes)
@@ -149,11 +150,11 @@ def test_a_stop_that_cannot_be_clean_says_so(broker: Broker, database: str, tmp_
     own.start()
     try:
         with pipeline(
-            own, database, tmp_path, clock="live", retention_days=28, metrics_port=ports_for(6),
+            own, database, tmp_path, clock="live", retention_days=28, metrics_port=free_ports(6)[0],
             health=HealthLimits(stop_seconds=4.0),
         ) as running:  # fmt: skip
             probed = Probed(running)
-            wait_until(lambda: probed.all("/ready") == {200}, 120, "not all of them became ready")
+            probed.wait_ready(120)
             own.kill()
             time.sleep(2.0)  # a tick or two is sent, and not acknowledged
             worker = running.worker("visits")

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from deploy.embedded import Child, ServerError, free_port
+from deploy.embedded import Child, ServerError
+from deploy.ports import free_port
 
 HERE: Final = Path(__file__).parent
 CONFIGURATION: Final = HERE / "prometheus.yaml"

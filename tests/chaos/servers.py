@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,9 +17,9 @@ import psycopg
 
 from deploy.embedded import Child, Postgres, ServerError
 from deploy.kafka import _serves, fetch, find_java
+from deploy.ports import PORTS, is_free
 from tests.chaos.proxy import Network
 
-_PORTS: Final = range(20_000, 30_000)  # not given to outgoing connections
 _JOBS_MOST: Final = 8
 _STOP_SECONDS: Final = 20.0
 
@@ -59,19 +58,15 @@ class Ports:
     """Ports of loopback, none given twice, nor to two jobs: each has its `number`."""
 
     def __init__(self, number: int = 0) -> None:
-        own = _PORTS[number % _JOBS_MOST :: _JOBS_MOST]
+        own = PORTS[number % _JOBS_MOST :: _JOBS_MOST]
         self._left = secrets.SystemRandom().sample(own, len(own))
 
     def take(self) -> int:
         """One that nobody listens on."""
         while True:
             port = self._left.pop()
-            with socket.socket() as probe:
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            return port
+            if is_free(port):
+                return port
 
 
 class Broker:
