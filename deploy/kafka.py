@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,6 +32,7 @@ from deploy.ports import free_ports, is_free
 
 _POM: Final = Path(__file__).with_name("apache-kafka") / "pom.xml"
 _JAVA_MIN: Final = 17
+_LOOK_SECONDS: Final = 0.2
 _FETCH_SECONDS, _FORMAT_SECONDS, _START_SECONDS, _STOP_SECONDS = 900.0, 60.0, 180.0, 30.0
 _LOGGER: Final = ("showDateTime=true", "dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS")
 
@@ -251,13 +252,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.kafka", description=main.__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(".lacak/kafka"), help="default: %(default)s")
     kafka = Kafka(parser.parse_args().folder)
-    ended = threading.Event()
+    asked: list[int] = []  # no Event: one that is set within its own `wait`, by a handler, locks itself out
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: asked.append(number))
     try:
         kafka.start()
         print(f"Apache Kafka is up: LACAK_BROKERS={kafka.bootstrap} (Ctrl-C stops it)", flush=True)
-        while not ended.wait(0.5):
+        while not asked:
+            time.sleep(_LOOK_SECONDS)
             if os.waitid(os.P_PID, kafka.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 raise ServerError("Apache Kafka ended by itself: its folder has its log, kafka.log.")
     except ServerError as error:

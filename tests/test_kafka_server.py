@@ -116,7 +116,10 @@ def test_the_command_leaves_no_broker_behind(tmp_path: Path, number: signal.Sign
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1
         process.send_signal(number)
-        assert process.wait(30) == (0 if number == signal.SIGINT else -signal.SIGKILL)
+        try:
+            assert process.wait(30) == (0 if number == signal.SIGINT else -signal.SIGKILL)
+        finally:
+            process.kill()
     deadline = time.monotonic() + 10
     while alive(int(children[0])) and time.monotonic() < deadline:
         time.sleep(0.05)
