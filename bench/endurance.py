@@ -28,14 +28,14 @@ from bench.machine import bench_folder, broker_name, describe, running_broker
 from bench.stream import settings_for
 from bench.vitals import Probe, Vitals, Watcher, until
 from bench.workload import Shape, Workload
-from lacak.deployment import Deployment
+from deploy.ports import free_ports
+from lacak.deployment import ROLES, Deployment
 from lacak.level import wait_registry
 from lacak.venues import publish_venues
 from streams.settings import Settings
 
 SHARE: Final = 0.8
 BURST: Final = 10.0
-_PORT: Final = 29_500
 _LIMITS: Final = Path(__file__).with_name("limits.toml")
 _LOOK_SECONDS: Final = 2.0
 _RAMP: Final = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 60_000, 75_000, 90_000)
@@ -161,7 +161,7 @@ def run(given: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The whole measurement over a fresh deployment."""
     shape = Shape(scans=0, people=given.people, venues=given.venues)
     with bench_folder() as folder, running_broker("kafka", folder) as brokers:
-        settings = settings_for(brokers, folder, metrics_port=_PORT)
+        settings = settings_for(brokers, folder, metrics_port=free_ports(len(ROLES))[0])
         with Deployment(settings) as lacak:
             settings = lacak.settings
             total_s = 60 * given.minutes + given.burst_seconds + _DRAIN_SECONDS + given.after_seconds + 900
@@ -170,7 +170,7 @@ def run(given: argparse.Namespace, console: Console) -> dict[str, Any]:
             publish_venues(settings, [*Workload(shape).registrations(), *probe.registrations()])
             wait_registry(settings, began_ms, seconds=120.0)
             pids = {worker.role: worker.pid for worker in lacak.workers}
-            ports = {worker.role: _PORT + number for number, worker in enumerate(lacak.workers)}
+            ports = {worker.role: settings.metrics_port + number for number, worker in enumerate(lacak.workers)}
             with probe:
                 watcher = Watcher(settings, pids, ports, probe)
                 looked = Run(lacak, watcher, shape, console)

@@ -33,6 +33,7 @@ from bench.machine import bench_folder, broker_name, cpu_seconds, describe, peak
 from bench.producing import Producer
 from bench.visitlog import VisitLog
 from deploy.kafka import Kafka
+from deploy.ports import free_ports
 from lacak.processes import Worker
 from lacak.settings import environment_of
 from streams.settings import Partitions, Settings, Transport
@@ -45,7 +46,6 @@ _PATIENCE_SECONDS_A_MILLION: Final = 60.0
 _SAY_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
 _MEANWHILE_BLOCKS: Final = 20
-_PORTS: Final = (29_871, 29_872)
 _WANTED_SECONDS: Final = 10.0
 _WANTED_RATE: Final = 500_000
 
@@ -78,6 +78,7 @@ class Scene:
         self._topic = self.settings.topic("visits")
         self._log = VisitLog(visits, block_rows)
         self._console = console
+        self._ports = free_ports(2)
         self._file = folder / "filled"
         self.filled = _Filled(block_rows)
         self.patience_s = _PATIENCE_SECONDS + _PATIENCE_SECONDS_A_MILLION * visits / 1e6
@@ -148,7 +149,7 @@ class Scene:
 
     def worker(self, index: int = 0) -> Worker:
         """A places worker, not started."""
-        own = msgspec.structs.replace(self.settings, worker_index=index, metrics_port=_PORTS[index])
+        own = msgspec.structs.replace(self.settings, worker_index=index, metrics_port=self._ports[index])
         return Worker("places", index, environment_of(own), self.settings.data_dir / "logs")
 
     def forget(self) -> None:
@@ -157,7 +158,7 @@ class Scene:
 
     def wait_level(self, worker: Worker, index: int = 0) -> None:
         """Wait until a worker tells the last mark's log time."""
-        port, wanted = _PORTS[index], self.mark_ms / 1000
+        port, wanted = self._ports[index], self.mark_ms / 1000
 
         def how_far() -> str:
             share = _metric(port, "lacak_recovery_ratio{")

@@ -110,16 +110,15 @@ class BatchConsumer(stock.Consumer):  # type: ignore[misc]
         that of the last seek.
         """
         async with self._seeking:
-            while True:
+            done = False
+            while not done:
                 try:
-                    if await self._seek():
-                        return
-                    continue
+                    done = await self._seek()
                 except KafkaError as error:
                     if not error.retriable:
                         raise
                     log.warning("Where to read cannot be asked (%s): it is asked again.", type(error).__name__)
-                await asyncio.sleep(_AGAIN_SECONDS)
+                    await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _seek(self) -> bool:
         """False: a rebalance has begun meanwhile, and what was asked is of before it."""
