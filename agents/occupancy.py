@@ -54,13 +54,14 @@ _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
 
 _LOOK_SECONDS = 0.1
-"""How often thresholds and clusters are looked at."""
+"""How often thresholds and clusters are looked at, if `_REST` lets them."""
 
 _WINDOWS_A_RECORD = 30_000
 """A record holds no more windows: with the longest names it is still one that the brokers take."""
 
 _REST = 9
-"""Clusters are looked at again after so many times as long as it took: where there are many cases, less often."""
+"""Each is looked at again after so many times as long as it took, for each partition here: so that looking takes a
+tenth of the worker's time, whatever its partitions, rows and cases. What is told once a second is not put off."""
 
 
 class _Told:
@@ -75,7 +76,8 @@ class _Told:
         self.log_time_ms = 0
         self.at = 0.0
         self.looked = 0.0
-        self.rests_until = 0.0
+        self.counts_rest_until = 0.0
+        self.clusters_rest_until = 0.0
         self.waiting: dict[str, Count] = {}
         self.inside: dict[str, int] = {}
 
@@ -286,14 +288,20 @@ class OccupancyKeeper:
                 self.meters.told(partition, replaying=True)
                 self._keep_house(places)
             return
-        if now >= told.rests_until:
+        all_of_it = now - told.at >= _TELL_SECONDS
+        if all_of_it or now >= told.counts_rest_until:
+            self._look_at_counts(partition, places, told, position, all_of_it=all_of_it)
+        now = self._clock.monotonic()
+        if now >= told.clusters_rest_until:
             tell_clusters(self._outbox, partition, places, position, again=False)
-            done = self._clock.monotonic()
-            told.rests_until = done + _REST * (done - now)
+            told.clusters_rest_until = self._rests_until(now)
+
+    def _look_at_counts(self, partition: int, places: Places, told: _Told, position: int, *, all_of_it: bool) -> None:
+        now = self._clock.monotonic()
         changed = places.counts()
+        told.counts_rest_until = self._rests_until(now)
         for count in changed:
             told.waiting[count.venue] = count
-        all_of_it = now - told.at >= _TELL_SECONDS
         if all_of_it:
             told.at = now
             ready = list(told.waiting.values())
@@ -310,6 +318,11 @@ class OccupancyKeeper:
         self._tell_counts(partition, places, told, position, ready)
         if all_of_it:
             self.meters.told(partition, replaying=False)
+
+    def _rests_until(self, began: float) -> float:
+        now = self._clock.monotonic()
+        here = len(self.owner.partitions) if self.owner is not None else 1
+        return now + _REST * here * (now - began)
 
     def _keep_house(self, places: Places) -> None:
         self._unused |= places.expire()

@@ -6,6 +6,8 @@ after the other for people with visits. Latency: from just before the `test-resu
 until a SELECT of another connection returns the forward report. Reports are waited for by NOTIFY, as an officer's
 screen would.
 
+`--rates 1000,5000` publishes at these instead, one after the other on the same history.
+
 With `--days` the history is of so many days until now, loaded before as a file is (blocks, each scan with its own time
 as its arrival); a trace is waited for, and then that the windows are recorded. A positive's onset was then five days
 ago: who was met may have been infectious for up to four days, so a second hop has something to find.
@@ -200,23 +202,23 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
                 f"the first trace was complete after {loaded['first_trace_s']:.0f} s more,"
                 f" the windows recorded after {loaded['recorded_s']:.0f} s"
             )
-            if given.rate == "auto":
-                most = sustained(settings, workload, officer, names)
+            most, rates = None, given.rates
+            if not rates:
+                most = sustained(settings, workload, officer, names) if given.rate == "auto" else float(given.rate)
                 console.print(f"the pipeline takes {most:,.0f} scans a second")
-            else:
-                most = float(given.rate)
-            rate = most / 2
-            seconds = _WARM_SECONDS + given.traces * 10.0
-            console.print(f"publishing {rate:,.0f} scans a second; {given.traces} positives")
-            with load(settings, shape, rate, seconds, folder) as said:
-                while heard(said).sent < rate * _WARM_SECONDS / 2:
-                    lacak.watch()
-                    time.sleep(0.2)
-                reports = _positives(lacak, officer, names, given.traces, console)
-                flow = heard(said)
+                rates = [most / 2]
+            loads = []
+            for rate in rates:
+                console.print(f"publishing {rate:,.0f} scans a second; {given.traces} positives")
+                with load(settings, shape, rate, _WARM_SECONDS + given.traces * 10.0, folder) as said:
+                    while heard(said).sent < rate * _WARM_SECONDS / 2:
+                        lacak.watch()
+                        time.sleep(0.2)
+                    reports = _positives(lacak, officer, names, given.traces, console)
+                    flow = heard(said)
+                loads.append({"rate": rate, "load": flow, **_figures(reports), "reports": reports})
             hops = officer.people_by_hop()
-    about = {"most_scans_per_second": most, "rate": rate, "load": flow, "history": loaded}
-    return {**about, "people_by_hop_p50_p90": hops, **_figures(reports), "reports": reports}
+    return {"most_scans_per_second": most, "history": loaded, "people_by_hop_p50_p90": hops, "loads": loads}
 
 
 def _positives(
@@ -254,11 +256,16 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in points.items()}
 
 
+def _rates(text: str) -> list[float]:
+    return [float(rate) for rate in text.split(",")]
+
+
 def main() -> int:
     """Run the benchmark and print what was measured where."""
     parser = argparse.ArgumentParser(prog="python -m bench.trace", description=__doc__)
     parser.add_argument("--traces", type=int, default=60, help="how many positives (default: %(default)s)")
     parser.add_argument("--rate", default="auto", help="most scans a second, if known; half of it is published")
+    parser.add_argument("--rates", type=_rates, help="scans a second to publish instead, one or more with commas")
     parser.add_argument(
         "--history", type=int, default=200_000, help="scans that are there before (default: %(default)s)"
     )
@@ -281,18 +288,28 @@ def main() -> int:
     )
     given.output.write_bytes(msgspec.json.format(data) + b"\n")
     console = Console()
-    table = Table("ms until", "p50", "p90", "p99", "max", box=None, header_style="bold")
-    for name, key in (("a report", "latency_ms"), ("a complete report", "complete_ms")):
-        table.add_row(name, *(f"{value:.0f}" for value in found[key].values()))
-    console.print(table)
-    console.print(
-        f"{found['traces']} traces at {found['rate']:,.0f} scans a second"
-        f" (half of {found['most_scans_per_second']:,.0f});"
-        f" {found['complete_at_once_share']:.0%} complete at once, {found['contacts_median']:.0f} contacts (median;"
-        f" by hop {', '.join(f'{half:.0f} (p90 {most:.0f})' for half, most in found['people_by_hop_p50_p90'])}),"
-        f" {found['without_report']} without a report, the load {found['load'].late_seconds:.1f} s late.",
-        highlight=False,
+    names = (
+        "scans/s",
+        "ms until",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "traces",
+        "complete at once",
+        "contacts",
+        "without report",
     )
+    table = Table(*names, box=None, header_style="bold")
+    for each in found["loads"]:
+        counts = f"{each['complete_at_once_share']:.0%}", f"{each['contacts_median']:.0f}", f"{each['without_report']}"
+        for name, key in (("a report", "latency_ms"), ("a complete one", "complete_ms")):
+            figures = (f"{value:.0f}" for value in each[key].values())
+            table.add_row(f"{each['rate']:,.0f}", name, *figures, f"{each['traces']}", *counts)
+    console.print(table)
+    by_hop = ", ".join(f"{half:.0f} (p90 {most:.0f})" for half, most in found["people_by_hop_p50_p90"])
+    late = ", ".join(f"{each['load'].late_seconds:.1f}" for each in found["loads"])
+    console.print(f"Contacts by hop (median): {by_hop}. The load was {late} s late.", highlight=False)
     console.print(", ".join(f"{key} {value}" for key, value in machine.items()), style="dim", highlight=False)
     return 0
 

@@ -30,12 +30,9 @@ _TRACE: Final = """
     where (excluded.position_offset, excluded.position_step) > (traces.position_offset, traces.position_step)
 """
 
-_CONTACTS: Final = """
-    insert into lacak.trace_contacts
-    select %s, * from unnest(
-        %s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[]
-    )
-"""
+_CONTACTS: Final = (
+    "copy lacak.trace_contacts (trace_id, person, minutes, rule, grade, decided_by, shared_stays, hop, risk) from stdin"
+)
 
 _HISTORY: Final = """
     insert into lacak.trace_history
@@ -103,11 +100,10 @@ async def _write(connection: Connection, t: Trace) -> None:
 async def _list_contacts(connection: Connection, t: Trace) -> None:
     await connection.execute("delete from lacak.trace_contacts where trace_id = %s", (t.trace_id,))
     if t.contacts:
-        rows = (
-            (c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence), c.hop, c.risk) for c in t.contacts
-        )
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        await connection.execute(_CONTACTS, [t.trace_id, *columns])
+        async with connection.cursor() as cursor, cursor.copy(_CONTACTS) as copy:
+            for c in t.contacts:
+                shared = c.person, c.minutes, c.rule, c.grade, c.decided_by, len(c.evidence), c.hop, c.risk
+                await copy.write_row((t.trace_id, *shared))
 
 
 def _json(trace: Trace) -> Jsonb:
