@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.request import urlopen
 
+import msgspec
 import psutil
 
 from bench.rush import Rush
@@ -23,11 +25,14 @@ from gateway.keyring import Keyring
 from gateway.running import DEVICES_FILE, KEYS_FOLDER
 from lacak.clock import SystemClock
 from lacak.deployment import Deployment
-from lacak.processes import Worker
+from lacak.processes import Worker, stop_all
+from lacak.settings import environment_of
 from streams.settings import Partitions, Settings, Snapshots, Transport
 
 _READY_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
+_IN_HAND_SECONDS: Final = 2.0
+_ONE_MORE: Final = 9
 _SHARED_WORKERS: Final = {"visits": 2, "places": 2}
 
 
@@ -88,9 +93,29 @@ class Sight:
 
     @contextmanager
     def broker_frozen(self) -> Iterator[None]:
-        """A broker that hangs: connections stand, and nothing is answered."""
-        with _frozen([self._broker.pid]):
+        """A broker that hangs: connections stand, and nothing is answered.
+
+        It begins when PostgreSQL has held back the recorder for a moment, which then writes what it has in hand: so
+        there is something that is not committed.
+        """
+        with ExitStack() as stack:
+            with _frozen([self._postgres.pid, *(each.pid for each in psutil.Process(self._postgres.pid).children())]):
+                time.sleep(_IN_HAND_SECONDS)
+                stack.enter_context(_frozen([self._broker.pid]))
             yield
+
+    @contextmanager
+    def one_more(self, role: str) -> Iterator[None]:
+        """Another worker of a role that has joined the others, and leaves them at the end. Raises NotSeen."""
+        port = free_port()
+        own = msgspec.structs.replace(self.lacak.settings, metrics_port=port, worker_index=_ONE_MORE, role=role)
+        worker = Worker(role, _ONE_MORE, environment_of(own), own.data_dir / "logs")
+        worker.start()
+        try:
+            self.wait(lambda: _is_ready(port), f"one more of {role}", _READY_SECONDS)
+            yield
+        finally:
+            stop_all([worker])
 
     @contextmanager
     def database_killed(self) -> Iterator[None]:
@@ -106,6 +131,14 @@ class Sight:
         """Workers that hang; they answer nobody, Prometheus neither."""
         with _frozen([worker.pid for worker in workers]):
             yield
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/ready", timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def show_city(lacak: Deployment, *, console: Console, folder: Path, people: int,
                 f"The forward trace has {len(forward.contacts)} contacts under {forward.profile} of "
                 f"{forward.profile_version}. In truth they infected {len(spread)} people; {infected} are among them.",
             ],
-            Curve(f"People inside {mall.name}", mall.capacity, store.curve(mall.venue)),
+            Curve(f"People inside {mall.name}", _inside(store, mall)[1], store.curve(mall.venue)),
             [Table("The busiest places", ("place", "allowed", "peak", "entries"), doors)],
             forward,
             settings.zone_info,
@@ -212,9 +212,8 @@ def _live_through(
             if time.monotonic() - shown >= 1.0 or sent == len(scans):
                 shown = time.monotonic()
                 lacak.watch()
-                inside = store.occupancy(mall.venue)
-                levels.append(inside[0].inside if inside else 0)
-                allowed = inside[0].allowed if inside else mall.capacity
+                inside, allowed = _inside(store, mall)
+                levels.append(inside)
                 header = Text.assemble(
                     (local(now_ms, lacak.settings.zone_info), "bold"), f"   {sent:,} of {len(scans):,} scans\n",
                     (mall.name, "bold"), f"  {_sparkline(levels)}  {levels[-1]} inside, {allowed} allowed\n",
@@ -224,6 +223,12 @@ def _live_through(
                 )
             time.sleep(_FRAME_SECONDS if seconds else 0.0)
     return levels
+
+
+def _inside(store: Store, venue: Venue) -> tuple[int, int | None]:
+    """How many are inside a venue, and how many may be."""
+    told = store.occupancy(venue.venue)
+    return (told[0].inside, told[0].allowed) if told else (0, venue.capacity)
 
 
 def _sparkline(levels: Sequence[int]) -> str:

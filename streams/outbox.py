@@ -132,9 +132,9 @@ class Outbox:
     async def stop(self) -> None:
         """Send what is left and disconnect."""
         if self._producer is not None:
-            producer, self._producer = self._producer, None
             if self._failure is None:
                 await asyncio.gather(*(lane.task for lane in self._lanes.values() if lane.task is not None))
+            producer, self._producer = self._producer, None
             await let_go(producer)
 
     def send(

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import CommitFailedError
 from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
 
 from deploy.embedded import Tansu
 from security.clients import let_go, mend_clients
@@ -62,6 +64,47 @@ def test_asking_makes_no_topic(broker: Broker) -> None:
     asyncio.run(live())
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
         assert name not in admin.list_topics()
+
+
+def test_a_refused_commit_of_before_leaves_the_membership(broker: Broker) -> None:
+    """A commit sent under an older generation is refused, and the member that its sender has become stays one; that of
+    who is no member is not sent; that of the member itself, when the group does not know it any more, lets go of it."""
+    mend_clients()
+    name = f"commits-{time.time_ns()}"
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+        admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
+
+    async def live() -> None:
+        consumer = AIOKafkaConsumer(name, bootstrap_servers=broker.bootstrap, group_id=name, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            group = consumer._coordinator
+            tp = min(consumer.assignment())
+            member = group.generation, group.member_id
+            await consumer.commit({tp: 0})
+
+            async def commit_as(generation: int, name: str) -> None:
+                group.generation, group.member_id = generation, name
+                refused = asyncio.create_task(consumer.commit({tp: 0}))
+                for _ in range(20):  # until it is on its way
+                    await asyncio.sleep(0)
+                group.generation, group.member_id = member
+                with pytest.raises(CommitFailedError):
+                    await refused
+
+            for before in ((member[0] + 7, member[1]), (member[0], "somebody"), (-1, "")):
+                await commit_as(*before)
+                assert (group.generation, group.member_id) == member
+                assert not group.need_rejoin(consumer._subscription.subscription)
+            await consumer.commit({tp: 0})
+            group.member_id = "somebody"
+            with pytest.raises(CommitFailedError):
+                await consumer.commit({tp: 0})
+            assert group.member_id != "somebody"
+        finally:
+            await let_go(consumer)
+
+    asyncio.run(live())
 
 
 @pytest.mark.parametrize("kind", [AIOKafkaConsumer, AIOKafkaProducer])

@@ -4,8 +4,12 @@ alerts are raised by their fault and end with it. The rules are the deployment's
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +56,27 @@ def symptoms(seen: Sight) -> set[str]:
     """The symptoms that are firing. A slow machine breaks promises of a second without any fault."""
     up = {name for name, state in seen.prometheus.firing().items() if state == "firing"}
     return up - PROMISES - {"LacakDiskFilling"}  # what else this machine writes within minutes, taken for a day
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of 64 MiB, in memory, for the length of a `with` block."""
+    folder.mkdir(parents=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "lacak", folder], check=False)
+    if made.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(path: Path, size: int) -> None:
+    """Take up so much of a disk, or as much as there is."""
+    with path.open("ab") as file, suppress(OSError):
+        while file.tell() < size:
+            file.write(bytes(min(1 << 16, size - file.tell())))
+            file.flush()
 
 
 def await_quiet(seen: Sight) -> None:
@@ -136,13 +161,49 @@ def test_a_stopped_database_raises_its_alerts(seen: Sight) -> None:
 
 @needs_time
 def test_a_stopped_broker_raises_its_alerts(seen: Sight) -> None:
-    """A broker that answers nothing: gateways write to their spools and read nothing, workers do not commit; when it
-    is back, what waited is sent, and all of it ends."""
+    """A broker that answers nothing: gateways write to their spools and read nothing, workers make nothing durable and
+    do not commit; when it is back, what waited is sent, and all of it ends."""
     await_quiet(seen)
-    raised = ("LacakBrokersAway", "LacakSpoolFilling", "LacakHeartbeatOld", "LacakNoCommit", "LacakCopiesStale")
+    raised = (
+        "LacakBrokersAway", "LacakSpoolFilling", "LacakHeartbeatOld", "LacakNoCommit", "LacakSnapshotOld",
+        "LacakCopiesStale",
+    )  # fmt: skip
     with seen.broker_frozen():
         seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
     await_quiet(seen)
+
+
+@needs_time
+def test_workers_that_come_and_go_raise_their_alert(seen: Sight) -> None:
+    """One more worker joins and leaves again and again: its group does nothing but divide its partitions anew."""
+    await_quiet(seen)
+
+    def came_and_went() -> bool:
+        with seen.one_more("places"):
+            pass
+        return firing(seen, "LacakRebalancing")
+
+    seen.wait(came_and_went, "LacakRebalancing", FIRES_SECONDS)
+    await_quiet(seen)
+
+
+@needs_time
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, as root")
+def test_a_full_disk_raises_its_alerts() -> None:
+    """The gateway's disk fills, then is full: nothing can be made durable, so nothing is taken; then there is room."""
+    with bench_folder() as folder:
+        disk = folder / "data" / "gateway"
+        with small_disk(disk), sight(folder, rules=short_rules(folder / "rules"), odd=False) as seen:
+            await_quiet(seen)
+            free = shutil.disk_usage(disk).free
+            fill(disk / "filled", free - (1 << 20))
+            raised = ("LacakDiskFull", "LacakDiskFilling")
+            seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
+            fill(disk / "filled", free)
+            seen.wait(lambda: firing(seen, "LacakDoorErrors"), "LacakDoorErrors", FIRES_SECONDS)
+            (disk / "filled").unlink()
+            await_quiet(seen)
+            seen.wait(lambda: not firing(seen, *raised), "an end of the disk's alerts", RECOVERS_SECONDS)
 
 
 def test_the_page_has_every_panel_and_rule() -> None:
