@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,23 +60,15 @@ def symptoms(seen: Sight) -> set[str]:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 64 MiB, in memory, for the length of a `with` block."""
+    """A file system of 512 MiB, in memory, for the length of a `with` block."""
     folder.mkdir(parents=True)
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "lacak", folder], check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "lacak", folder], check=False)
     if made.returncode:
         pytest.skip("no file system can be mounted here")
     try:
         yield
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(path: Path, size: int) -> None:
-    """Take up so much of a disk, or as much as there is."""
-    with path.open("ab") as file, suppress(OSError):
-        while file.tell() < size:
-            file.write(bytes(min(1 << 16, size - file.tell())))
-            file.flush()
 
 
 def await_quiet(seen: Sight) -> None:
@@ -174,36 +166,43 @@ def test_a_stopped_broker_raises_its_alerts(seen: Sight) -> None:
 
 
 @needs_time
-def test_workers_that_come_and_go_raise_their_alert(seen: Sight) -> None:
-    """One more worker joins and leaves again and again: its group does nothing but divide its partitions anew."""
-    await_quiet(seen)
+def test_workers_that_come_and_go_raise_their_alert() -> None:
+    """One more worker joins four others and leaves again and again: their group does nothing but divide its partitions
+    anew. (On the embedded broker that takes five seconds each time: of two workers nobody counts enough of them.)"""
+    with (
+        bench_folder() as folder,
+        sight(folder, rules=short_rules(folder / "rules"), odd=False, workers={"places": 4}) as seen,
+    ):
+        await_quiet(seen)
 
-    def came_and_went() -> bool:
-        with seen.one_more("places"):
-            pass
-        return firing(seen, "LacakRebalancing")
+        def came_and_went() -> bool:
+            with seen.one_more("places"):
+                pass
+            return firing(seen, "LacakRebalancing")
 
-    seen.wait(came_and_went, "LacakRebalancing", FIRES_SECONDS)
-    await_quiet(seen)
+        seen.wait(came_and_went, "LacakRebalancing", FIRES_SECONDS)
+        await_quiet(seen)
 
 
 @needs_time
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, as root")
 def test_a_full_disk_raises_its_alerts() -> None:
-    """The gateway's disk fills, then is full: nothing can be made durable, so nothing is taken; then there is room."""
+    """The gateway's disk fills: nothing can be made durable, so nothing is taken; then there is room again."""
     with bench_folder() as folder:
         disk = folder / "data" / "gateway"
         with small_disk(disk), sight(folder, rules=short_rules(folder / "rules"), odd=False) as seen:
             await_quiet(seen)
-            free = shutil.disk_usage(disk).free
-            fill(disk / "filled", free - (1 << 20))
-            raised = ("LacakDiskFull", "LacakDiskFilling")
-            seen.wait(lambda: firing(seen, *raised), f"{raised}", FIRES_SECONDS)
-            fill(disk / "filled", free)
-            seen.wait(lambda: firing(seen, "LacakDoorErrors"), "LacakDoorErrors", FIRES_SECONDS)
-            (disk / "filled").unlink()
-            await_quiet(seen)
-            seen.wait(lambda: not firing(seen, *raised), "an end of the disk's alerts", RECOVERS_SECONDS)
+            place = seen.lacak.metrics["gateway-0"].removeprefix("http://").removesuffix("/metrics")
+
+            def up() -> set[str]:
+                alerts = seen.prometheus.query(f'ALERTS{{alertstate="firing", instance="{place}"}}')
+                return {alert.labels["alertname"] for alert in alerts}
+
+            filled, raised = disk / "filled", {"LacakDiskFull", "LacakDiskFilling", "LacakDoorErrors"}
+            filled.write_bytes(bytes(shutil.disk_usage(disk).free - (8 << 20)))
+            seen.wait(lambda: raised <= up(), f"{raised}", FIRES_SECONDS)
+            filled.unlink()
+            seen.wait(lambda: not up(), "an end of the disk's alerts", RECOVERS_SECONDS)
 
 
 def test_the_page_has_every_panel_and_rule() -> None:
