@@ -180,9 +180,9 @@ def _wait(port: int, done: Any, seconds: float, what: str) -> float:
 def run(kind: Any, given: argparse.Namespace, console: Console) -> Run:
     """One run over a fresh broker and a fresh gateway."""
     cores = sorted(os.sched_getaffinity(0))
-    with bench_folder() as folder:
+    with bench_folder() as folder, bench_folder(given.broker_in) as broker_folder:
         os.sched_setaffinity(0, set(cores[1:]) or set(cores))  # the broker's too, which is a child of this process
-        with running_broker(kind, folder) as brokers:
+        with running_broker(kind, broker_folder) as brokers:
             settings = Settings(brokers=brokers)
             ensure_topics(settings)
             workload = Workload(Shape(0, given.people, given.venues, given.seed))
@@ -288,6 +288,9 @@ def main() -> int:
     parser.add_argument("--venues", type=int, default=5_000)
     parser.add_argument("--runs", type=int, default=3, help="the median of so many runs (default: %(default)s)")
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
+    parser.add_argument(
+        "--broker-in", type=Path, help="the folder of the broker's own disk (default: the gateway's disk is also its)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bench-door.json"))
     given = parser.parse_args()

@@ -101,9 +101,9 @@ def wait_quiet(pids: Sequence[int], seconds: float = 90.0) -> None:
 
 
 @contextmanager
-def bench_folder() -> Iterator[Path]:
-    """A temporary folder that PostgreSQL's user can pass through."""
-    with tempfile.TemporaryDirectory(prefix="lacak-bench-", ignore_cleanup_errors=True) as name:
+def bench_folder(within: Path | None = None) -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's user can pass through, `within` another or where such folders are."""
+    with tempfile.TemporaryDirectory(prefix="lacak-bench-", dir=within, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
