@@ -33,7 +33,7 @@ KAFKA_TESTS = kafka_server pipeline traces status_pipeline hops standing cluster
 test-kafka: .venv/ready ## Run the integration and crash tests on Apache Kafka (needs Java and Maven)
 	@LACAK_TEST_BROKER=kafka $(BIN)/python -m pytest $(KAFKA_TESTS:%=tests/test_%.py)
 
-sight: .venv/ready ## Raise each alert by its fault on a running Lacak, and see it end (needs Prometheus; ten quiet minutes)
+sight: .venv/ready ## Raise each alert by its fault on a running Lacak, and see it end (needs Prometheus; a quiet quarter of an hour)
 	@LACAK_TEST_SIGHT=1 $(BIN)/python -m pytest tests/test_sight.py
 
 lint: .venv/ready ## Check style and who imports whom
