@@ -21,7 +21,8 @@ from tests.fix_prometheus import needs_prometheus
 
 pytestmark = needs_prometheus
 needs_time = pytest.mark.skipif(
-    os.environ.get("LACAK_TEST_SIGHT") != "1", reason="faults and their alerts take a quiet quarter of an hour: make sight"
+    os.environ.get("LACAK_TEST_SIGHT") != "1",
+    reason="faults and their alerts take a quiet quarter of an hour: make sight",
 )
 
 ANSWER_SECONDS = 120.0
