@@ -66,6 +66,7 @@ class Holder:
     def __init__(self, committed: int) -> None:
         self.committed = {0: committed}
         self.ends = {0: 1 << 40}
+        self.partitions = frozenset({0})
         self.at = 0
 
     def position(self, partition: int) -> int:
