@@ -74,11 +74,22 @@ def _rejoin_if_current(group: GroupCoordinator) -> None:
         _rejoin(group)
 
 
+_leave = GroupCoordinator._maybe_leave_group
+
+
+async def _leave_from_any_generation(group: GroupCoordinator) -> None:
+    """Leave also a group that was never divided anew on a broker that counts its generations from 0."""
+    if group.generation == 0:
+        group.generation = 1  # the request does not hold it
+    await _leave(group)
+
+
 def mend_clients() -> None:
     """Have every client of this process pause, make no topics, and join anew only for what concerns its membership; to
     be called before the first is made, and again does nothing."""
     GroupCoordinator._do_commit_offsets = _commit_as_member
     GroupCoordinator.reset_generation, GroupCoordinator.request_rejoin = _reset_if_current, _rejoin_if_current
+    GroupCoordinator._maybe_leave_group = _leave_from_any_generation
     AIOKafkaClient._metadata_update = _patient_update
     aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.kafka import Kafka
 from deploy.ports import free_ports
 from lacak.deployment import ROLES
 from lacak.processes import Worker
@@ -96,7 +97,9 @@ def test_every_role_stops_cleanly_under_load(broker: Broker, database: str, tmp_
 
 
 def test_a_worker_that_stops_hands_over_at_once(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
-    """The other has all partitions long before the session would have timed out."""
+    """The other has all partitions before the session would have timed out; on Apache Kafka long before. (The embedded
+    broker, when a group is divided anew, waits for half of the session for who may still come.)"""
+    most = SESSION_SECONDS * (0.5 if isinstance(broker, Kafka) else 0.75)
     with pipeline(
         broker, database, tmp_path, workers=STATEFUL, metrics_port=free_ports(8)[0],
         transport=Transport(session_timeout_seconds=SESSION_SECONDS),
@@ -110,9 +113,9 @@ def test_a_worker_that_stops_hands_over_at_once(broker: Broker, database: str, t
                 began = time.monotonic()
                 stop(goes)
                 wait_until(
-                    lambda stays=stays, topic=topic: held(probed, stays, topic) == 4, 20, "it has not taken over"
+                    lambda stays=stays, topic=topic: held(probed, stays, topic) == 4, most, "it has not taken over"
                 )
-                assert time.monotonic() - began < SESSION_SECONDS / 2
+                assert time.monotonic() - began < most
         running.end(150.0)
         assert origins_repeat(running.settings) == []
 
@@ -144,7 +147,6 @@ def held(probed: Probed, worker: Worker, topic: str) -> int:
 
 def test_a_stop_that_cannot_be_clean_says_so(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
     """Where the brokers do not answer any more, the worker ends in time all the same, with another code."""
-    from deploy.kafka import Kafka
 
     own = Kafka(tmp_path / "kafka")
     own.start()
