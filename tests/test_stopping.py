@@ -147,7 +147,6 @@ def held(probed: Probed, worker: Worker, topic: str) -> int:
 
 def test_a_stop_that_cannot_be_clean_says_so(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
     """Where the brokers do not answer any more, the worker ends in time all the same, with another code."""
-
     own = Kafka(tmp_path / "kafka")
     own.start()
     try:
