@@ -112,7 +112,7 @@ class Sight:
         worker = Worker(role, _ONE_MORE, environment_of(own), own.data_dir / "logs")
         worker.start()
         try:
-            self.wait(lambda: bool(_read(f"http://127.0.0.1:{port}/ready")), f"one more of {role}", _READY_SECONDS)
+            self.wait(lambda: _is_ready(port), f"one more of {role}", _READY_SECONDS)
             yield
         finally:
             stop_all([worker])
@@ -133,13 +133,12 @@ class Sight:
             yield
 
 
-def _read(place: str) -> str:
-    """What a process answers; nothing where it does not, or says that it is not well."""
+def _is_ready(port: int) -> bool:
     try:
-        with urlopen(place, timeout=2.0) as answer:
-            return str(answer.read().decode())
+        with urlopen(f"http://127.0.0.1:{port}/ready", timeout=2.0) as answer:
+            return bool(answer.status == 200)
     except OSError:
-        return ""
+        return False
 
 
 @contextmanager

@@ -42,6 +42,7 @@ async def _patient_update(client: AIOKafkaClient, *args: Any) -> bool:
 _commit = GroupCoordinator._do_commit_offsets
 _reset = GroupCoordinator.reset_generation
 _rejoin = GroupCoordinator.request_rejoin
+_leave = GroupCoordinator._maybe_leave_group
 _NO_GENERATION: Final = -1
 _commits_as: ContextVar[tuple[int, str] | None] = ContextVar("commits_as", default=None)
 
@@ -67,14 +68,12 @@ def _is_of_before(group: GroupCoordinator) -> bool:
 def _reset_if_current(group: GroupCoordinator) -> None:
     if not _is_of_before(group):
         _reset(group)
+        _rejoin(group)  # aiokafka's asks for it as nobody, which is not who committed
 
 
 def _rejoin_if_current(group: GroupCoordinator) -> None:
     if not _is_of_before(group):
         _rejoin(group)
-
-
-_leave = GroupCoordinator._maybe_leave_group
 
 
 async def _leave_from_any_generation(group: GroupCoordinator) -> None:

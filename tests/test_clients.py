@@ -66,7 +66,7 @@ def test_asking_makes_no_topic(broker: Broker) -> None:
         assert name not in admin.list_topics()
 
 
-def test_a_refused_commit_of_before_leaves_the_membership(broker: Broker) -> None:
+def test_a_refused_commit_of_before_leaves_the_membership(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit sent under an older generation is refused, and the member that its sender has become stays one; that of
     who is no member is not sent; that of the member itself, when the group does not know it any more, lets go of it."""
     mend_clients()
@@ -83,24 +83,31 @@ def test_a_refused_commit_of_before_leaves_the_membership(broker: Broker) -> Non
             member = group.generation, group.member_id
             await consumer.commit({tp: 0})
 
-            async def commit_as(generation: int, name: str) -> None:
-                group.generation, group.member_id = generation, name
-                refused = asyncio.create_task(consumer.commit({tp: 0}))
-                for _ in range(20):  # until it is on its way
-                    await asyncio.sleep(0)
-                group.generation, group.member_id = member
-                with pytest.raises(CommitFailedError):
-                    await refused
+            with monkeypatch.context() as patched:
+                send = group._send_req
 
-            for before in ((member[0] + 7, member[1]), (member[0], "somebody"), (-1, "")):
-                await commit_as(*before)
-                assert (group.generation, group.member_id) == member
-                assert not group.need_rejoin(consumer._subscription.subscription)
+                async def send_and_become(request: object) -> object:
+                    group.generation, group.member_id = member
+                    return await send(request)
+
+                patched.setattr(group, "_send_req", send_and_become)
+                for before in ((member[0] + 7, member[1]), (member[0], "somebody")):
+                    group.generation, group.member_id = before
+                    with pytest.raises(CommitFailedError):
+                        await consumer.commit({tp: 0})
+                    assert (group.generation, group.member_id) == member
+                    assert not group.need_rejoin(consumer._subscription.subscription)
+            group.generation, group.member_id = -1, ""
+            with pytest.raises(CommitFailedError):
+                await consumer.commit({tp: 0})
+            assert not group.need_rejoin(consumer._subscription.subscription)
+            group.generation, group.member_id = member
             await consumer.commit({tp: 0})
             group.member_id = "somebody"
             with pytest.raises(CommitFailedError):
                 await consumer.commit({tp: 0})
             assert group.member_id != "somebody"
+            assert group.need_rejoin(consumer._subscription.subscription)
         finally:
             await let_go(consumer)
 
