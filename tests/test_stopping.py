@@ -82,9 +82,11 @@ def origins_repeat(settings: Settings) -> list[tuple[int, int, int, int]]:
 def test_every_role_stops_cleanly_under_load(broker: Broker, database: str, tmp_path: Path, town: World) -> None:
     """Each in turn while scans flow: code 0 in time; started again it goes on where it was, and what all make is what
     the oracle says. The visits role sends no row twice, though snapshots come every ten seconds only."""
-    with pipeline(broker, database, tmp_path, snapshot_seconds=10.0) as running:
+    ports = free_ports(len(ROLES))
+    with pipeline(broker, database, tmp_path, snapshot_seconds=10.0, metrics_port=ports[0]) as running:
         running.register(town.registry())
         running.erase(town.erasure_messages())
+        Probed(running).wait_ready(120)  # one that is still starting has nothing to stop cleanly
         with load(running, town):
             for role in ROLES:
                 worker = running.worker(role)
