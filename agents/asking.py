@@ -51,7 +51,9 @@ class Asking:
         barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
         for partition in range(partitions.scans):
             self._outbox.send("scans", partition, barrier)
-        gather = Gather(job.query_id, partitions.visits, dossier.partition, began=self._clock.monotonic())
+        gather = Gather(
+            job.query_id, partitions.visits, dossier.partition, self._clock.monotonic(), dossier.person, job.direction
+        )
         for partition in range(partitions.visits):
             self.question(dossier, job, gather, partition, "ask")
         return gather

@@ -176,6 +176,7 @@ class Tracing:
                     onset_ms=None,
                     specimen_ms=None,
                     isolated_ms=None,
+                    hops=self._settings.hops if direction == "forward" else 1,
                 )
                 self.meters.asked(job.trace_id, self._dossiers.arrived_ms)
                 dossier = self._ask(dossier, self._with_facts(job, changed))
@@ -335,17 +336,22 @@ class Tracing:
         if before is not None:
             self._gathers.pop(before.query_id, None)
         job = msgspec.structs.replace(job, state="asked", again=False)
-        self._turns.wait(Turn(dossier.partition, dossier.person, job.trace_id, job.query_id), again=job.attempt > 0)
+        turn = Turn(dossier.partition, dossier.person, job.trace_id, job.query_id, job.direction)
+        self._turns.wait(turn, again=job.attempt > 0)
         return dossier.with_job(job)
 
     def _go_on(self) -> None:
         """Ask for the traces whose turn it is; what has been asked otherwise meanwhile has lost its turn."""
-        while len(self._gathers) < numbers().asked_at_once and (turn := self._turns.take()) is not None:
+        while len(self._gathers) < numbers().asked_at_once and (turn := self._turns.take(self._ahead())) is not None:
             dossier = self._dossiers.of(turn.partition, turn.person)
             job = dossier.jobs.get(turn.trace_id)
             if job is not None and job.state == "asked" and job.query_id == turn.query_id:
                 self._standing.watch(dossier, job, self._asking.window(job), self._profiles[job.profile].air)
                 self._await(dossier, job, self._asking.first(dossier, job))
+
+    def _ahead(self) -> set[str]:
+        """The persons whose forward traces are under way."""
+        return {gather.person for gather in self._gathers.values() if gather.direction == "forward"}
 
     def _await(self, dossier: Dossier, job: Job, gather: Gather) -> None:
         self._gathers[job.query_id] = gather

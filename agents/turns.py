@@ -1,5 +1,8 @@
 """Whose turn it is: so many traces are asked at once and the others wait, new ones before those asked again.
 
+A backward trace waits for the forward one of its person: whom a case may have infected is what is urgent, and of a case
+that met thousands either is work for a second.
+
 Without turns a coordinator that is short of time would ask again for what has not been answered yet, and the questions
 of traces that nobody waits for any more would stand before those of new ones.
 """
@@ -7,7 +10,10 @@ of traces that nobody waits for any more would stand before those of new ones.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
+
+from schemas.messages import Direction
 
 
 class Turn(NamedTuple):
@@ -17,6 +23,7 @@ class Turn(NamedTuple):
     person: str
     trace_id: str
     query_id: str
+    direction: Direction
 
 
 class Turns:
@@ -30,10 +37,14 @@ class Turns:
         """Let a trace wait, at the end of the new ones or of those asked again."""
         (self._again if again else self._new).append(turn)
 
-    def take(self) -> Turn | None:
-        """Whose turn it is now; None when nobody waits."""
-        waiting = self._new or self._again
-        return waiting.popleft() if waiting else None
+    def take(self, ahead: Collection[str]) -> Turn | None:
+        """Whose turn it is now; None when nobody's. `ahead` are the persons whose forward traces are under way."""
+        for waiting in (self._new, self._again):
+            for place, turn in enumerate(waiting):
+                if turn.direction == "forward" or turn.person not in ahead:
+                    del waiting[place]
+                    return turn
+        return None
 
     def questions(self) -> set[str]:
         """The ids of the questions that wait."""

@@ -13,7 +13,7 @@ import psycopg
 from kafka import KafkaProducer
 
 from officer.store import TRACES_CHANNEL
-from schemas.messages import TestResult, TraceRequest
+from schemas.messages import TestResult
 from schemas.partitions import partition_of
 from streams.settings import DAY_MS, Settings
 
@@ -43,7 +43,7 @@ class Officer:
     @classmethod
     @contextmanager
     def at_work(cls, settings: Settings, hops: int = 1, onset_ms: int = DAY_MS // 2) -> Iterator[Officer]:
-        """An officer for the length of a `with` block; with more than one hop, each positive's trace is asked for.
+        """An officer for the length of a `with` block; `hops` is how far the deployment's own traces go.
 
         A positive's onset was so long ago, the specimen is of the day after it, or of now.
         """
@@ -62,20 +62,9 @@ class Officer:
         body = TestResult(person=person, outcome="positive", specimen_ms=specimen_ms, onset_ms=onset_ms)
         partition = partition_of(person, self._settings.partitions.cases)
         began = time.monotonic()
-        sent = [self._send("test-results", partition, person, body)]
-        if self._hops > 1:
-            request = TraceRequest(
-                request_id=person, person=person, officer="bench", purpose="bench", profile="kmk-413", hops=self._hops,
-                onset_ms=body.onset_ms, specimen_ms=body.specimen_ms,  # the case may come second: topics have no order
-            )  # fmt: skip
-            sent.append(self._send("trace-requests", partition, person, request))
-        for each in sent:
-            each.get(30)
+        topic, value = self._settings.topic("test-results"), msgspec.json.encode(body)
+        self._producer.send(topic, value=value, key=person.encode(), partition=partition).get(30)
         return began
-
-    def _send(self, topic: str, partition: int, person: str, body: msgspec.Struct) -> Any:
-        name, value = self._settings.topic(topic), msgspec.json.encode(body)
-        return self._producer.send(name, value=value, key=person.encode(), partition=partition)
 
     def report(self, person: str, began: float) -> Report | None:
         """Wait for the forward report of a positive; nothing when none comes in time."""

@@ -175,7 +175,7 @@ def run(kind: Broker, given: argparse.Namespace, console: Console) -> dict[str, 
     with (
         bench_folder() as folder,
         running_broker(kind, folder) as brokers,
-        Deployment(settings_for(brokers, folder)) as lacak,
+        Deployment(settings_for(brokers, folder, profile="kmk-413", hops=given.hops)) as lacak,
     ):
         settings = lacak.settings
         began_ms = time.time_ns() // 1_000_000 - 10_000

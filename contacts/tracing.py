@@ -100,14 +100,23 @@ class Gather:
     """The answers to one question, one a partition; what comes twice or for another question is ignored.
 
     An answer in parts counts once all of them are there. Of a later `hop` it also holds who was asked about, the report
-    of the `first` hop and the search so far. `home` is the partition of the case, `began` when the first was asked (s,
-    monotonic).
+    of the `first` hop and the search so far. `home` is the partition of the case (`person`), `began` when the first was
+    asked (s, monotonic).
     """
 
-    def __init__(self, query_id: str, partitions: int, home: int = 0, began: float = 0.0) -> None:
+    def __init__(
+        self,
+        query_id: str,
+        partitions: int,
+        home: int = 0,
+        began: float = 0.0,
+        person: str = "",
+        direction: Direction = "forward",
+    ) -> None:
         self.query_id = query_id
         self.home = home
         self.began = began
+        self.person, self.direction = person, direction
         self.hop = 1
         self.asked: tuple[list[str], Asked] | None = None
         self.first: Trace | None = None
@@ -118,7 +127,7 @@ class Gather:
 
     def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
         """What gathers the answers about the next hop."""
-        later = Gather(self.query_id, self._partitions, self.home, self.began)
+        later = Gather(self.query_id, self._partitions, self.home, self.began, self.person, self.direction)
         later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
         return later
 

@@ -272,6 +272,8 @@ def _tracing(settings: Settings) -> WorkerApp:
     profiles, risk = load_profiles(settings.rules_folder), load_risk(settings.rules_folder)
     if settings.profile:
         find_profile(profiles, settings.profile)  # rather now than at the first positive test
+    if not 1 <= settings.hops <= risk.limits.hops_most:
+        raise RiskError(f"LACAK_HOPS={settings.hops}: a trace goes 1 to {risk.limits.hops_most} hops.")
     colours, zone = ColoursInForce(settings.colour_rules, settings.rules_folder), settings.zone_info
     app = parts.build({})
     people, reports = (  # by their types alone: with a schema Faust writes raw bytes, and reads them back as JSON

@@ -90,6 +90,8 @@ class HealthLimits(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """Everything a worker or a command needs to know. Printed by `lacak config` with secrets masked.
 
+    `hops` is how far the forward trace of a case goes by itself.
+
     `role` is whom the process connects as: empty for the role of each command (docs/security.md).
     """
 
@@ -101,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True):
     clock: Literal["live", "file"] = "live"
     zone: str = "Asia/Jakarta"
     profile: str = ""
+    hops: int = 1
     rules_folder: Path | None = None
     cluster_rules: str = "default"
     colour_rules: str = "indonesia"

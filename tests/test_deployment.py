@@ -66,18 +66,28 @@ def test_what_cannot_start_says_why(tmp_path: Path, settings: dict[str, str], wo
     assert words in found.output
 
 
-def test_an_unknown_profile_is_told_at_the_start(broker: Broker, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("LACAK_PROFILE", "nope", "There is no profile 'nope'"),
+        ("LACAK_HOPS", "0", "LACAK_HOPS=0: a trace goes 1 to 10 hops."),
+        ("LACAK_HOPS", "11", "LACAK_HOPS=11: a trace goes 1 to 10 hops."),
+    ],
+)
+def test_traces_that_cannot_be_are_told_at_the_start(
+    broker: Broker, tmp_path: Path, variable: str, value: str, words: str
+) -> None:
     """Not at the first positive test, which would then fall again and again."""
     env = {
         "LACAK_BROKERS": broker.bootstrap,
         "LACAK_DATABASE": "postgresql://x@127.0.0.1:2/x",
         "LACAK_DATA_DIR": str(tmp_path),
         "LACAK_TOPIC_PREFIX": f"t{uuid.uuid4().hex[:10]}.",
-        "LACAK_PROFILE": "nope",
+        variable: value,
     }
     found = CliRunner().invoke(cli, ["worker", "tracing"], env=env)
     assert found.exit_code == 3
-    assert "There is no profile 'nope'" in found.output
+    assert words in found.output
 
 
 def test_a_taken_metrics_port_is_a_sentence() -> None:

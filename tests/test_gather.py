@@ -16,7 +16,7 @@ from contacts.profiles import load_profiles
 from contacts.risk import load_risk
 from contacts.visits import Visit
 from schemas.blocks import CONTROL_MAGIC, CONTROLS, Barrier, unframe
-from schemas.messages import SourceOffset, Trace, TraceAnswer, TraceQuery, TraceRequest
+from schemas.messages import SourceOffset, TestResult, Trace, TraceAnswer, TraceQuery, TraceRequest
 from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.settings import DeadLetterLimits, Partitions, Settings
@@ -40,14 +40,14 @@ CHAIN = [
 class Log:
     """Both agents, and the records between them in order; a partition in `silent` reads no questions."""
 
-    def __init__(self) -> None:
+    def __init__(self, hops: int = 1) -> None:
         self.records: list[tuple[str, int, bytes | None, bytes | None]] = []
         self.told: list[Trace] = []
         self.silent: set[int] = set()
         self.now = 0.0
         self.places = [Places.from_visits(visits) for visits in CHAIN]
         self.as_of: tuple[SourceOffset, ...] = ()
-        settings = Settings(partitions=Partitions(scans=1, visits=2, cases=1))
+        settings = Settings(partitions=Partitions(scans=1, visits=2, cases=1), profile="who", hops=hops)
         letters = DeadLetters(self, DeadLetterLimits())
         self.contacts = Contacts(settings, self, self, letters, lambda partition: self.places[partition])  # type: ignore[arg-type]
         self.tracing = Tracing(settings, self, self, letters, load_profiles(), RISK, {}, {}, lambda _: None)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ class Log:
                         asyncio.run(self.contacts.take(batch))
                 elif topic == "traces":
                     self.told.append(msgspec.json.decode(each, type=Trace))
-                else:
+                elif topic != "cases":
                     asyncio.run(self.tracing.take(batch))
 
     def later(self, seconds: float) -> None:
@@ -298,6 +298,43 @@ def test_so_many_traces_are_asked_at_once_and_the_others_take_their_turn_new_one
         log.run(watched)
     last = {trace.trace_id: trace.state for trace in log.told}
     assert (len(last), set(last.values())) == (40, {"complete"})
+
+
+@pytest.mark.parametrize("silent", [set(), {1}])
+def test_a_case_is_traced_forward_over_the_hops_set_and_backward_only_then(silent: set[int]) -> None:
+    """Its backward trace is not asked before the forward one is told, be that incomplete."""
+    log = Log(hops=2)
+    log.silent = silent
+    happened: list[str] = []
+
+    def watched(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "trace-queries" and partition == 0:
+            query = msgspec.json.decode(value, type=TraceQuery)
+            if query.kind == "ask":
+                happened.append(f"{query.direction} {query.hop}")
+        elif topic == "traces":
+            happened.append("told " + msgspec.json.decode(value, type=Trace).direction)
+        return [value]
+
+    positive = TestResult(person="ill", outcome="positive", specimen_ms=BEGIN + 2 * DAY, onset_ms=BEGIN + 2 * DAY)
+    log.send("test-results", 0, msgspec.json.encode(positive), b"ill")
+    log.run(watched)
+    for _ in range(2 if silent else 0):
+        assert "backward 1" not in happened
+        log.now += 2.1
+        log.tracing.remind()
+        log.run(watched)
+    assert happened[: happened.index("backward 1")] == (
+        ["forward 1", "told forward"] if silent else ["forward 1", "forward 2", "told forward"]
+    )
+    log.silent = set()
+    for _ in range(3):
+        log.now += 2.1
+        log.tracing.remind()
+        log.run(watched)
+    last = {trace.direction: (trace.state, trace.hops, reached(trace)) for trace in log.told}
+    assert last["forward"] == ("complete", 2, {"a": 1, "b": 2})
+    assert last["backward"][:2] == ("complete", 1)
 
 
 def test_whoever_takes_partitions_over_asks_again_for_what_waits_and_nobody_gathers_for_others() -> None:
