@@ -43,31 +43,33 @@ def informed(trace: Trace, interviews: Iterable[InterviewContact], decisions: Ma
     found = {contact.person: _by_scans(contact) for contact in trace.contacts}
     contacts = []
     for person in sorted({name for name, contact in found.items() if contact is not None} | set(told)):
-        contact = _with_interviews(person, found.get(person), told.get(person, []))
-        contacts.append(_graded(contact, told.get(person, []), decisions.get(person)))
+        about = told.get(person, [])
+        contacts.append(_graded(_with_interviews(person, found.get(person), about), about, decisions.get(person)))
     return msgspec.structs.replace(trace, contacts=tuple(contacts))
 
 
 def _by_scans(contact: Contact) -> Contact | None:
     """The contact as scans alone make it; None when they do not."""
-    evidence = tuple(stay for stay in contact.evidence if stay.told_by is None)
-    if len(evidence) < len(contact.evidence):
+    if any(stay.told_by is not None for stay in contact.evidence):
+        evidence = tuple(stay for stay in contact.evidence if stay.told_by is None)
         if not evidence:
             return None
         rule = contact.rule.removesuffix(f"+{RULE}")
         contact = msgspec.structs.replace(contact, evidence=evidence, minutes=shared_minutes(evidence), rule=rule)
+    if contact.grade == "possible" and contact.decided_by is None:
+        return contact
     return msgspec.structs.replace(contact, grade="possible", decided_by=None)
 
 
 def _with_interviews(person: str, contact: Contact | None, told: list[InterviewContact]) -> Contact:
+    if contact is not None and not told:
+        return contact
     more = tuple(_evidence(each) for each in sorted(told, key=lambda each: (each.start_ms, each.venue, each.end_ms)))
     if contact is None:
         return Contact(person=person, minutes=shared_minutes(more), rule=RULE, evidence=more)
-    if more:
-        evidence = (*contact.evidence, *more)
-        rule = f"{contact.rule}+{RULE}"
-        contact = msgspec.structs.replace(contact, evidence=evidence, minutes=shared_minutes(evidence), rule=rule)
-    return contact
+    evidence = (*contact.evidence, *more)
+    rule = f"{contact.rule}+{RULE}"
+    return msgspec.structs.replace(contact, evidence=evidence, minutes=shared_minutes(evidence), rule=rule)
 
 
 def _evidence(each: InterviewContact) -> SharedStay:

@@ -32,6 +32,7 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, tuple[Privilege, ...]]]] = {
         "traces": _FORGETS,
         "trace_contacts": _FORGETS,
         "trace_history": _WRITES,
+        "former_contacts": _FORGETS,
         "erasures": _WRITES,
         "statuses": _FORGETS,
         "health_records": _FORGETS,

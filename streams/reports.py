@@ -35,10 +35,9 @@ _CONTACTS: Final = (
 )
 
 _HISTORY: Final = """
-    insert into lacak.trace_history
-        (trace_id, position_offset, position_step, made, as_of, state, contacts, people, report)
-    select trace_id, position_offset, position_step, to_timestamp(position_step / 1000.0), as_of, state, contacts,
-        %(people)s, report
+    insert into lacak.trace_history (trace_id, position_offset, position_step, made, as_of, state, contacts, report)
+    select
+        trace_id, position_offset, position_step, to_timestamp(position_step / 1000.0), as_of, state, contacts, report
     from lacak.traces now where trace_id = %(trace)s and not exists (
         select from (
             select report from lacak.trace_history where trace_id = %(trace)s order by made desc limit 1
@@ -50,37 +49,34 @@ _HISTORY: Final = """
 _WHEN: Final = ["position", "as_of", "as_of_ms"]
 """What of a report is not what it says, but when it was made."""
 
+_ERASED: Final = """
+    select person, round(extract(epoch from before) * 1000)::bigint from lacak.erasures
+    where person in (select person from lacak.trace_contacts where trace_id = %(trace)s union all select %(case)s)
+"""
+
+_NAMING: Final = """
+    select trace_id from lacak.traces where person = %(person)s
+    union select trace_id from lacak.trace_contacts where person = %(person)s
+    union select trace_id from lacak.former_contacts where person = %(person)s
+"""
+"""The traces of which a report, the present one or an earlier one, names a person."""
+
+_FORGET: Final = """
+    delete from lacak.former_contacts f where person = any(%s) and not exists (
+        select from lacak.trace_history h where h.trace_id = f.trace_id
+            and h.report @> jsonb_build_object('contacts', jsonb_build_array(jsonb_build_object('person', f.person)))
+    )
+"""
+"""Of these people no name stays where no earlier report has one any more."""
+
 
 async def write_traces(connection: Connection, traces: Sequence[Trace | str]) -> None:
     """Write reports, and forget traces that are only named."""
-    erased = await _erased(connection, [each for each in traces if isinstance(each, Trace)])
     for trace in traces:
         if isinstance(trace, str):
             await connection.execute("delete from lacak.traces where trace_id = %s", (trace,))
         else:
-            await _write(connection, _allowed(trace, erased))
-
-
-async def _erased(connection: Connection, traces: Sequence[Trace]) -> dict[str, int]:
-    """The erasures of people who are in reports: before when, in ms."""
-    people = sorted({person for trace in traces for person in _people(trace)})
-    if not people:
-        return {}
-    rows = await connection.execute(
-        "select person, round(extract(epoch from before) * 1000)::bigint from lacak.erasures where person = any(%s)",
-        (people,),
-    )
-    return {person: int(before_ms) for person, before_ms in await rows.fetchall()}
-
-
-def _people(trace: Trace) -> list[str]:
-    return sorted({trace.person, *(contact.person for contact in trace.contacts)})
-
-
-def _allowed(trace: Trace, erased: dict[str, int]) -> Trace:
-    for person, before_ms in erased.items():
-        trace = without(trace, person, before_ms)
-    return trace
+            await _write(connection, trace)
 
 
 async def _write(connection: Connection, t: Trace) -> None:
@@ -93,12 +89,41 @@ async def _write(connection: Connection, t: Trace) -> None:
     )  # fmt: skip
     if cursor.rowcount:
         await _list_contacts(connection, t)
-        await connection.execute(_HISTORY, {"trace": t.trace_id, "people": _people(t), "when": _WHEN})
+        await _keep_out(connection, t)
+        await connection.execute(_HISTORY, {"trace": t.trace_id, "when": _WHEN})
         await connection.execute("select pg_notify(%s, %s)", (TRACES_CHANNEL, t.trace_id))
 
 
+async def _keep_out(connection: Connection, t: Trace) -> None:
+    """Take out of a report what is erased: the server knows its contacts now, so none of their names need be sent."""
+    erased = await connection.execute(_ERASED, {"trace": t.trace_id, "case": t.person})
+    left, people = t, []
+    for person, before_ms in await erased.fetchall():
+        left = without(left, person, int(before_ms))
+        people.append(person)
+    if left != t:
+        await _amend(connection, left)
+        await connection.execute(_FORGET, (people,))
+
+
+async def _amend(connection: Connection, left: Trace) -> None:
+    """Put what an erasure leaves of a report in the report's place."""
+    await connection.execute(
+        "update lacak.traces set report = %s, contacts = %s where trace_id = %s",
+        (_json(left), len(left.contacts), left.trace_id),
+    )
+    await _list_contacts(connection, left)
+
+
 async def _list_contacts(connection: Connection, t: Trace) -> None:
-    await connection.execute("delete from lacak.trace_contacts where trace_id = %s", (t.trace_id,))
+    before = await connection.execute(
+        "delete from lacak.trace_contacts where trace_id = %s returning person", (t.trace_id,)
+    )
+    gone = sorted({person for (person,) in await before.fetchall()} - {contact.person for contact in t.contacts})
+    if gone:
+        await connection.execute(
+            "insert into lacak.former_contacts select %s, unnest(%s::text[]) on conflict do nothing", (t.trace_id, gone)
+        )
     if t.contacts:
         async with connection.cursor() as cursor, cursor.copy(_CONTACTS) as copy:
             for c in t.contacts:
@@ -121,26 +146,20 @@ async def write_erasures(connection: Connection, erasures: Sequence[Erasure]) ->
             " on conflict (person) do update set before = greatest(erasures.before, excluded.before)",
             (each.person, each.before_ms),
         )
-        now = await connection.execute(
-            "select report::text from lacak.traces where person = %s"
-            " or trace_id in (select trace_id from lacak.trace_contacts where person = %s)",
-            (each.person, each.person),
-        )
-        for trace, left in _changed(await now.fetchall(), each):
-            await connection.execute(
-                "update lacak.traces set report = %s, contacts = %s where trace_id = %s",
-                (_json(left), len(left.contacts), trace.trace_id),
-            )
-            await _list_contacts(connection, left)
+        naming = [row[0] for row in await (await connection.execute(_NAMING, {"person": each.person})).fetchall()]
+        now = await connection.execute("select report::text from lacak.traces where trace_id = any(%s)", (naming,))
+        for _, left in _changed(await now.fetchall(), each):
+            await _amend(connection, left)
         past = await connection.execute(
-            "select report::text from lacak.trace_history where people @> array[%s]", (each.person,)
+            "select report::text from lacak.trace_history where trace_id = any(%s)", (naming,)
         )
         for trace, left in _changed(await past.fetchall(), each):
             await connection.execute(
-                "update lacak.trace_history set report = %s, contacts = %s, people = %s"
+                "update lacak.trace_history set report = %s, contacts = %s"
                 " where (trace_id, position_offset, position_step) = (%s, %s, %s)",
-                (_json(left), len(left.contacts), _people(left), trace.trace_id, *trace.position),
+                (_json(left), len(left.contacts), trace.trace_id, *trace.position),
             )
+        await connection.execute(_FORGET, ([each.person],))
 
 
 def _changed(rows: Sequence[tuple[str]], erasure: Erasure) -> list[tuple[Trace, Trace]]:
