@@ -56,9 +56,9 @@ chaos: .venv/ready ## Faults under load on Apache Kafka, judged by the oracle; w
 bench-stream: .venv/ready ## Measure CPU per scan of the whole chain, and of a stock Faust agent
 	@$(BIN)/python -m bench.stream
 
-bench-metrics: .venv/ready ## Measure what metrics cost: two agents in one process, and the whole chain, with and without
+bench-metrics: .venv/bench-ready ## Measure what metrics cost: two agents with and without, and the whole chain, sampled (as root)
 	@$(BIN)/python -m bench.measuring
-	@$(BIN)/python -m bench.stream --pairs 5 --output build/bench-metrics.json
+	@$(BIN)/python -m bench.stream --sample --output build/bench-metrics.json
 
 bench-visits: .venv/ready ## Measure what a scan costs the visits role, stage by stage, without a broker
 	@$(BIN)/python -m bench.visits

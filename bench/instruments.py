@@ -1,22 +1,34 @@
-"""What measuring costs: the chain with heartbeats and all its metrics, asked every 15 s, and the same without."""
+"""What measuring costs the whole chain: the share of its CPU time in which something is measured.
+
+Runs with metrics and without differ by more than what is looked for, whatever else they differ in. So every process is
+sampled while scans flow, and a sample counts as measuring where an instrument, or what feeds one, is anywhere in its
+stack.
+"""
 
 from __future__ import annotations
 
-import statistics
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
-
-from rich.console import Console
-from rich.table import Table
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from lacak.scrapes import Target, ask_all
 
-SILENT: Final = "bench.silent"
-"""The program whose workers measure nothing."""
-
 _ASK_SECONDS: Final = 15.0  # as a Prometheus does (deploy/prometheus)
+_RATE: Final = 100
+"""Samples a second and process."""
+_STOP_SECONDS: Final = 60.0
+
+_MEASURING: Final = (
+    "/prometheus_client/", "/streams/meters.py", "/streams/metrics.py", "/streams/scanmeters.py",
+    "/streams/scraping.py", "/streams/stagemetrics.py", "/streams/watching.py", "/agents/placemeters.py",
+    "/agents/tracemeters.py", "/schemas/heartbeats.py",
+)  # fmt: skip
+"""Where measuring is done: parts of the paths of files."""
 
 
 @contextmanager
@@ -38,41 +50,57 @@ def asked(addresses: Mapping[str, str]) -> Iterator[None]:
         thread.join()
 
 
-def in_pairs(pairs: int, run: Callable[[bool], Any], said: Callable[[str], None]) -> list[tuple[Any, Any]]:
-    """(with, without) of each pair; which comes first changes from pair to pair, so that a drift cancels out."""
-    found = []
-    for number in range(pairs):
-        first = number % 2 == 0
-        runs = {measured: run(measured) for measured in (first, not first)}
-        found.append((runs[True], runs[False]))
-        with_, without = (runs[measured].cpu_us_per_scan for measured in (True, False))
-        said(f"pair {number + 1}: {with_:.3f} us with, {without:.3f} without: {with_ / without - 1:+.1%}")
-    return found
+class Samples(NamedTuple):
+    """How many samples of a process found it at work, and how many of these measuring."""
+
+    busy: int
+    measuring: int
+
+    @property
+    def share(self) -> float:
+        """The part of its CPU time that measuring takes."""
+        return self.measuring / self.busy if self.busy else 0.0
 
 
-def compared(found: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    """The cost by role and in all: microseconds a scan, and the share of what the chain takes without; medians."""
-    shares = [with_.cpu_us_per_scan / without.cpu_us_per_scan - 1 for with_, without in found]
-    roles = found[0][0].cpu_us
-    return {
-        "pairs": len(found),
-        "with_us": statistics.median(with_.cpu_us_per_scan for with_, _ in found),
-        "without_us": statistics.median(without.cpu_us_per_scan for _, without in found),
-        "share": statistics.median(shares),
-        "shares": shares,
-        "by_role_us": {
-            role: statistics.median(with_.cpu_us[role] - without.cpu_us[role] for with_, without in found)
-            for role in roles
-        },
-    }
+@contextmanager
+def sampled(pids: Mapping[str, int], folder: Path) -> Iterator[dict[str, Samples]]:
+    """Sample processes for the length of a `with` block; the dict has what was found, by name, after it.
+
+    Raises RuntimeError when a process cannot be sampled: on most systems that needs root.
+    """
+    found: dict[str, Samples] = {}
+    program = Path(sys.executable).with_name("py-spy")
+    children = {}
+    for name, pid in pids.items():
+        command = [str(program), "record", "--pid", str(pid), "--rate", str(_RATE), "--format", "raw"]
+        command += ["--full-filenames", "--output", str(folder / f"{name}.stacks")]
+        with (folder / f"{name}.sampling").open("wb") as said:
+            children[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    try:
+        yield found
+    finally:
+        for child in children.values():
+            child.send_signal(signal.SIGINT)
+        for child in children.values():
+            child.wait(_STOP_SECONDS)
+    for name in pids:
+        path = folder / f"{name}.stacks"
+        if not path.exists():
+            raise RuntimeError(f"py-spy could not sample {name}: {(folder / f'{name}.sampling').read_text()}")
+        found[name] = counted(path.read_text("utf-8"))
 
 
-def show(console: Console, cost: Mapping[str, Any]) -> None:
-    """Print it."""
-    table = Table("measuring", "us a scan", box=None, header_style="bold")
-    for role, value in cost["by_role_us"].items():
-        table.add_row(role, f"{value:+.3f}")
-    table.add_row("all", f"{cost['with_us'] - cost['without_us']:+.3f}", style="bold")
-    console.print(table)
-    spread = f"{min(cost['shares']):+.1%} to {max(cost['shares']):+.1%} over {cost['pairs']} pairs"
-    console.print(f"That is {cost['share']:+.2%} of {cost['without_us']:.2f} us ({spread}).")
+def counted(stacks: str) -> Samples:
+    """The samples in py-spy's raw format: a stack, frames with semicolons between them, and how often it was seen."""
+    busy = measuring = 0
+    for line in stacks.splitlines():
+        stack, _, count = line.rpartition(" ")
+        busy += int(count)
+        measuring += int(count) if any(part in stack for part in _MEASURING) else 0
+    return Samples(busy, measuring)
+
+
+def together(runs: list[dict[str, Samples]]) -> dict[str, Samples]:
+    """The samples of all runs by name, and of everything as `all`."""
+    each = {name: Samples._make(map(sum, zip(*(run[name] for run in runs), strict=True))) for name in runs[0]}
+    return each | {"all": Samples._make(map(sum, zip(*each.values(), strict=True)))}

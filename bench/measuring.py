@@ -1,8 +1,8 @@
 """`python -m bench.measuring`: what the metrics cost the visits and the places agent, in one process, without a broker.
 
 The agents take one partition's day of scans, batch by batch, with every instrument and with instruments that do
-nothing, in turns. CPU time of the process in microseconds a scan. The whole chain in pairs of runs, which differ by
-more than that for other reasons, is `python -m bench.stream --pairs N`.
+nothing, in turns. CPU time of the process in microseconds a scan. For the whole chain, sampled, there is
+`python -m bench.stream --sample`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ docs/dashboards.md, and for a look at the dashboards as an operator would have i
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +18,10 @@ from urllib.request import urlopen
 import msgspec
 import psutil
 
+from bench.producing import publish
 from bench.rush import Rush
+from bench.trace import history
+from bench.workload import Shape, Workload
 from deploy.embedded import Postgres, Tansu
 from deploy.ports import free_port, free_ports
 from deploy.prometheus.server import RULES, Prometheus
@@ -25,12 +30,15 @@ from gateway.keyring import Keyring
 from gateway.running import DEVICES_FILE, KEYS_FOLDER
 from lacak.clock import SystemClock
 from lacak.deployment import Deployment
+from lacak.level import wait_registry
 from lacak.processes import Worker, stop_all
 from lacak.settings import environment_of
+from lacak.venues import publish_venues
 from streams.settings import Partitions, Settings, Snapshots, Transport
 
 _READY_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
+_SOON_SECONDS: Final = 0.05
 _IN_HAND_SECONDS: Final = 2.0
 _ONE_MORE: Final = 9
 _SHARED_WORKERS: Final = {"visits": 2, "places": 2}
@@ -59,7 +67,7 @@ class Sight:
         """One of its processes; the gateway goes by the role `gateway`."""
         return next(each for each in self.lacak.workers if (each.role, each.index) == (role, index))
 
-    def wait(self, seen: Callable[[], bool], what: str, seconds: float) -> float:
+    def wait(self, seen: Callable[[], bool], what: str, seconds: float, look: float = _LOOK_SECONDS) -> float:
         """Wait until something is seen, keeping the workers up meanwhile; how long it took. Raises NotSeen."""
         began = time.monotonic()
         while not seen():
@@ -69,7 +77,7 @@ class Sight:
                     f"up are {self.prometheus.firing()}, not answering {self.prometheus.down()}"
                 )
             self.keep()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(look)
         return time.monotonic() - began
 
     def keep(self) -> None:
@@ -117,6 +125,27 @@ class Sight:
         finally:
             stop_all([worker])
 
+    def preload(self, scans: int) -> None:
+        """A day's scans of a city that has ended just now: so much that to rebuild its state takes seconds."""
+        settings, workload = self.lacak.settings, Workload(Shape(scans=scans, people=scans // 10, venues=scans // 1000))
+        began_ms = time.time_ns() // 1_000_000 - 10_000
+        publish_venues(settings, workload.registrations())
+        wait_registry(settings, began_ms, seconds=_READY_SECONDS)
+        made = history(workload, time.time_ns() // 1_000_000)
+        asyncio.run(publish(settings.brokers, settings.topic("scans"), settings.partitions.scans, workload, made))
+
+    @contextmanager
+    def rebuild_held_up(self) -> Iterator[None]:
+        """Workers of places that have lost their snapshots, and a broker that hangs while they read their partitions
+        anew. Raises NotSeen."""
+        workers = [each for each in self.lacak.workers if each.role == "places"]
+        addresses = [self.lacak.metrics[f"places-{each.index}"] for each in workers]
+        with self.down(*workers):
+            shutil.rmtree(self.lacak.settings.data_dir / "state" / "places")
+        self.wait(lambda: any(map(_is_rebuilding, addresses)), "a rebuild", _READY_SECONDS, look=_SOON_SECONDS)
+        with _frozen([self._broker.pid]):
+            yield
+
     @contextmanager
     def database_killed(self) -> Iterator[None]:
         """No PostgreSQL, before it is started again over the same data."""
@@ -139,6 +168,15 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _is_rebuilding(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=2.0) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("lacak_recovery_in_progress{") and line.endswith(" 1.0") for line in lines)
 
 
 @contextmanager

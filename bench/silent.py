@@ -1,8 +1,4 @@
-"""`python -m bench.silent worker ROLE`: a worker of Lacak that measures nothing, to see what measuring costs.
-
-Every instrument does nothing, nothing is looked at each second, and nobody can ask. Heartbeats are the deployment's
-setting.
-"""
+"""Instruments that do nothing, to see what measuring costs: nothing is looked at each second, and nobody can ask."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from agents.placemeters import Figured, PlaceMeters
 from agents.tracemeters import TraceMeters
-from lacak.main import main
 from streams import meters, scraping
 from streams.meters import StateMeters, TopicMeters
 from streams.scanmeters import ScanMeters
@@ -65,8 +60,3 @@ def silenced(silent: bool = True) -> Iterator[None]:
     finally:
         for owner, name, was in before:
             setattr(owner, name, was)
-
-
-if __name__ == "__main__":
-    with silenced():
-        main()

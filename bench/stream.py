@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import statistics
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.instruments import SILENT, asked, compared, in_pairs, show
+from bench.instruments import Samples, asked, sampled, together
 from bench.machine import (
     Broker,
     bench_folder,
@@ -50,7 +51,7 @@ class Run(msgspec.Struct):
     """One run of the chain. CPU in microseconds a scan; `last_us` is what the end of a process adds: last snapshots.
 
     What it left on disks in bytes: by topic (on Apache Kafka only, as it was sent: compressed, one copy), by role (the
-    snapshots), and PostgreSQL's database.
+    snapshots), and PostgreSQL's database. `samples` by role, where they were taken.
     """
 
     cpu_us: dict[str, float]
@@ -63,6 +64,7 @@ class Run(msgspec.Struct):
     topic_bytes: dict[str, int] = {}
     state_bytes: dict[str, int] = {}
     database_bytes: int = 0
+    samples: dict[str, Samples] = {}
 
 
 def settings_for(brokers: str, folder: Path, **more: Any) -> Settings:
@@ -72,15 +74,11 @@ def settings_for(brokers: str, folder: Path, **more: Any) -> Settings:
     )
 
 
-def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress, *, measured: bool = True) -> Run:
-    """One run over a fresh broker, database and folders; not `measured`: without metrics and heartbeats."""
+def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress, *, sample: bool = False) -> Run:
+    """One run over a fresh broker, database and folders; `sample` to see what measuring costs."""
     with bench_folder() as folder, running_broker(kind, folder) as brokers:
-        beats = {} if measured else {"heartbeat_seconds": 0.0}
-        settings = settings_for(brokers, folder, clock="file", times=Times(retention_days=28.0), **beats)
-        with (
-            Deployment(settings, program="lacak" if measured else SILENT) as lacak,
-            asked(lacak.metrics if measured else {}),
-        ):
+        settings = settings_for(brokers, folder, clock="file", times=Times(retention_days=28.0))
+        with Deployment(settings) as lacak, asked(lacak.metrics):
             settings = lacak.settings
             pids = {worker.role: worker.pid for worker in lacak.workers}
             began_ms = time.time_ns() // 1_000_000 - 10_000
@@ -91,16 +89,17 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
             before = {role: cpu_seconds(pid) for role, pid in pids.items()}
             began = time.monotonic()
             task = progress.add_task("publishing", total=len(scans.at_ms))
-            asyncio.run(
-                publish(
-                    brokers, settings.topic("scans"), settings.partitions.scans, workload, scans,
-                    lambda count: progress.advance(task, count),
-                )
-            )  # fmt: skip
-            published = time.monotonic()
-            progress.update(task, description="until level")
-            _end(settings, workload.end_ms(), lacak)
-            level = time.monotonic()
+            with sampled(pids, folder) if sample else nullcontext({}) as samples:
+                asyncio.run(
+                    publish(
+                        brokers, settings.topic("scans"), settings.partitions.scans, workload, scans,
+                        lambda count: progress.advance(task, count),
+                    )
+                )  # fmt: skip
+                published = time.monotonic()
+                progress.update(task, description="until level")
+                _end(settings, workload.end_ms(), lacak)
+                level = time.monotonic()
             wait_quiet(list(pids.values()))
             used = {role: cpu_seconds(pid) - before[role] for role, pid in pids.items()}
             peaks = {role: peak_mib(pid) for role, pid in pids.items()}
@@ -130,6 +129,7 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
         topic_bytes=topics,
         state_bytes=state,
         database_bytes=database,
+        samples=samples,
     )
 
 
@@ -159,7 +159,7 @@ def main() -> int:
     parser.add_argument("--scans", type=int, default=2_000_000, help="how many scans (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many runs (default: %(default)s)")
     parser.add_argument("--stock-scans", type=int, default=50_000, help="scans for stock Faust; 0: leave it out")
-    parser.add_argument("--pairs", type=int, default=0, help="so many pairs of runs instead, with metrics and without")
+    parser.add_argument("--sample", action="store_true", help="see how much of it goes into metrics (as root)")
     parser.add_argument("--broker", choices=("kafka", "tansu"), help="default: kafka where Java is, else tansu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bench-stream.json"))
@@ -174,29 +174,15 @@ def main() -> int:
     stock: list[float] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        if given.pairs:
-            cost = compared(
-                in_pairs(
-                    given.pairs,
-                    lambda measured: run_chain(kind, workload, scans, progress, measured=measured),
-                    progress.console.print,
-                )
-            )
-        for number in range(0 if given.pairs else given.runs):
+        for number in range(given.runs):
             progress.console.print(f"run {number + 1} of {given.runs}: the chain")
-            runs.append(run_chain(kind, workload, scans, progress))
+            runs.append(run_chain(kind, workload, scans, progress, sample=given.sample))
             progress.console.print(f"  {runs[-1].cpu_us_per_scan:.2f} us a scan, {runs[-1].scans_per_second:,.0f}/s")
-        for number in range(given.runs if given.stock_scans and not given.pairs else 0):
+        for number in range(given.runs if given.stock_scans and not given.sample else 0):
             progress.console.print(f"run {number + 1} of {given.runs}: stock Faust")
             with bench_folder() as folder, running_broker(kind, folder) as brokers:
                 stock.append(measure_stock(brokers, folder, workload, scans, given.stock_scans))
             progress.console.print(f"  {stock[-1]:.1f} us a scan")
-    if given.pairs:
-        made = {"machine": describe(broker_name(kind)), "scans": given.scans, "measuring": cost}
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
-        show(Console(), cost)
-        return 0
     _write(given.output, given, describe(broker_name(kind)), runs, stock)
     _print(Console(), describe(broker_name(kind)), given, runs, stock)
     return 0
@@ -240,6 +226,11 @@ def _print(
     if stock:
         table.add_row("stock Faust", f"{statistics.median(stock):.1f}", f"{min(stock):.1f}..{max(stock):.1f}")
     console.print(table)
+    if given.sample:
+        sampling = Table("measuring", "share of its CPU time", "samples", box=None, header_style="bold")
+        for role, each in together([run.samples for run in runs]).items():
+            sampling.add_row(role, f"{each.share:.2%}", f"{each.busy:,}")
+        console.print(sampling)
     if runs:
         wall = statistics.median(run.scans_per_second for run in runs)
         console.print(f"{given.scans:,} scans, {wall:,.0f} a second of wall time, publishing included.")

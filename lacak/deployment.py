@@ -48,8 +48,7 @@ FAULTS = (AlreadyRunning, MigrationError, OSError, ServerError, ServerFell, Topi
 
 class Deployment(AbstractContextManager["Deployment"]):
     """Servers where none are named in the settings, `workers` processes of each role (default one), and a gateway that
-    listens on `gateway_port` where one is given. `program` is the module that workers run; `metrics` says where each
-    process tells its metrics."""
+    listens on `gateway_port` where one is given. `metrics` says where each process tells its metrics."""
 
     def __init__(
         self,
@@ -57,14 +56,12 @@ class Deployment(AbstractContextManager["Deployment"]):
         *,
         workers: Mapping[str, int] | None = None,
         gateway_port: int | None = None,
-        program: str = "lacak",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.workers: list[Worker] = []
         self._counts = workers or {}
         self._gateway_port = gateway_port
-        self._program = program
         self.metrics: dict[str, str] = {}
         self._say = say
         self._stack = ExitStack()
@@ -132,7 +129,7 @@ class Deployment(AbstractContextManager["Deployment"]):
         ports = _ports(settings.metrics_port, len(members))
         for (role, index), port in zip(members, ports, strict=True):
             own = msgspec.structs.replace(settings, metrics_port=port, worker_index=index, role=role)
-            self.workers.append(Worker(role, index, environment_of(own), folder / "logs", program=self._program))
+            self.workers.append(Worker(role, index, environment_of(own), folder / "logs"))
             self.metrics[f"{role}-{index}"] = f"http://127.0.0.1:{port}/metrics"
         if self._gateway_port is not None:
             command = ("gateway", "--port", str(self._gateway_port))

@@ -27,7 +27,7 @@ class WorkerFell(RuntimeError):
 
 
 class Worker:
-    """One worker process: a role, its index, its log file. `command` is what `program` is given, else `worker ROLE`."""
+    """One worker process: a role, its index, its log file. `command` is what `lacak` is given, else `worker ROLE`."""
 
     def __init__(
         self,
@@ -36,10 +36,8 @@ class Worker:
         environment: Mapping[str, str],
         logs: Path,
         command: Sequence[str] = (),
-        program: str = "lacak",
     ) -> None:
         self.role = role
-        self._program = program
         self._command = tuple(command) or ("worker", role)
         self.index = index
         self.log = logs / f"{role}-{index}.log"
@@ -63,7 +61,7 @@ class Worker:
         self._starts.append(time.monotonic())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._program, *self._command],
+                [sys.executable, "-m", "lacak", *self._command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

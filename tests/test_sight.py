@@ -28,6 +28,7 @@ needs_time = pytest.mark.skipif(
 ANSWER_SECONDS = 120.0
 FIRES_SECONDS = 90.0
 RECOVERS_SECONDS = 180.0
+REBUILT_SCANS = 2_000_000
 
 MAY_BE_EMPTY = {
     ("Lacak: throughput", "Alerts"): "empty while all is well",
@@ -182,6 +183,17 @@ def test_workers_that_come_and_go_raise_their_alert() -> None:
             return bool(seen.prometheus.query('count_over_time(ALERTS{alertname="LacakRebalancing"}[5m])'))
 
         seen.wait(came_and_went, "LacakRebalancing", FIRES_SECONDS)
+        await_quiet(seen)
+
+
+@needs_time
+def test_a_rebuild_that_does_not_end_raises_its_alert() -> None:
+    """The places workers lose their snapshots, and the broker hangs in the midst of what they read anew."""
+    with bench_folder() as folder, sight(folder, rules=short_rules(folder / "rules"), odd=False) as seen:
+        seen.preload(REBUILT_SCANS)
+        await_quiet(seen)
+        with seen.rebuild_held_up():
+            seen.wait(lambda: firing(seen, "LacakRecoveryLong"), "LacakRecoveryLong", FIRES_SECONDS)
         await_quiet(seen)
 
 
