@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.population import Visits
 from contacts.profiles import find_profile, load_profiles
+from contacts.sorting import sort_words
 
 PROFILE = "kmk-413"
 _MINUTE_MS = 60_000
@@ -90,6 +91,7 @@ def most_shared(person: NDArray[Any], shared_ms: NDArray[np.int64]) -> Contacts:
     """Contacts from pairs of stays: each person once, with the most."""
     if not len(person):
         return Contacts(np.empty(0, np.int64), np.empty(0, np.int64))
-    words = np.sort((person.astype(np.int64) << 32) | shared_ms)  # a sort of numbers is far quicker than one of indexes
-    last = np.flatnonzero(np.append(words[1:] >> 32 != words[:-1] >> 32, True))
-    return Contacts(words[last] >> 32, words[last] & 0xFFFF_FFFF)
+    words = sort_words((person.astype(np.int64) << 32) | shared_ms, 32)
+    who = words >> 32
+    first = np.flatnonzero(np.concatenate(([True], who[1:] != who[:-1])))
+    return Contacts(who[first], np.maximum.reduceat(words & 0xFFFF_FFFF, first))

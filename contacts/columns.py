@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contacts.sorting import sort_words
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -19,9 +21,19 @@ def ints(values: object) -> Ints:
 
 def distinct(values: Ints) -> Ints:
     """The values in order, each once. (Sorting is several times faster here than the hashing of `np.unique`.)"""
-    values = np.sort(values)
+    values = sort_words(np.array(values))
     first: Bools = np.concatenate((np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]))
     return values[first]
+
+
+def numbered(values: Ints) -> tuple[Ints, Ints]:
+    """The values in order, each once, and for each row the place of its value there."""
+    order = ordered(values)
+    along = values[order]
+    first = np.concatenate((np.ones(min(len(along), 1), np.bool_), along[1:] != along[:-1]))
+    place = np.empty(len(along), np.int64)
+    place[order] = np.cumsum(first) - 1
+    return along[first], place
 
 
 def ordered(key: Ints) -> Ints:
@@ -32,7 +44,7 @@ def ordered(key: Ints) -> Ints:
     bits = len(key).bit_length()
     if len(key) and int(key.max()).bit_length() + bits > 62:
         return np.argsort(key, kind="stable")
-    return np.sort((key << bits) | np.arange(len(key))) & ((1 << bits) - 1)
+    return sort_words((key << bits) | np.arange(len(key)), bits) & ((1 << bits) - 1)
 
 
 def among(values: Ints, wanted: Ints) -> Bools:

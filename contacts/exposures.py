@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from contacts.air import Air
-from contacts.columns import Bools, Ints, ints
+from contacts.columns import Bools, Ints, ints, numbered
 from contacts.index import VisitIndex
 from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
@@ -66,8 +66,8 @@ def answered(
     numbers = ints([index.people.number(person) for person in persons])
     known = np.flatnonzero(numbers >= 0)
     met = meetings(index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
-    other, others = np.unique(met.other, return_inverse=True)
-    venue, places = np.unique(met.venue, return_inverse=True)
+    other, others = numbered(met.other)
+    venue, places = numbered(met.venue)
     names = index.lineages.venues.of(venue)
     codes: dict[str, int] = {}
     code = ints([codes.setdefault(category(name, 0), len(codes)) for name in names])[places]
@@ -108,8 +108,8 @@ def packed(part: Named, most: int) -> list[MeetingRows]:
 
 def _packed(part: Named, rows: slice) -> MeetingRows:
     met = Meetings._make(column[rows] for column in part.found.met)
-    other, others = np.unique(met.other, return_inverse=True)
-    venue, venues = np.unique(met.venue, return_inverse=True)
+    other, others = numbered(met.other)
+    venue, venues = numbered(met.venue)
     marks = sum(column.astype(np.int64) << bit for bit, column in enumerate(met[9:13]))
     columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], marks))
     return MeetingRows(

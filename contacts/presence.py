@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from contacts.columns import Bools, Ints, among, distinct, ints
+from contacts.compiled import compiled
 from contacts.index import HIDDEN, MEETS, VisitIndex, end_assumed
 from contacts.reads import Found
 from contacts.runs import Asked
@@ -40,22 +41,29 @@ class Change(NamedTuple):
 
 def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
     """Unite what touches or overlaps and has one key. The intervals come in order of (key, start)."""
-    if not len(key):
-        return Union(key, start, end, assumed, key)
-    group = np.concatenate(([0], np.cumsum(key[1:] != key[:-1])))
-    low, high = int(end.min()), int(end.max())
-    span = high - low + 1
-    if span * (int(group[-1]) + 1) < 1 << 62:
-        reach = np.maximum.accumulate(end - low + group * span) - group * span + low
-    else:
-        times, rank = np.unique(end, return_inverse=True)
-        reach = times[np.maximum.accumulate(rank + group * len(times)) - group * len(times)]
-    begins = np.concatenate(([True], (group[1:] != group[:-1]) | (start[1:] > reach[:-1])))
-    first = np.flatnonzero(begins)
-    until = reach[np.append(first[1:], len(key)) - 1]
-    part_of = np.cumsum(begins) - 1
-    sure = np.logical_or.reduceat(~assumed & (end == until[part_of]), first)
-    return Union(key[first], start[first], until, ~sure, part_of)
+    first, until, part_of = (np.empty(len(key), np.int64) for _ in range(3))
+    doubtful = np.empty(len(key), np.bool_)
+    count = _unite(key, start, end, assumed, first, until, doubtful, part_of)
+    first = first[:count]
+    return Union(key[first], start[first], until[:count], doubtful[:count], part_of)
+
+
+@compiled
+def _unite(
+    key: Ints, start: Ints, end: Ints, assumed: Bools, first: Ints, until: Ints, doubtful: Bools, part_of: Ints
+) -> int:
+    """Fill the columns of unions, and of which each interval is part; how many unions there are."""
+    last = -1
+    for row in range(len(key)):
+        if last < 0 or key[row] != key[row - 1] or start[row] > until[last]:
+            last += 1
+            first[last], until[last], doubtful[last] = row, end[row], assumed[row]
+        elif end[row] > until[last]:
+            until[last], doubtful[last] = end[row], assumed[row]
+        elif end[row] == until[last] and not assumed[row]:
+            doubtful[last] = False
+        part_of[row] = last
+    return last + 1
 
 
 def any_in(union: Union, marked: Bools) -> Bools:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contacts.bisecting import first_from
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
+from contacts.sorting import sort_words
 
 _TIME_BITS: Final = 21
 _ROW_BITS: Final = 18
@@ -47,7 +48,8 @@ def make_run(first: int, venue: Ints, start: Ints) -> Run:
     first_ms, last_ms = int(start.min()), int(start.max())
     shift = max(0, (last_ms - first_ms).bit_length() - _TIME_BITS)
     words = (venue << _TIME_BITS) + ((start - first_ms) >> shift)
-    return Run(np.sort((words << _ROW_BITS) | np.arange(len(venue))), first, first_ms, last_ms, shift)
+    words = sort_words((words << _ROW_BITS) | np.arange(len(venue)), _ROW_BITS)
+    return Run(words, first, first_ms, last_ms, shift)
 
 
 class Runs:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, distinct, ints
+from contacts.sorting import sort_words
 
 MINUTE_MS: Final = 60_000
 LENGTH_MINUTES: Final = (30, 120, 480, 2000)
@@ -116,7 +117,7 @@ class Segment:
             words[places], exact[places] = found[:, 0], found[:, 1]
             mine[places] = (found[:, 0] >> _PERSON_SHIFT & 0xFFFF_FFFF) << 32
             mine[places] += np.arange(places.start, places.stop)
-        mine.sort()
+        mine = sort_words(mine, 32)
         begins = np.zeros(lineages + 1, np.uint32)
         begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
         until_ms = int(visits.end.max()) if count else midnight_ms
@@ -204,7 +205,7 @@ def _order(key: Ints, word: Ints, lineage: NDArray[Any]) -> Ints:
     """
     count = len(key)
     if count < 1 << _ROW_BITS and (not count or int(lineage.max()) < 1 << _LINEAGE_BITS):
-        key.sort()
+        key = sort_words(key, _ROW_BITS)
         key &= (1 << _ROW_BITS) - 1
         return key
     return np.lexsort((word >> _START_SHIFT, lineage))

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, distinct, ints
+from contacts.columns import Bools, Ints, among, distinct, ints, ordered
 from contacts.exposures import Found, exposing
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
@@ -187,7 +187,8 @@ class Spread:
         risk = np.concatenate((np.ones(1), np.zeros(count - 1)))
         if len(self._begin):
             key = self.met.other * count + self.met.exposer
-            order = np.lexsort((self._begin, key))
+            order = ordered(self._begin - self._begin.min())
+            order = order[ordered(key[order])]
             key = key[order]
             first = _firsts(key)
             logs = np.add.reduceat(logs_of(weight * self._exposure)[order], first)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from contacts.columns import Bools, Ints
+from contacts.sorting import sort_words
 
 CARRY, START, END, ASSUMED_END, DOUBT = range(5)
 """Kinds of steps. CARRY, at a window's start, is who was inside when it began."""
@@ -107,7 +108,7 @@ class Words:
         shift = int(word.max()).bit_length() + 1
         if shift + (int(slot.max()) - first).bit_length() > 62:
             return net([Steps(slot, word, weight)])
-        packed = np.sort(((slot - first) << shift) | (word << 1) | (weight < 0))  # sorting values is 10x an argsort
+        packed = sort_words(((slot - first) << shift) | (word << 1) | (weight < 0))
         key = packed >> 1
         edges = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         weight = np.add.reduceat(1 - ((packed & 1) << 1), edges)
@@ -125,7 +126,7 @@ def net(parts: Sequence[Steps]) -> Steps:
     shift = (int(weight.max()) - least).bit_length()
     size = bits + (int(slot.max()) - first).bit_length()
     if size + shift <= 62:  # all of a step in one number: sorting values is 10x an argsort
-        packed = np.sort(((((slot - first) << bits) | word) << shift) | (weight - least))
+        packed = sort_words(((((slot - first) << bits) | word) << shift) | (weight - least))
         weight, packed = (packed & ((1 << shift) - 1)) + least, packed >> shift
         slot, word = (packed >> bits) + first, packed & ((1 << bits) - 1)
     else:
@@ -214,7 +215,7 @@ class Store:
     def _netted(self, slot: int, pieces: Sequence[Ints]) -> Steps:
         if not pieces:
             return NO_STEPS
-        _, word, weight = self._loose(slot, [np.sort(np.concatenate(pieces))])
+        _, word, weight = self._loose(slot, [sort_words(np.concatenate(pieces))])
         edges = np.flatnonzero(np.concatenate(([True], word[1:] != word[:-1])))
         weight = np.add.reduceat(weight, edges)
         kept = weight != 0

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, among, ordered
+from contacts.sorting import sort_words
 from contacts.steps import (
     ASSUMED_END,
     CARRY,
@@ -137,7 +138,7 @@ class Windows:
 
     def also(self, cells: Cells, slot: Ints, venue: Ints) -> Cells:
         """The cells, and with them other closed windows, given by (slot, venue) in order, as they are."""
-        other = ~among((slot << VENUE_BITS) | venue, np.sort((cells.slot << VENUE_BITS) | cells.venue))
+        other = ~among((slot << VENUE_BITS) | venue, sort_words((cells.slot << VENUE_BITS) | cells.venue))
         if self._floor is not None:
             other &= slot >= self._floor
         slot, venue = slot[other], venue[other]
