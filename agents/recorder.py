@@ -1,8 +1,9 @@
-"""The recorder agent: what the other agents publish, into PostgreSQL, a batch in a transaction."""
+"""The recorder agent: what the other agents publish, into PostgreSQL, a batch or a report in a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import zip_longest
 from typing import Any
 
 from agents import recordable
@@ -71,7 +72,9 @@ class Recorder:
                 bad += 1
             else:
                 placed += [(index, message)] if message is not None else []
-        bad += await self._write(batch, placed, batch.next_offset)
+        parts = [[each] for each in placed] if batch.topic == "traces" else [placed]  # no report waits for the next
+        for part, later in zip_longest(parts or [[]], parts[1:]):
+            bad += await self._write(batch, part, batch.offsets[later[0][0]] if later else batch.next_offset)
         self._letters.judge(len(batch), bad)
         await self._letters.flush()
         for heartbeat in filter(None, heartbeats):
