@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from contacts.columns import distinct, numbered, ordered
+from contacts.compiled import COMPILED
 from contacts.sorting import sort_words
 
 MOST = (1 << 63) - 1
+PROPERTY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # the first is compiled
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["compiled", "plain"])
+def compiler(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the compiler loaded, where there is one, and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.param:
+            patch.delitem(sys.modules, "numba", raising=False)
+        elif COMPILED:
+            importlib.import_module("numba")
+        yield
 
 
 def words(least: int, most: int) -> st.SearchStrategy[np.ndarray]:
@@ -23,7 +40,7 @@ def words(least: int, most: int) -> st.SearchStrategy[np.ndarray]:
     )
 
 
-@settings(deadline=None)  # the first is compiled
+@PROPERTY
 @given(words(0, MOST))
 def test_numbers_come_in_order(given_words: np.ndarray) -> None:
     expected = np.sort(given_words)
@@ -31,6 +48,7 @@ def test_numbers_come_in_order(given_words: np.ndarray) -> None:
     assert np.array_equal(distinct(given_words), np.unique(given_words))
 
 
+@PROPERTY
 @given(words(-MOST, MOST))
 def test_numbers_below_zero_are_no_exception(given_words: np.ndarray) -> None:
     assert np.array_equal(sort_words(given_words.copy()), np.sort(given_words))
