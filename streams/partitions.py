@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from streams.batches import Batch
 from streams.keepers import DurableEachBatch, KeeperBase, Start
@@ -28,6 +28,9 @@ from streams.snapshots import Manifest, SnapshotStore
 __all__ = ["DurableEachBatch", "Owner", "State"]
 
 log = logging.getLogger(__name__)
+
+_SHARE_MOST: Final = 0.1
+"""How much of a worker's time it may take to copy states for snapshots: larger ones are made less often."""
 
 
 class State(Protocol):
@@ -62,6 +65,7 @@ class _Slot(Generic[S]):
         self.applied = self.taken
         self.records = 0
         self.since = now
+        self.rests_until = now
         self.writing: asyncio.Task[None] | None = None
         self.loading = asyncio.Lock()
         self.came_back = False
@@ -297,10 +301,12 @@ class Owner(KeeperBase, Generic[S]):
         if slot.state is None or slot.writing is not None or slot.applied == slot.unmoved or slot.applied != slot.taken:
             return
         now = self._clock()
-        if slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds:
+        due = slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds
+        if due and now >= slot.rests_until:
             slot.records, slot.since = 0, now
             self._telling(partition, slot.state, slot.applied)
             made = slot.state.dump(), self._shared()
+            slot.rests_until = now + (self._clock() - now) * len(self._held) / _SHARE_MOST
             slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 
     async def _write_and_forget(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -129,6 +131,43 @@ async def read_to_the_end(owner: Owner[Taken], reading: Reading) -> None:
     assert state is not None
     assert state.offsets == list(range(FIRST, END))
     owner.unlock()
+
+
+class Large(Taken):
+    """A state whose copy takes two seconds."""
+
+    now = 0.0
+    copies: ClassVar[list[float]] = []
+
+    def dump(self) -> Mapping[str, bytes]:
+        Large.copies.append(Large.now)
+        Large.now += 2.0
+        return super().dump()
+
+
+def test_copies_of_a_large_state_take_a_tenth_of_the_time(tmp_path: Path) -> None:
+    """However often snapshots are wanted."""
+    owner: Owner[Large] = Owner(
+        "scans", lambda _: Large("w"), lambda _, parts: Large("w"), SnapshotStore(tmp_path, "cluster"), NoOutputs(),
+        Settings(snapshots=Snapshots(every_seconds=1.0)), lambda: Large.now,
+    )  # fmt: skip
+    reading = Reading(owner)
+
+    async def run() -> None:
+        await owner.assigned(frozenset({0}))
+        await reading.seek()
+        for _ in range(END - FIRST):
+            reading.fetch(1)
+            await work(owner, reading)
+            Large.now += 1.0
+            if (writing := owner._slots[0].writing) is not None:
+                await asyncio.wait([writing])
+        await owner.close()
+
+    asyncio.run(run())
+    *before, _ = Large.copies
+    assert len(before) > 1
+    assert min(later - earlier for earlier, later in pairwise(before)) >= 20.0, "two seconds of copying in twenty"
 
 
 def test_a_batch_comes_while_a_snapshot_turns_out_to_be_of_no_use(tmp_path: Path) -> None:
