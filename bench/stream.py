@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +89,11 @@ def run_chain(kind: Broker, workload: Workload, scans: Scans, progress: Progress
             before = {role: cpu_seconds(pid) for role, pid in pids.items()}
             began = time.monotonic()
             task = progress.add_task("publishing", total=len(scans.at_ms))
-            with sampled(pids, folder) if sample else nullcontext({}) as samples:
+            none: dict[str, Samples] = {}
+            sampling: AbstractContextManager[dict[str, Samples]] = (
+                sampled(pids, folder) if sample else nullcontext(none)
+            )
+            with sampling as samples:
                 asyncio.run(
                     publish(
                         brokers, settings.topic("scans"), settings.partitions.scans, workload, scans,
