@@ -30,6 +30,9 @@ _MEASURING: Final = (
 )  # fmt: skip
 """Where measuring is done: parts of the paths of files."""
 
+_WAITING: Final = ("/concurrent/futures/thread.py:", "/selectors.py:", "/threading.py:", "/asyncio/runners.py:")
+"""Where a thread is that waits: py-spy takes some for busy. (An event loop's own work is left out with them.)"""
+
 
 @contextmanager
 def asked(addresses: Mapping[str, str]) -> Iterator[None]:
@@ -95,6 +98,8 @@ def counted(stacks: str) -> Samples:
     busy = measuring = 0
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
+        if any(part in stack.rpartition(";")[2] for part in _WAITING):
+            continue
         busy += int(count)
         measuring += int(count) if any(part in stack for part in _MEASURING) else 0
     return Samples(busy, measuring)
