@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.population import Visits
+from contacts.columns import begins
 from contacts.profiles import find_profile, load_profiles
 from contacts.sorting import sort_words
 
@@ -93,5 +94,5 @@ def most_shared(person: NDArray[Any], shared_ms: NDArray[np.int64]) -> Contacts:
         return Contacts(np.empty(0, np.int64), np.empty(0, np.int64))
     words = sort_words((person.astype(np.int64) << 32) | shared_ms, 32)
     who = words >> 32
-    first = np.flatnonzero(np.concatenate(([True], who[1:] != who[:-1])))
+    first = np.flatnonzero(begins(who))
     return Contacts(who[first], np.maximum.reduceat(words & 0xFFFF_FFFF, first))

@@ -32,6 +32,7 @@ from lacak.clock import SystemClock
 from lacak.deployment import Deployment
 from lacak.level import wait_registry
 from lacak.processes import Worker, stop_all
+from lacak.scrapes import Target, ask_all
 from lacak.settings import environment_of
 from lacak.venues import publish_venues
 from streams.settings import Partitions, Settings, Snapshots, Transport
@@ -139,10 +140,13 @@ class Sight:
         """Workers of places that have lost their snapshots, and a broker that hangs while they read their partitions
         anew. Raises NotSeen."""
         workers = [each for each in self.lacak.workers if each.role == "places"]
-        addresses = [self.lacak.metrics[f"places-{each.index}"] for each in workers]
+        targets = [Target(each, self.lacak.metrics[each]) for each in (f"places-{each.index}" for each in workers)]
         with self.down(*workers):
             shutil.rmtree(self.lacak.settings.data_dir / "state" / "places")
-        self.wait(lambda: any(map(_is_rebuilding, addresses)), "a rebuild", _READY_SECONDS, look=_SOON_SECONDS)
+        self.wait(
+            lambda: any(each.most("lacak_recovery_in_progress") for each in ask_all(targets).values()),
+            "a rebuild", _READY_SECONDS, look=_SOON_SECONDS,
+        )  # fmt: skip
         with _frozen([self._broker.pid]):
             yield
 
@@ -168,15 +172,6 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _is_rebuilding(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=2.0) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return False
-    return any(line.startswith("lacak_recovery_in_progress{") and line.endswith(" 1.0") for line in lines)
 
 
 @contextmanager

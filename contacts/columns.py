@@ -22,15 +22,20 @@ def ints(values: object) -> Ints:
 def distinct(values: Ints) -> Ints:
     """The values in order, each once. (Sorting is several times faster here than the hashing of `np.unique`.)"""
     values = sort_words(np.array(values))
+    return values[begins(values)]
+
+
+def begins(values: Ints) -> Bools:
+    """Where each run of equal values begins."""
     first: Bools = np.concatenate((np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]))
-    return values[first]
+    return first
 
 
 def numbered(values: Ints) -> tuple[Ints, Ints]:
     """The values in order, each once, and for each row the place of its value there."""
     order = ordered(values)
     along = values[order]
-    first = np.concatenate((np.ones(min(len(along), 1), np.bool_), along[1:] != along[:-1]))
+    first = begins(along)
     place = np.empty(len(along), np.int64)
     place[order] = np.cumsum(first) - 1
     return along[first], place

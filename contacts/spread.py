@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, distinct, ints, ordered
+from contacts.columns import Bools, Ints, among, begins, distinct, ints, ordered
 from contacts.exposures import Found, exposing
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
@@ -253,7 +253,7 @@ class Spread:
 
 def _firsts(keys: Ints) -> Ints:
     """Where each run of equal keys begins."""
-    return np.flatnonzero(np.concatenate((np.ones(min(len(keys), 1), np.bool_), keys[1:] != keys[:-1])))
+    return np.flatnonzero(begins(keys))
 
 
 def _least(keys: Ints, *values: Ints | Floats) -> Ints:
