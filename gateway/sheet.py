@@ -18,7 +18,7 @@ from fpdf.drawing import PaintedPath
 from fpdf.drawing_primitives import DeviceRGB
 from fpdf.enums import PathPaintRule
 
-from gateway.lettering import ENCODING, FAMILIES, font_for, width
+from gateway.lettering import ENCODING, FAMILIES, font_for, in_helvetica, width
 
 QUIET_MODULES = 4
 """The white border that ISO/IEC 18004 wants around a QR code, in modules."""
@@ -138,6 +138,9 @@ def _svg(item: Item) -> str:
         weight = ' font-weight="bold"' if item.bold else ""
         anchor = f' text-anchor="{item.anchor}"' if item.anchor != "start" else ""
         place = f'x="{item.x:g}" y="{item.y:g}" font-size="{item.size:g}"'
+        if in_helvetica(item.text):  # a font that is taken for Helvetica may be wider: the text keeps its place
+            wide = width(item.text, item.size, bold=item.bold)
+            place += f' textLength="{wide:.3f}" lengthAdjust="spacingAndGlyphs"'
         return f'<text {place}{weight}{anchor} fill="{item.fill}">{escape(item.text)}</text>'
     runs = "".join(f"M{x:.4f} {y:.4f}h{w:.4f}v{h:.4f}h-{w:.4f}z" for x, y, w, h in _runs(item))
     white = f'<rect x="{item.x:g}" y="{item.y:g}" width="{item.side:g}" height="{item.side:g}" fill="#fff"/>'

@@ -21,7 +21,7 @@ from bench.pictures import example_poster
 from gateway import lettering
 from gateway.codes import Verifier, sign_static, token_in
 from gateway.keyring import Keyring
-from gateway.lettering import LetteringError, in_helvetica, needs_shaping, width
+from gateway.lettering import FAMILIES, LetteringError, in_helvetica, needs_shaping, width
 from gateway.poster import Poster, poster
 from gateway.sheet import Box, Square, Words, fitted
 from lacak.main import cli
@@ -95,12 +95,17 @@ def test_the_code_on_a_photograph_of_it(ring: Keyring, how: str) -> None:
     assert seen(photographed(printed(made), how)) == [made.content]
 
 
+@pytest.mark.parametrize("families", ["", "monospace"])
 @pytest.mark.parametrize("name", [MALL.name, LONG, "城市購物中心", "مركز التسوق"])
-def test_the_code_on_the_svg_in_a_browser(ring: Keyring, chromium: Browser, name: str) -> None:
-    """A browser draws the SVG with the same code and the name in any letters, all of it on the paper."""
+def test_the_code_on_the_svg_in_a_browser(ring: Keyring, chromium: Browser, name: str, families: str) -> None:
+    """A browser draws the SVG with the same code and the name in any letters, all of it on the paper.
+
+    Also where what it has for Helvetica is as wide as a typewriter's letters.
+    """
     made = poster(Venue(venue="v", name=name), sign_static(ring, "v"), BASE)
+    drawn = made.svg().replace(FAMILIES, families) if families else made.svg()
     page = chromium.new_page(viewport={"width": 800, "height": 1130})
-    page.set_content(f"<body style='margin:0'>{made.svg()}")
+    page.set_content(f"<body style='margin:0'>{drawn}")
     assert page.evaluate(
         """() => [...document.querySelectorAll('text')].every(text => {
             const box = text.getBBox(); return box.x >= 8 && box.x + box.width <= 202 && box.y >= 8 })"""
