@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 import numpy as np
@@ -72,13 +72,14 @@ def load(settings: Settings, shape: Shape, rate: float, seconds: float) -> Itera
 class Run:
     """One deployment under load, looked at all the time."""
 
-    def __init__(self, lacak: Deployment, watcher: Watcher, shape: Shape, console: Console) -> None:
+    def __init__(self, lacak: Deployment, watcher: Watcher, shape: Shape, console: Console, kept: IO[bytes]) -> None:
         self.looks: list[Vitals] = []
-        self._lacak, self._watcher, self._shape, self._console = lacak, watcher, shape, console
+        self._lacak, self._watcher, self._shape, self._console, self._kept = lacak, watcher, shape, console, kept
 
     def _look(self, phase: str) -> None:
         self._lacak.watch()
         self.looks.append(self._watcher.look(phase))
+        self._kept.write(msgspec.json.encode(self.looks[-1]) + b"\n")
 
     def _for(self, phase: str, seconds: float) -> None:
         until(lambda: False, seconds, lambda: self._look(phase), _LOOK_SECONDS)
@@ -158,7 +159,7 @@ def limits_of() -> dict[str, Any]:
 
 
 def run(given: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """The whole measurement over a fresh deployment."""
+    """The whole measurement over a fresh deployment; each look is kept at once, a line each, beside the output."""
     shape = Shape(scans=0, people=given.people, venues=given.venues)
     with bench_folder() as folder, running_broker("kafka", folder) as brokers:
         settings = settings_for(brokers, folder, metrics_port=free_ports(len(ROLES))[0])
@@ -171,9 +172,9 @@ def run(given: argparse.Namespace, console: Console) -> dict[str, Any]:
             wait_registry(settings, began_ms, seconds=120.0)
             pids = {worker.role: worker.pid for worker in lacak.workers}
             ports = {worker.role: settings.metrics_port + number for number, worker in enumerate(lacak.workers)}
-            with probe:
+            with probe, given.output.with_suffix(".looks.jsonl").open("wb", buffering=0) as kept:
                 watcher = Watcher(settings, pids, ports, probe)
-                looked = Run(lacak, watcher, shape, console)
+                looked = Run(lacak, watcher, shape, console, kept)
                 looked._for("ramp", 10.0)
                 most = given.most or looked.most()
                 rate = SHARE * most
@@ -200,8 +201,8 @@ def main() -> int:
     parser.add_argument("--venues", type=int, default=5_000)
     parser.add_argument("--output", type=Path, default=Path("build/bench-endurance.json"))
     given = parser.parse_args()
-    found = run(given, Console(stderr=True))
     given.output.parent.mkdir(parents=True, exist_ok=True)
+    found = run(given, Console(stderr=True))
     whole = {"machine": describe(broker_name("kafka")), "minutes": given.minutes, **found}
     given.output.write_bytes(msgspec.json.encode(whole) + b"\n")
     console = Console()
