@@ -21,8 +21,8 @@ from contacts.registry import RegistryError
 from contacts.thresholds import crosses
 from contacts.visits import NEVER_MS
 from contacts.windows import WindowRows
+from contacts.wire import WIRE_BLOCKS, WireBlock
 from schemas.blocks import (
-    VISIT_BLOCKS,
     VISITS_MAGIC,
     WINDOWS_MAGIC,
     Barrier,
@@ -32,7 +32,6 @@ from schemas.blocks import (
     RecountOrder,
     RegistryChange,
     RulesChange,
-    VisitBlock,
     WatchOrder,
     WindowBlock,
     frame,
@@ -187,15 +186,15 @@ class OccupancyKeeper:
         bad = events = 0
         for index, value in enumerate(batch.values):
             try:
-                block = unframe(VISITS_MAGIC, value or b"", VISIT_BLOCKS)
+                block = unframe(VISITS_MAGIC, value or b"", WIRE_BLOCKS)
                 self._check(block)
                 controls = places.apply(block)
             except BlockError as error:
                 bad += 1
                 self._letters.letter(batch, index, 0, "undecodable", str(error), self._clock.now_ms())
                 continue
-            events += len(block.persons)
-            self.meters.took(batch.partition, block.recorded_ms, len(block.persons))
+            events += block.count
+            self.meters.took(batch.partition, block.recorded_ms, block.count)
             for placed in controls:
                 if isinstance(placed.control, Barrier):
                     self._contacts.barrier(
@@ -252,7 +251,7 @@ class OccupancyKeeper:
         places.replaying()
         return found
 
-    def _check(self, block: VisitBlock) -> None:
+    def _check(self, block: WireBlock) -> None:
         """Raises BlockError for a block that holds a control record that cannot be taken: it is refused whole."""
         for placed in block.controls:
             if isinstance(placed.control, RulesChange):

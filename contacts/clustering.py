@@ -21,6 +21,7 @@ from contacts.incoming import NEVER
 from contacts.index import VisitIndex
 from contacts.meetings import visits_of
 from contacts.tracing import trace_id
+from contacts.wire import Written
 from schemas.blocks import WatchOrder
 from schemas.messages import Cluster
 
@@ -102,12 +103,14 @@ class Clustering:
                 del self._traces[order.person]
                 self._stale.discard(order.person)
 
-    def touch(self, index: VisitIndex, persons: list[str], lineage: Ints) -> None:
+    def touch(self, index: VisitIndex, persons: Written, lineage: Ints) -> None:
         """Rows of visits, about to go into the index: these persons', at these venues."""
-        if self._traces and not self._traces.keys().isdisjoint(persons):
-            rows = [row for row, person in enumerate(persons) if person in self._traces]
-            self._stale.update(persons[row] for row in rows)
-            self.visited(index, lineage[rows])
+        if self._traces:
+            names = persons.texts()
+            if not self._traces.keys().isdisjoint(names):
+                rows = [row for row, person in enumerate(names) if person in self._traces]
+                self._stale.update(names[row] for row in rows)
+                self.visited(index, lineage[rows])
 
     def visited(self, index: VisitIndex, lineage: Ints) -> None:
         """Visits at these venues may be of cases."""

@@ -12,6 +12,7 @@ from contacts.births import SCAN_BITS
 from contacts.columns import Ints
 from contacts.names import Lineages
 from contacts.registry import are_names
+from contacts.wire import WireBlock, Written, lineages_of, persons_of
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, Lineage, PlacedControl, VisitBlock
 from schemas.bounds import DERIVED_MOST
 from schemas.messages import SourceOffset
@@ -21,6 +22,7 @@ NEVER: Final = -(1 << 62)
 
 _UNSOUND: Final = "the block's rows are out of order or out of range: send them as the visits agent made them"
 _NAME_LENGTH: Final = 200  # contacts.registry.is_name
+_LINEAGE_LENGTH: Final = 1 << 20  # in bytes: far more than any venue lies within
 _WIDTH: Final = len(VISIT_COLUMNS)
 _COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
 
@@ -39,7 +41,7 @@ class Source(msgspec.Struct):
 class Rows(NamedTuple):
     """New rows, those of each source in order. `position` and `born` are offset and scan in one number."""
 
-    persons: list[str]
+    persons: Written
     source: Ints
     position: Ints
     born: Ints
@@ -57,7 +59,7 @@ class Incoming:
         self.sources = [Source() for _ in range(sources)]
         self.waiting = 0
         self._lineages = lineages
-        self._held: list[tuple[int, list[str], Ints]] = []
+        self._held: list[tuple[int, Written, Ints]] = []
 
     @property
     def log_time_ms(self) -> int:
@@ -71,7 +73,7 @@ class Incoming:
             for number, source in enumerate(self.sources)
         )
 
-    def add(self, block: VisitBlock) -> list[PlacedControl]:
+    def add(self, block: WireBlock) -> list[PlacedControl]:
         """Hold the rows of a block that are new; the controls that are. Raises BlockError with nothing changed."""
         if not 0 <= block.source_partition < len(self.sources):
             raise BlockError(
@@ -79,8 +81,7 @@ class Incoming:
                 "start all workers with the same partition counts"
             )
         source = self.sources[block.source_partition]
-        if block.rows or block.persons:
-            self._hold(block, source)
+        self._hold(block, source)
         source.log_time_ms = max(source.log_time_ms, block.log_time_ms)
         source.next_offset = max(source.next_offset, block.next_offset)
         controls = [placed for placed in block.controls if placed.offset > source.control]
@@ -88,39 +89,42 @@ class Incoming:
             source.control = controls[-1].offset
         return controls
 
-    def _hold(self, block: VisitBlock, source: Source) -> None:
-        columns = _columns(block)
-        found = self._lineages.find(block.lineages)
-        if -1 in found:
-            _check([each for each, number in zip(block.lineages, found, strict=True) if number < 0])
-        persons = block.persons
+    def _hold(self, block: WireBlock, source: Source) -> None:
+        persons, lineages = persons_of(block.persons), lineages_of(block.lineages)
+        columns = _columns(block.rows, len(persons), len(lineages))
+        if not len(persons):
+            return
+        if persons.lengths.min() == 0 or persons.lengths.max() > _NAME_LENGTH:
+            _check_persons(persons.texts())
         position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
         change = columns[_COLUMN["change"]]
         if (int(position[0]), int(change[0])) <= (source.position, source.change):
             new = (position > source.position) | ((position == source.position) & (change > source.change))
             if not new.any():
                 return
-            persons = [person for person, each in zip(persons, new.tolist(), strict=True) if each]
-            columns, position, change = columns[:, new], position[new], change[new]
+            persons, columns, position, change = persons.of(new), columns[:, new], position[new], change[new]
+        if len(lineages) and lineages.lengths.max() > _LINEAGE_LENGTH:
+            raise BlockError(_UNSOUND)
+        numbers = self._lineages.take_written(lineages, _check)
         source.position, source.change = int(position[-1]), int(change[-1])
-        lineages = self._lineages.take_many(block.lineages, found)
         born = (columns[_COLUMN["born_offset"]] << SCAN_BITS) | columns[_COLUMN["born_scan"]]
         start, end, reason, flags = (columns[_COLUMN[name]] for name in ("start_ms", "end_ms", "reason", "flags"))
-        held = (position, born, lineages[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)
+        held = (position, born, numbers[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)
         self._held.append((block.source_partition, persons, np.stack(held)))
         self.waiting += len(persons)
 
     def take(self) -> Rows:
         """All rows that wait."""
         held, self._held, self.waiting = self._held, [], 0
-        persons = [person for _, part, _ in held for person in part]
+        persons = Written.together([part for _, part, _ in held])
         source = np.repeat([number for number, _, _ in held], [len(part) for _, part, _ in held])
         return Rows(persons, source, *np.concatenate([rows for _, _, rows in held], axis=1))
 
 
 def checked(block: VisitBlock) -> Ints:
     """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
-    columns = _columns(block)
+    columns = _columns(block.rows, len(block.persons), len(block.lineages))
+    _check_persons(block.persons)
     _check(block.lineages)
     return columns
 
@@ -130,13 +134,18 @@ def _check(lineages: Sequence[Lineage]) -> None:
         raise BlockError(_UNSOUND)
 
 
-def _columns(block: VisitBlock) -> Ints:
-    """The columns, with all but the lineages' names found sound."""
-    if len(block.rows) != 8 * _WIDTH * len(block.persons):
-        raise BlockError(
-            f"the block has {len(block.persons)} persons but {len(block.rows)} bytes of rows: send it again whole"
-        )
-    columns = np.frombuffer(block.rows, "<i8").reshape(-1, _WIDTH).T
+def _check_persons(persons: Sequence[str]) -> None:
+    if not all(persons) or max(map(len, persons), default=0) > _NAME_LENGTH:
+        raise BlockError(_UNSOUND)
+
+
+def _columns(rows: bytes, persons: int, lineages: int) -> Ints:
+    """The columns, with all but the names found sound."""
+    if len(rows) != 8 * _WIDTH * persons:
+        raise BlockError(f"the block has {persons} persons but {len(rows)} bytes of rows: send it again whole")
+    columns = np.frombuffer(rows, "<i8").reshape(-1, _WIDTH).T
+    if not persons:
+        return columns
     low = dict(zip(VISIT_COLUMNS, columns.min(axis=1).tolist(), strict=True))
     high = dict(zip(VISIT_COLUMNS, columns.max(axis=1).tolist(), strict=True))
     offset, scan = columns[_COLUMN["offset"]], columns[_COLUMN["scan"]]
@@ -144,13 +153,11 @@ def _columns(block: VisitBlock) -> Ints:
         min(low[name] for name in ("offset", "scan", "change", "born_offset", "born_scan", "lineage", "reason")) >= 0
         and max(high["offset"], high["born_offset"]) < 1 << (62 - SCAN_BITS)
         and max(high["scan"], high["born_scan"]) < 1 << SCAN_BITS
-        and high["lineage"] < len(block.lineages)
+        and high["lineage"] < lineages
         and high["reason"] < len(REASONS)
         and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
         and low["start_ms"] >= -DERIVED_MOST
         and high["end_ms"] <= DERIVED_MOST
-        and all(block.persons)
-        and max(map(len, block.persons)) <= _NAME_LENGTH
     )
     ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
     if not fits or not ordered.all():

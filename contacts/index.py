@@ -24,6 +24,7 @@ from contacts.people import Directory
 from contacts.runs import Asked, Runs
 from contacts.segments import Sealed
 from contacts.settling import AGAIN, GONE, HIDDEN, MEETS, SETTLED, Day, Settling
+from contacts.wire import Written
 from schemas.blocks import ASSUMED, LATE
 
 __all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
@@ -82,6 +83,12 @@ class VisitIndex:
     def take_people(self, names: list[str]) -> Ints:
         """The numbers of persons, new ones for those not known."""
         person = self.people.take(names)
+        self._make_room()
+        return person
+
+    def take_written(self, names: Written) -> Ints:
+        """The same for names as they travel."""
+        person = self.people.take_written(names)
         self._make_room()
         return person
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Columns, Ints, ints
+from contacts.texts import Texts, grown
+from contacts.wire import Written, lineage_in
 from schemas.blocks import Lineage
 
 
@@ -110,6 +112,8 @@ class Lineages:
         self.venues = Names()
         self._alone: dict[str, int] = {}  # of venues within nothing
         self._latest: dict[str, tuple[tuple[str, ...], int]] = {}
+        self._seen = Texts()
+        self._of_seen = np.full(0, -1)
         self._lineages = Columns(first="i4", size="i4", own="i4", within="?")
         self._flat = Columns(venue="i4")
         self._venues = Columns(lineage="i4", parent="?")
@@ -135,35 +139,43 @@ class Lineages:
             latest = self._latest[venue] = ancestors, self._number(venue, ancestors)
         return latest[1]
 
-    def find(self, lineages: Sequence[Lineage]) -> list[int]:
-        """The numbers of lineages as they were taken last, -1 for those to be taken."""
-        known = self._alone
-        return [known.get(each.venue, -1) if not each.ancestors else self._found(each) for each in lineages]
+    def take_written(self, lineages: Written, judge: Callable[[list[Lineage]], None]) -> Ints:
+        """The numbers of lineages as they travel. `judge` is given those that nobody has sent before, and may raise;
+        so may reading them, a BlockError. Then nothing is taken."""
+        seen = self._seen.take_spans(*lineages)
+        if len(self._seen) > len(self._of_seen):
+            self._of_seen = grown(self._of_seen, len(self._seen), -1)
+        found = self._of_seen[seen]
+        new = np.flatnonzero(found < 0)
+        if len(new):
+            read = [lineage_in(each) for each in lineages.pieces(new)]
+            judge(read)
+            self._of_seen[seen[new]] = self.take_many(read)
+            found = self._of_seen[seen]
+        return found
 
-    def _found(self, lineage: Lineage) -> int:
-        ancestors, number = self._latest.get(lineage.venue, ((), -1))
-        return number if ancestors == lineage.ancestors else -1
+    def take_many(self, lineages: Sequence[Lineage]) -> Ints:
+        """The numbers of lineages."""
+        alone = dict.fromkeys(each.venue for each in lineages if not each.ancestors)
+        begun = self._begin([venue for venue in alone if self.venues.number(venue) is None])
+        numbers = (
+            begun[each.venue]
+            if not each.ancestors and each.venue in begun
+            else self._number(each.venue, each.ancestors)
+            for each in lineages
+        )
+        return np.fromiter(numbers, np.int64, len(lineages))
 
-    def take_many(self, lineages: Sequence[Lineage], found: list[int] | None = None) -> Ints:
-        """The numbers of lineages; `found` is what `find` has given for them, if it was asked."""
-        found = self.find(lineages) if found is None else found
-        if -1 in found:
-            missing = [place for place, number in enumerate(found) if number < 0]
-            alone = dict.fromkeys(lineages[place].venue for place in missing if not lineages[place].ancestors)
-            self._begin([venue for venue in alone if self.venues.number(venue) is None])
-            for place in missing:
-                found[place] = self.take(lineages[place].venue, lineages[place].ancestors)
-        return ints(found)
-
-    def _begin(self, venues: list[str]) -> None:
-        """Venues of which nothing is known, within nothing: at once, since one by one they cost ten times as much."""
+    def _begin(self, venues: list[str]) -> dict[str, int]:
+        """The lineages of venues of which nothing is known, within nothing: at once, since one by one they cost ten
+        times as much."""
         count, first, place = len(venues), self._lineages.length, self._flat.length
         own = np.arange(len(self.venues), len(self.venues) + count)
         self.venues.add_many(venues)
         self._venues.grow(count, lineage=np.arange(first, first + count))
         self._lineages.grow(count, first=np.arange(place, place + count), size=1, own=own)
         self._flat.grow(count, venue=own)
-        self._alone.update(zip(venues, range(first, first + count), strict=True))
+        return dict(zip(venues, range(first, first + count), strict=True))
 
     def _number(self, venue: str, ancestors: tuple[str, ...]) -> int:
         own = self.venue(venue)

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from contacts.columns import Bools, Columns, Ints, distinct, ints
+from contacts.compiled import compiled
 from contacts.names import Names
-from contacts.steps import ASSUMED_END, DOUBT, END, START, Steps, Store, Words, kind_of
+from contacts.steps import ASSUMED_END, DOUBT, END, KINDS, START, Steps, Store, Words
 
 UNKNOWN: Final = -1
 """Stands for how many are allowed where that is not known."""
@@ -72,10 +73,7 @@ class Inside:
         self._touched.append(self._words.venue(steps.word))
         if len(self._touched) > _MANY_PIECES:
             self._touched = [distinct(np.concatenate(self._touched))]
-        kind, venue, weight = kind_of(steps.word), self._words.venue(steps.word), steps.weight
-        ends = (kind == END) | (kind == ASSUMED_END)
-        np.add.at(self.inside, venue, np.where(kind == START, weight, np.where(ends, -weight, 0)))
-        np.add.at(self.assumed, venue, np.where(kind == DOUBT, weight, np.where(kind == ASSUMED_END, -weight, 0)))
+        _count(steps.word, steps.weight, self._words.venue_shift, self.inside, self.assumed)
 
     def touched(self) -> list[Ints]:
         """The venues whose counts may have changed since the last call."""
@@ -89,9 +87,9 @@ class Inside:
         self.at_ms = at_ms
         now = at_ms // self._words.window_ms
         steps = self._future.take(now + 1)
-        past = steps.slot < now
-        self._count(steps.of(past))
-        self._count_due(steps.of(~past), now)
+        past = int(np.searchsorted(steps.slot, now))
+        self._count(steps.part(0, past))
+        self._count_due(steps.part(past, len(steps.slot)), now)
 
     def dump(self) -> dict[str, bytes]:
         """The whole state but `at_ms`, as named parts."""
@@ -102,6 +100,22 @@ class Inside:
         self.at_ms = at_ms
         self._counts.load("inside.", parts)
         self._future.load("future.", parts)
+
+
+@compiled
+def _count(word: Ints, weight: Ints, shift: int, inside: Ints, assumed: Ints) -> None:
+    """Bring steps into the counts of their venues."""
+    for row in range(len(word)):
+        venue, kind = word[row] >> shift, word[row] & KINDS
+        if kind == START:
+            inside[venue] += weight[row]
+        elif kind == DOUBT:
+            assumed[venue] += weight[row]
+        elif kind == END:
+            inside[venue] -= weight[row]
+        elif kind == ASSUMED_END:
+            inside[venue] -= weight[row]
+            assumed[venue] -= weight[row]
 
 
 class Numbers(NamedTuple):

@@ -7,15 +7,12 @@ after the other and never to anybody else.
 
 from __future__ import annotations
 
-import re
 import secrets
 import struct
 import threading
-from binascii import Error as BinasciiError
-from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -23,9 +20,9 @@ from numpy.typing import NDArray
 
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
+from contacts.pseudonyms import DIGIT_OF, DIGITS, PSEUDONYM, halves_of, read_halves
+from contacts.wire import Written
 
-_PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
-_DIGITS: Final = 32
 _ALL_64: Final = (1 << 64) - 1
 _HALVES: Final = struct.Struct(">qq")
 _OTHER, _LAST_TAG, _DEAD = 0, 250, 255
@@ -36,7 +33,6 @@ KEY: Final = np.dtype([("high", "<i8"), ("low", "<i8"), ("tag", "u1")])
 """What is kept of a person, in files."""
 
 _PIECE: Final = 1 << 13
-_SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and small letters have, and capitals have not
 
 Tags = NDArray[np.uint8]
 
@@ -113,6 +109,14 @@ class Directory:
         self._make_table(len(self) + len(names))
         return self._look(names, self._keys(names, add=True), add=True)
 
+    def take_written(self, names: Written) -> Ints:
+        """The same for names that are still bytes (UTF-8); nearly always no text is made of them."""
+        keys = self._written(names) if len(names) else None
+        if keys is None:
+            return self.take(names.texts())
+        self._make_table(len(self) + len(names))
+        return self._probe(keys, add=True)
+
     def find(self, names: Sequence[str]) -> Ints:
         """The numbers of names, -1 for those not known."""
         if not names:
@@ -126,7 +130,7 @@ class Directory:
         """
         key_id, _, digits = name.partition(":")
         tag = self._tags.get(key_id, _OTHER)
-        if tag == _OTHER or len(digits) != _DIGITS or not len(self._table):
+        if tag == _OTHER or len(digits) != DIGITS or not len(self._table):
             return int(self.find([name])[0])
         try:
             halves = bytes.fromhex(digits)
@@ -168,7 +172,7 @@ class Directory:
             return [self.name(number) for number in numbers.tolist()]
         halves = np.stack([self._columns[half][numbers] for half in ("high", "low")], axis=1)
         digits, key = halves.astype(">i8").tobytes().hex(), f"{self._key_ids[int(tags[0]) - 1]}:"
-        return [key + digits[first : first + _DIGITS] for first in range(0, len(digits), _DIGITS)]
+        return [key + digits[first : first + DIGITS] for first in range(0, len(digits), DIGITS)]
 
     @property
     def named(self) -> NDArray[np.bool_]:
@@ -244,21 +248,34 @@ class Directory:
     def _alike(self, names: Sequence[str], keys: _Keys, *, add: bool) -> bool:
         """Names that are all pseudonyms of one key, at once: nearly always so."""
         width = len(names[0])
-        if not _PSEUDONYM.fullmatch(names[0]) or set(map(len, names)) != {width}:
+        if not PSEUDONYM.fullmatch(names[0]) or set(map(len, names)) != {width}:
             return False
-        tag = self._tag(names[0][: width - _DIGITS - 1], add=add)
+        tag = self._tag(names[0][: width - DIGITS - 1], add=add)
         if tag == _OTHER:
             return False
         keys.tag[:] = tag
         for first in range(0, len(names), _PIECE):
-            halves = _halves(names[first : first + _PIECE], names[0][: width - _DIGITS])
+            halves = halves_of(names[first : first + _PIECE], names[0][: width - DIGITS])
             if halves is None:
                 return False
             keys.high[first : first + _PIECE], keys.low[first : first + _PIECE] = halves[:, 0], halves[:, 1]
         return True
 
+    def _written(self, names: Written) -> _Keys | None:
+        """The keys of names that are all pseudonyms of one key; None if they are not."""
+        begin, width = int(names.begins[0]), int(names.lengths[0])
+        first = names.data[begin : begin + width].tobytes()
+        found = PSEUDONYM.fullmatch(first.decode("ascii", "replace"))
+        tag = self._tag(found[1], add=True) if found else _OTHER
+        if tag == _OTHER:
+            return None
+        keys = _Keys(len(names))
+        keys.tag[:] = tag
+        head = np.frombuffer(first[: width - DIGITS], np.uint8)
+        return keys if read_halves(*names, head, DIGIT_OF, keys.high, keys.low) else None
+
     def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
-        found = _PSEUDONYM.fullmatch(name)
+        found = PSEUDONYM.fullmatch(name)
         tag = self._tag(found[1], add=add) if found else _OTHER
         if found and tag != _OTHER:
             halves = bytes.fromhex(found[2])
@@ -353,19 +370,6 @@ class Directory:
     def _mix(self, size: int) -> tuple[int, int, int]:
         """How keys are scattered over a table: by the uppermost bits, that all of a key's bits have their part in."""
         return *self._factors, 65 - size.bit_length()
-
-
-def _halves(names: Sequence[str], head: str) -> NDArray[Any] | None:
-    """The two halves of names of one width, each a row; None unless all are `head` and then 32 digits."""
-    try:
-        text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, len(head) + _DIGITS)
-        digits = text[:, len(head) :].tobytes()
-        halves = np.frombuffer(unhexlify(digits), ">i8").reshape(-1, 2)
-    except (UnicodeEncodeError, BinasciiError):
-        return None
-    small = np.frombuffer(digits, np.uint64) & _SMALL_LETTERS == _SMALL_LETTERS
-    alike = text[:, : len(head)] == np.frombuffer(head.encode("ascii"), np.uint8)
-    return halves if small.all() and alike.all() else None
 
 
 @compiled

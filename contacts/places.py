@@ -38,6 +38,7 @@ from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
 from contacts.windows import Part, WindowRows, Windows, default_window_ms
+from contacts.wire import WireBlock, as_wire
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
 from schemas.bounds import TIME_MOST
 from schemas.messages import Direction, SharedStay, SourceOffset, Venue
@@ -111,12 +112,12 @@ class Places:
         """Up to where each source has been applied: its last offset covered (-1: none), and its log time."""
         return self._incoming.as_of()
 
-    def apply(self, block: VisitBlock) -> list[PlacedControl]:
+    def apply(self, block: VisitBlock | WireBlock) -> list[PlacedControl]:
         """Take in a block; the controls in it that are new. What has been applied before is skipped.
 
         Raises BlockError, with nothing changed, when the block contradicts itself.
         """
-        controls = self._incoming.add(block)
+        controls = self._incoming.add(as_wire(block) if isinstance(block, VisitBlock) else block)
         if self._incoming.waiting >= self._held_rows:
             self._settle()
         return controls

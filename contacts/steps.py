@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from contacts.columns import Bools, Ints
+from contacts.compiled import compiled
 from contacts.sorting import sort_words
 
 CARRY, START, END, ASSUMED_END, DOUBT = range(5)
@@ -22,6 +23,9 @@ PAGE_BITS: Final = 2
 """Steps are kept by pages of so many windows (as a power of two): few enough that a page is cheap to rewrite."""
 
 _KIND_BITS: Final = 3
+KINDS: Final = (1 << _KIND_BITS) - 1
+"""The bits of a word that are its kind."""
+
 VENUE_BITS: Final = 24
 _MANY_PIECES: Final = 64
 _SMALL: Final = 1024
@@ -73,7 +77,7 @@ def doubts(venue: Ints, start: Ints, weight: int) -> Raw:
 
 def kind_of(word: Ints) -> Ints:
     """The kinds of words."""
-    return word & ((1 << _KIND_BITS) - 1)
+    return word & KINDS
 
 
 class Words:
@@ -82,12 +86,13 @@ class Words:
     def __init__(self, window_ms: int) -> None:
         self.window_ms = window_ms
         self._ms_bits = window_ms.bit_length()
-        self._venue_shift = self._ms_bits + _KIND_BITS
-        self.bits = self._venue_shift + VENUE_BITS
+        self.venue_shift = self._ms_bits + _KIND_BITS
+        """Where a word's venue begins."""
+        self.bits = self.venue_shift + VENUE_BITS
 
     def venue(self, word: Ints) -> Ints:
         """The venues of words."""
-        return word >> self._venue_shift
+        return word >> self.venue_shift
 
     def ms(self, word: Ints) -> Ints:
         """The times of words, in ms since the start of their window."""
@@ -95,7 +100,7 @@ class Words:
 
     def carries(self, venue: Ints) -> Ints:
         """The words of CARRY steps, which are a venue's least."""
-        return venue << self._venue_shift
+        return venue << self.venue_shift
 
     def net(self, parts: Sequence[Raw]) -> Steps:
         """Steps packed, sorted and netted."""
@@ -109,12 +114,24 @@ class Words:
         if shift + (int(slot.max()) - first).bit_length() > 62:
             return net([Steps(slot, word, weight)])
         packed = sort_words(((slot - first) << shift) | (word << 1) | (weight < 0))
-        key = packed >> 1
-        edges = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        weight = np.add.reduceat(1 - ((packed & 1) << 1), edges)
-        kept = weight != 0
-        key, weight = key[edges[kept]], weight[kept]
-        return Steps((key >> (shift - 1)) + first, key & ((1 << (shift - 1)) - 1), weight)
+        steps = Steps(*np.empty((3, len(packed)), np.int64))
+        return steps.part(0, _netted(packed, first, shift - 1, *steps))
+
+
+@compiled
+def _netted(packed: Ints, first: int, bits: int, slot: Ints, word: Ints, weight: Ints) -> int:
+    """Fill the columns from numbers in order that are a slot (from `first`), a word of `bits`, and a bit that takes
+    one away; how many rows there are."""
+    count, row, mask = 0, 0, (1 << bits) - 1
+    while row < len(packed):
+        key, total = packed[row] >> 1, 0
+        while row < len(packed) and packed[row] >> 1 == key:
+            total += 1 - ((packed[row] & 1) << 1)
+            row += 1
+        if total != 0:
+            slot[count], word[count], weight[count] = (key >> bits) + first, key & mask, total
+            count += 1
+    return count
 
 
 def net(parts: Sequence[Steps]) -> Steps:
@@ -144,6 +161,21 @@ def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:
         edges = [0, *(np.flatnonzero(page[1:] != page[:-1]) + 1).tolist(), len(page)]
         for number, first, last in zip(page[edges[:-1]].tolist(), edges[:-1], edges[1:], strict=True):
             yield number, steps.part(first, last)
+
+
+@compiled
+def _summed(packed: Ints, bits: int, word: Ints, weight: Ints) -> int:
+    """Fill the columns from numbers in order that are a word and a weight of `bits`; how many rows there are."""
+    count, row, mask, zero = 0, 0, (1 << bits) - 1, 1 << (bits - 1)
+    while row < len(packed):
+        key, total = packed[row] >> bits, 0
+        while row < len(packed) and packed[row] >> bits == key:
+            total += (packed[row] & mask) - zero
+            row += 1
+        if total != 0:
+            word[count], weight[count] = key, total
+            count += 1
+    return count
 
 
 class Store:
@@ -215,12 +247,10 @@ class Store:
     def _netted(self, slot: int, pieces: Sequence[Ints]) -> Steps:
         if not pieces:
             return NO_STEPS
-        _, word, weight = self._loose(slot, [sort_words(np.concatenate(pieces))])
-        edges = np.flatnonzero(np.concatenate(([True], word[1:] != word[:-1])))
-        weight = np.add.reduceat(weight, edges)
-        kept = weight != 0
-        edges = edges[kept]
-        return Steps(np.full(len(edges), slot), word[edges], weight[kept])
+        packed = sort_words(np.concatenate(pieces))
+        word, weight = np.empty((2, len(packed)), np.int64)
+        count = _summed(packed, self._weight_bits, word, weight)
+        return Steps(np.full(count, slot), word[:count], weight[:count])
 
     def dump(self, prefix: str) -> dict[str, bytes]:
         """All steps as named parts."""

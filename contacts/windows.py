@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby, pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, among, ordered
+from contacts.compiled import compiled
 from contacts.sorting import sort_words
 from contacts.steps import (
     ASSUMED_END,
@@ -36,6 +37,8 @@ from contacts.steps import (
     kind_of,
     net,
 )
+
+Weights = NDArray[np.int32]
 
 _SUMS: Final = [0, 1, 2, 4]  # of a window's five numbers, those that add up: all but the peak
 
@@ -67,7 +70,7 @@ class _Page(NamedTuple):
     """The steps of closed windows: keys (slot in the page, word) in order, each once, and their weights."""
 
     key: Ints
-    weight: NDArray[np.int32]
+    weight: Weights
 
 
 class _Closed(NamedTuple):
@@ -75,7 +78,7 @@ class _Closed(NamedTuple):
 
     slot: int
     word: Ints
-    weight: NDArray[np.int32]
+    weight: Weights
 
 
 Part = bytes | memoryview
@@ -359,18 +362,33 @@ def _change(steps: Steps) -> Ints:
 
 def _insert(page: _Page, fresh: _Page) -> _Page:
     """A page with corrections merged into it."""
-    place = np.searchsorted(page.key, fresh.key)
-    known = np.append(page.key, -1)[place] == fresh.key
-    weight = page.weight.copy()
-    weight[place[known]] += fresh.weight[known]
-    new = ~known
-    where = place[new] + np.arange(int(np.count_nonzero(new)))
-    old = np.ones(len(weight) + len(where), np.bool_)
-    old[where] = False
-    merged = _Page(np.empty(len(old), np.int64), np.empty(len(old), np.int32))
-    merged.key[where], merged.weight[where] = fresh.key[new], fresh.weight[new]
-    merged.key[old], merged.weight[old] = page.key, weight
-    if not (weight[place[known]] == 0).any():
-        return merged
-    kept = merged.weight != 0
-    return _Page(merged.key[kept], merged.weight[kept])
+    key, weight = np.empty(len(page.key) + len(fresh.key), np.int64), np.empty(len(page.key) + len(fresh.key), np.int32)
+    count = _merge(*map(_read_only, (*page, *fresh)), key, weight)
+    return _Page(key, weight) if count == len(key) else _Page(key[:count].copy(), weight[:count].copy())
+
+
+def _read_only(column: NDArray[Any]) -> NDArray[Any]:
+    """A column as those of a snapshot are: one compiled function for both."""
+    column = column.view()
+    column.flags.writeable = False
+    return column
+
+
+@compiled
+def _merge(key: Ints, weight: Weights, fresh: Ints, change: Weights, merged: Ints, total: Weights) -> int:
+    """Fill `merged` and `total` from two sets of keys, each in order; no weight 0 stays. How many there are."""
+    count, row, other = 0, 0, 0
+    while row < len(key) or other < len(fresh):
+        if other == len(fresh) or (row < len(key) and key[row] < fresh[other]):
+            merged[count], total[count] = key[row], weight[row]
+            row += 1
+        elif row == len(key) or fresh[other] < key[row]:
+            merged[count], total[count] = fresh[other], change[other]
+            other += 1
+        else:
+            merged[count], total[count] = key[row], weight[row] + change[other]
+            row += 1
+            other += 1
+        if total[count] != 0:
+            count += 1
+    return count

@@ -1,0 +1,65 @@
+"""Pseudonyms, `KEY_ID:32 hex digits`, as two 64-bit halves: read many at once, from texts or from bytes."""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as BinasciiError
+from binascii import unhexlify
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.columns import Ints
+from contacts.compiled import compiled
+
+PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
+DIGITS: Final = 32
+_SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and small letters have, and capitals have not
+
+Bytes = NDArray[np.uint8]
+
+DIGIT_OF: Final = np.full(256, -1)
+"""What each byte is as a hexadecimal digit in small letters, -1 where it is none."""
+
+DIGIT_OF[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+
+
+def halves_of(names: Sequence[str], head: str) -> NDArray[Any] | None:
+    """The two halves of names of one width, each a row; None unless all are `head` and then 32 digits."""
+    try:
+        text = np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(-1, len(head) + DIGITS)
+        digits = text[:, len(head) :].tobytes()
+        halves = np.frombuffer(unhexlify(digits), ">i8").reshape(-1, 2)
+    except (UnicodeEncodeError, BinasciiError):
+        return None
+    small = np.frombuffer(digits, np.uint64) & _SMALL_LETTERS == _SMALL_LETTERS
+    alike = text[:, : len(head)] == np.frombuffer(head.encode("ascii"), np.uint8)
+    return halves if small.all() and alike.all() else None
+
+
+@compiled
+def read_halves(data: Bytes, begins: Ints, lengths: Ints, head: Bytes, digits: Ints, high: Ints, low: Ints) -> bool:
+    """Fill in the halves of the names at `begins`, as long as `lengths` say; whether all are `head` and 32 digits.
+
+    `digits` is DIGIT_OF.
+    """
+    width = len(head) + 32
+    for row in range(len(begins)):
+        if lengths[row] != width:
+            return False
+        at, unlike = begins[row], np.int64(0)
+        for place in range(len(head)):
+            if data[at + place] != head[place]:
+                unlike = np.int64(-1)
+        at += len(head)
+        first, second = np.int64(0), np.int64(0)
+        for place in range(at, at + 16):
+            one, other = digits[data[place]], digits[data[place + 16]]
+            first, second = first << 4 | one, second << 4 | other
+            unlike |= one | other
+        if unlike < 0:
+            return False
+        high[row], low[row] = first, second
+    return True

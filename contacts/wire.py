@@ -1,0 +1,190 @@
+"""Blocks of visits as they travel: their names stay the bytes they came in, so that no row costs a Python object.
+
+A block has about as many names as rows, and nearly all have been seen before. So persons and lineages are not decoded:
+a compiled loop says where each of them lies, and others look them up by their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contacts.columns import Ints
+from contacts.compiled import compiled
+from schemas.blocks import VISIT_COLUMNS, BlockError, Lineage, PlacedControl, VisitBlock
+from schemas.bounds import UNDECODABLE, LogTimeMs, Offset, Partition
+
+Bytes = NDArray[np.uint8]
+
+_ROW_BYTES: Final = 8 * len(VISIT_COLUMNS)
+_NONE: Final = msgspec.Raw(b"\x90")
+
+
+class WireBlock(msgspec.Struct, frozen=True, array_like=True):
+    """A `VisitBlock` whose lineages and persons are still MessagePack: `lineages_of` and `persons_of` read them."""
+
+    source_partition: Partition
+    first_offset: Offset
+    next_offset: Offset
+    log_time_ms: LogTimeMs
+    lineages: msgspec.Raw = _NONE
+    persons: msgspec.Raw = _NONE
+    rows: bytes = b""
+    controls: list[PlacedControl] = []
+    recorded_ms: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many whole rows there are."""
+        return len(self.rows) // _ROW_BYTES
+
+
+WIRE_BLOCKS: Final = msgspec.msgpack.Decoder(WireBlock)
+_PERSONS: Final = msgspec.msgpack.Decoder(list[str])
+_LINEAGES: Final = msgspec.msgpack.Decoder(list[Lineage])
+
+
+class Written(NamedTuple):
+    """Many short pieces of bytes: the n-th is `data[begins[n]:begins[n] + lengths[n]]`."""
+
+    data: Bytes
+    begins: Ints
+    lengths: Ints
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def pieces(self, chosen: Ints | NDArray[np.bool_] | slice = slice(None)) -> list[bytes]:
+        """The chosen ones, or all."""
+        whole, begins = self.data.tobytes(), self.begins[chosen]
+        return [
+            whole[begin:end]
+            for begin, end in zip(begins.tolist(), (begins + self.lengths[chosen]).tolist(), strict=True)
+        ]
+
+    def texts(self) -> list[str]:
+        """All of them, read as UTF-8."""
+        return [piece.decode("utf-8", "surrogatepass") for piece in self.pieces()]
+
+    def of(self, chosen: NDArray[np.bool_]) -> Written:
+        """The chosen ones, over the same bytes."""
+        return self._replace(begins=self.begins[chosen], lengths=self.lengths[chosen])
+
+    @classmethod
+    def together(cls, parts: Sequence[Written]) -> Written:
+        """Those of all parts, one after the other."""
+        if not parts:
+            return cls(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+        sizes = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
+        begins = [part.begins + size for part, size in zip(parts, sizes.tolist(), strict=True)]
+        data, lengths = np.concatenate([part.data for part in parts]), np.concatenate([part.lengths for part in parts])
+        data.flags.writeable = False  # as bytes are: one compiled function for both
+        return cls(data, np.concatenate(begins), lengths)
+
+
+def as_wire(block: VisitBlock) -> WireBlock:
+    """A block that was made in this process, as others would receive it."""
+    return WIRE_BLOCKS.decode(msgspec.msgpack.encode(block))
+
+
+def persons_of(packed: msgspec.Raw) -> Written:
+    """The names in an array of strings. Raises BlockError when it is something else."""
+    found = _walked(packed, texts=True)
+    if found is None:  # letters beyond ASCII, or no strings at all
+        try:
+            names = [name.encode("utf-8", "surrogatepass") for name in _PERSONS.decode(packed)]
+        except UNDECODABLE as error:
+            raise BlockError(f"the block's persons are not understood: {error}") from error
+        lengths = np.array([len(name) for name in names], np.int64)
+        found = Written(np.frombuffer(b"".join(names), np.uint8), np.cumsum(lengths) - lengths, lengths)
+    return found
+
+
+def lineages_of(packed: msgspec.Raw) -> Written:
+    """The elements of an array of lineages, each as it is written. Raises BlockError when it is no array.
+
+    That each is a lineage is not looked at: `lineage_in` does, for those not seen before.
+    """
+    found = _walked(packed, texts=False)
+    if found is None:
+        try:
+            each = [msgspec.msgpack.encode(lineage) for lineage in _LINEAGES.decode(packed)]
+        except UNDECODABLE as error:
+            raise BlockError(f"the block's lineages are not understood: {error}") from error
+        lengths = np.array([len(one) for one in each], np.int64)
+        found = Written(np.frombuffer(b"".join(each), np.uint8), np.cumsum(lengths) - lengths, lengths)
+    return found
+
+
+_LINEAGE: Final = msgspec.msgpack.Decoder(Lineage)
+
+
+def lineage_in(written: bytes) -> Lineage:
+    """The lineage that an element of `lineages_of` is. Raises BlockError when it is none."""
+    try:
+        return _LINEAGE.decode(written)
+    except UNDECODABLE as error:
+        raise BlockError(f"the block's lineages are not understood: {error}") from error
+
+
+def _walked(packed: msgspec.Raw, *, texts: bool) -> Written | None:
+    """Where the elements of an array lie, or their texts; None where `_walk` cannot say."""
+    data = np.frombuffer(packed, np.uint8)
+    kind = int(data[0])
+    if kind & 0xF0 == 0x90:
+        count, at = kind & 15, 1
+    elif kind in (0xDC, 0xDD):
+        at = 3 if kind == 0xDC else 5
+        count = int.from_bytes(data[1:at].tobytes(), "big")
+    else:
+        return None
+    if count > len(data):
+        return None
+    begins, lengths = np.empty(count, np.int64), np.empty(count, np.int64)
+    return Written(data, begins, lengths) if _walk(data, at, texts, begins, lengths) else None
+
+
+@compiled
+def _walk(data: Bytes, at: int, texts: bool, begins: Ints, lengths: Ints) -> bool:
+    """Fill in where elements lie, which are well-formed MessagePack: strings in ASCII (`texts`), or arrays of strings
+    and of such arrays. Whether all of them are."""
+    for row in range(len(begins)):
+        begins[row] = at
+        left = 1
+        while left > 0:
+            left -= 1
+            kind: Any = np.int64(data[at])
+            size: Any = 0
+            text = True
+            at += 1
+            if 0xA0 <= kind < 0xC0:
+                size = kind & 31
+            elif 0x90 <= kind < 0xA0:
+                left += kind & 15
+                text = False
+            elif 0xD9 <= kind <= 0xDD:
+                wide = (1, 2, 4, 2, 4)[kind - 0xD9]
+                for place in range(wide):
+                    size = size << 8 | np.int64(data[at + place])
+                at += wide
+                if kind >= 0xDC:
+                    left += size
+                    size, text = 0, False
+            else:
+                return False
+            if texts:
+                if not text:
+                    return False
+                begins[row] = at
+                beyond: Any = 0
+                for place in range(at, at + size):
+                    beyond |= np.int64(data[place])
+                if beyond > 127:
+                    return False
+            at += size
+        lengths[row] = at - begins[row]
+    return True

@@ -1,0 +1,150 @@
+"""Names as they travel: found in the bytes of a block, and numbered as those that were decoded are."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contacts.columns import ints
+from contacts.names import Lineages
+from contacts.people import Directory
+from contacts.wire import WIRE_BLOCKS, Written, as_wire, lineage_in, lineages_of, persons_of
+from schemas.blocks import VISIT_COLUMNS, BlockError, Lineage, VisitBlock
+
+LENGTHS = (0, 1, 31, 32, 255, 256, 70_000)
+TEXTS = st.one_of(st.text(max_size=40), st.sampled_from([size * "a" for size in LENGTHS]), st.just("é" * 200))
+PSEUDONYMS = st.builds(
+    "{}:{:032x}".format, st.sampled_from(["a", "b1", "key-of-sixteen-x"]), st.integers(0, 2**128 - 1)
+)
+ODD = st.sampled_from(
+    ["b1:" + 32 * "A", "b1:" + 31 * "0", "b1:" + 31 * "0" + "g", "b1:" + 33 * "0", "x", "B:" + 32 * "0"]
+)
+ODDER = st.builds("b1:{}{}{}".format, st.text("0", max_size=31), st.characters(), st.text("0", max_size=31))
+
+
+def raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(value))
+
+
+@given(st.lists(TEXTS, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_persons_are_found_in_their_bytes(names: list[str]) -> None:
+    """Whatever their letters, lengths and number."""
+    assert persons_of(raw(names)).texts() == names
+
+
+@pytest.mark.parametrize("count", [15, 16, 65_535, 65_536])
+def test_arrays_of_any_length(count: int) -> None:
+    """However the length is written."""
+    names = [str(number) for number in range(count)]
+    assert persons_of(raw(names)).texts() == names
+    lineages = [Lineage(name) for name in names]
+    assert [lineage_in(piece) for piece in lineages_of(raw(lineages)).pieces()] == lineages
+
+
+LINEAGES = st.lists(st.builds(Lineage, TEXTS, st.lists(TEXTS, max_size=20).map(tuple)), max_size=20)
+
+
+@given(LINEAGES)
+@settings(max_examples=200, deadline=None)
+def test_lineages_are_found_in_their_bytes(lineages: list[Lineage]) -> None:
+    """With whatever they lie within, also where that is left out."""
+    assert [lineage_in(piece) for piece in lineages_of(raw(lineages)).pieces()] == lineages
+    short = [[each.venue, each.ancestors] if each.ancestors else [each.venue] for each in lineages]
+    assert [lineage_in(piece) for piece in lineages_of(raw(short)).pieces()] == lineages
+
+
+@pytest.mark.parametrize("value", [None, 7, "a", {"a": 1}, ["a", 7], ["a", ["b"]], ["a", None], [b"a"], [1.5], [{}]])
+def test_what_is_no_array_of_names(value: object) -> None:
+    """It is refused, with what is wrong."""
+    with pytest.raises(BlockError, match="persons are not understood: Expected"):
+        persons_of(raw(value))
+
+
+@pytest.mark.parametrize("value", [None, 7, "a", [7], [None], [[]], [["a", "b"]], [["a", ["b", 7]]], [[["a"]]], [b"a"]])
+def test_what_is_no_array_of_lineages(value: object) -> None:
+    """It is refused, with what is wrong; some of it not before somebody wants to know what it is."""
+
+    def read() -> list[Lineage]:
+        return [lineage_in(piece) for piece in lineages_of(raw(value)).pieces()]
+
+    with pytest.raises(BlockError, match="lineages are not understood: "):
+        read()
+
+
+def test_what_is_no_text() -> None:
+    """Bytes that are no UTF-8 are no name."""
+    with pytest.raises(BlockError, match="persons are not understood: "):
+        persons_of(msgspec.Raw(b"\x91\xa1\xff"))
+
+
+@given(st.lists(st.lists(st.one_of(PSEUDONYMS, PSEUDONYMS, ODD, ODDER, TEXTS), max_size=12), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_written_names_have_the_numbers_of_names(parts: list[list[str]]) -> None:
+    """In any mixture, one part after the other, and together."""
+    one, other = Directory(), Directory()
+    for names in parts:
+        assert other.take_written(persons_of(raw(names))).tolist() == one.take(names).tolist()
+    everybody = [name for names in parts for name in names]
+    together = Written.together([persons_of(raw(names)) for names in parts])
+    assert together.texts() == everybody
+    assert other.take_written(together).tolist() == one.find(everybody).tolist()
+
+
+@pytest.mark.parametrize("letter", [chr(code) for code in range(128) if chr(code) not in "0123456789abcdef"])
+@pytest.mark.parametrize("place", [0, 15, 16, 31])
+def test_digits_are_those_of_small_hexadecimals(letter: str, place: int) -> None:
+    """No other letter makes a pseudonym, wherever it stands: such a name is kept as it is."""
+    names = ["b1:" + 32 * "0", "b1:" + place * "0" + letter + (31 - place) * "0"]
+    people = Directory()
+    assert [people.name(number) for number in people.take_written(persons_of(raw(names))).tolist()] == names
+
+
+@given(st.lists(LINEAGES.filter(lambda some: all(each.venue for each in some)), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_written_lineages_have_the_numbers_of_lineages(parts: list[list[Lineage]]) -> None:
+    """Before and after others have come, and each is judged once."""
+    one, other, judged = Lineages(), Lineages(), list[Lineage]()
+    for lineages in [*parts, *parts]:
+        numbers = other.take_written(lineages_of(raw(lineages)), judged.extend)
+        assert numbers.tolist() == one.take_many(lineages).tolist()
+        assert numbers.tolist() == [one.take(each.venue, each.ancestors) for each in lineages]
+    assert set(judged) == {each for lineages in parts for each in lineages}
+
+
+def test_lineages_that_are_refused_come_again() -> None:
+    """Nothing is taken of them, and they are judged again."""
+    lineages = Lineages()
+
+    def refuse(_: list[Lineage]) -> None:
+        raise BlockError("no")
+
+    for _ in range(2):
+        with pytest.raises(BlockError):
+            lineages.take_written(lineages_of(raw([Lineage("v")])), refuse)
+    assert lineages.count == 0
+    assert lineages.take_written(lineages_of(raw([Lineage("v")])), lambda _: None).tolist() == [0]
+
+
+def test_a_block_as_others_receive_it() -> None:
+    """What is no name is as it was; an empty block has no rows."""
+    rows = np.zeros((2, len(VISIT_COLUMNS)), "<i8").tobytes()
+    block = VisitBlock(1, 2, 3, 4, [Lineage("v", ("w",))], ["a", "b"], rows, [], 5)
+    wire = as_wire(block)
+    assert (wire.source_partition, wire.first_offset, wire.next_offset, wire.log_time_ms) == (1, 2, 3, 4)
+    assert (wire.rows, wire.controls, wire.recorded_ms, wire.count) == (rows, [], 5, 2)
+    assert persons_of(wire.persons).texts() == ["a", "b"]
+    assert [lineage_in(piece) for piece in lineages_of(wire.lineages).pieces()] == [Lineage("v", ("w",))]
+    short = WIRE_BLOCKS.decode(msgspec.msgpack.encode([0, 0, 1, 0]))
+    assert (short.count, len(persons_of(short.persons)), len(lineages_of(short.lineages))) == (0, 0, 0)
+
+
+def test_chosen_names() -> None:
+    """Some of them, over the same bytes."""
+    names = persons_of(raw(["a", "bc", "", "d"]))
+    assert names.of(np.array([True, False, True, True])).texts() == ["a", "", "d"]
+    assert names.pieces(ints([1, 3])) == [b"bc", b"d"]
+    assert Written.together([]).texts() == []
