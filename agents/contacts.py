@@ -214,7 +214,7 @@ def _meetings(query: TraceQuery, profile: Profile, places: Places, as_of_ms: int
         people, since, until = query.people, ints(query.since_ms), ints(query.until_ms)
     else:
         people, since, until = (query.person,), ints([query.window_start_ms]), ints([query.window_end_ms])
-    return places.meetings(Question(people, since, until, as_of_ms, profile.air, query.direction))
+    return places.meetings(Question(people, since, until, as_of_ms, profile.air, query.direction, profile.least_ms))
 
 
 def _has_come_to(places: Places, as_of: tuple[SourceOffset, ...]) -> bool:

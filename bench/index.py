@@ -113,11 +113,9 @@ class Asker:
         other: list[Ints] = []
         shared: list[Ints] = []
         for index in self._partitions:
-            met = meetings(index, one(person), one(since_ms), one(until_ms), None, 0, "forward")
-            lasts = met.end - met.start
-            kept = lasts >= self._minimum_ms
-            other.append(met.other[kept])
-            shared.append(lasts[kept])
+            met = meetings(index, one(person), one(since_ms), one(until_ms), None, 0, "forward", self._minimum_ms)
+            other.append(met.other)
+            shared.append(met.end - met.start)
         return most_shared(np.concatenate(other), np.concatenate(shared))
 
 

@@ -25,9 +25,9 @@ class Ours(Peer):
         self._holding.fill(every)
 
     def ask(self, person: int) -> Contacts:
-        """Meetings, and those of them that make a contact."""
+        """The meetings that make a contact."""
         since, until = self.window
-        met = meetings(self._holding.partitions[0], one(person), one(since), one(until), None, 0, "forward")
-        shared = met.end - met.start
-        kept = shared >= self.minimum_ms
-        return most_shared(met.other[kept], shared[kept])
+        met = meetings(
+            self._holding.partitions[0], one(person), one(since), one(until), None, 0, "forward", self.minimum_ms
+        )
+        return most_shared(met.other, met.end - met.start)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.population import Visits
-from contacts.columns import begins
+from contacts.compiled import compiled
 from contacts.profiles import find_profile, load_profiles
 from contacts.sorting import sort_words
 
@@ -93,6 +93,20 @@ def most_shared(person: NDArray[Any], shared_ms: NDArray[np.int64]) -> Contacts:
     if not len(person):
         return Contacts(np.empty(0, np.int64), np.empty(0, np.int64))
     words = sort_words((person.astype(np.int64) << 32) | shared_ms, 32)
-    who = words >> 32
-    first = np.flatnonzero(begins(who))
-    return Contacts(who[first], np.maximum.reduceat(words & 0xFFFF_FFFF, first))
+    who, most = np.empty_like(words), np.empty_like(words)
+    count = _most_of_each(words, who, most)
+    return Contacts(who[:count], most[:count])
+
+
+@compiled
+def _most_of_each(words: NDArray[np.int64], who: NDArray[np.int64], most: NDArray[np.int64]) -> int:
+    """Fill in persons and the most of each from words in order of persons; how many persons there are."""
+    count = -1
+    for row in range(len(words)):
+        person, shared = words[row] >> 32, words[row] & 0xFFFFFFFF
+        if count < 0 or who[count] != person:
+            count += 1
+            who[count], most[count] = person, shared
+        elif most[count] < shared:
+            most[count] = shared
+    return count + 1

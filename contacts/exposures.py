@@ -47,7 +47,8 @@ class Named(NamedTuple):
 class Question(NamedTuple):
     """Whom did these persons meet, each in `[since, until)` of their own (ms), by what was known at `as_of_ms`?
 
-    `linger` says how long the air stays infectious: a profile's `air`, or ms.
+    `linger` says how long the air stays infectious: a profile's `air`, or ms. What shares less than `least_ms` is left
+    out.
     """
 
     persons: Sequence[str]
@@ -56,16 +57,18 @@ class Question(NamedTuple):
     as_of_ms: int | None = None
     linger: Air | int = 0
     direction: Direction = "forward"
+    least_ms: int = 0
 
 
 def answered(
     index: VisitIndex, question: Question, category: Callable[[str, int], str], dated: Collection[str]
 ) -> Named:
     """The answer from one index. `dated` venues have a category that depends on the date."""
-    persons, since, until, as_of_ms, linger, direction = question
+    persons, since, until, as_of_ms, linger, direction, least_ms = question
     numbers = ints([index.people.number(person) for person in persons])
     known = np.flatnonzero(numbers >= 0)
-    met = meetings(index, numbers[known], since[known], until[known], as_of_ms, linger, direction)
+    asked = numbers[known], since[known], until[known]
+    met = meetings(index, *asked, as_of_ms, linger, direction, least_ms)
     other, others = numbered(met.other)
     venue, places = numbered(met.venue)
     names = index.lineages.venues.of(venue)
@@ -81,18 +84,16 @@ def answered(
 
 def merged(parts: Sequence[Named]) -> Named:
     """What several partitions found, as one; names in order."""
-    people = sorted({name for part in parts for name in part.people})
-    venues = sorted({name for part in parts for name in part.venues})
-    categories = sorted({name for part in parts for name in part.found.categories})
+    people = sorted(set().union(*(part.people for part in parts)))
+    venues = sorted(set().union(*(part.venues for part in parts)))
+    categories = sorted(set().union(*(part.found.categories for part in parts)))
     met, category = [], [ints([])]
+    tables = [{name: number for number, name in enumerate(names)} for names in (people, venues, categories)]
     for part in parts:
+        named = part.people, part.venues, part.found.categories
         other, venue, code = (
-            ints([table[name] for name in names])
-            for table, names in (
-                (_numbers(people), part.people),
-                (_numbers(venues), part.venues),
-                (_numbers(categories), part.found.categories),
-            )
+            np.fromiter(map(table.__getitem__, names), np.int64, len(names))
+            for table, names in zip(tables, named, strict=True)
         )
         rows = part.found.met
         met.append(rows._replace(other=other[rows.other], venue=venue[rows.venue]))
@@ -110,8 +111,7 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
     met = Meetings._make(column[rows] for column in part.found.met)
     other, others = numbered(met.other)
     venue, venues = numbered(met.venue)
-    marks = sum(column.astype(np.int64) << bit for bit, column in enumerate(met[9:13]))
-    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], marks))
+    columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], met.marks))
     return MeetingRows(
         people=tuple(part.people[number] for number in other.tolist()),
         venues=tuple(part.venues[number] for number in venue.tolist()),
@@ -138,8 +138,7 @@ def unpacked(rows: MeetingRows) -> Named:
     times = columns[4:10]
     if len(data) and not (times.min() >= -DERIVED_MOST and times.max() <= DERIVED_MOST and columns[0].min() >= 0):
         raise ValueError("the meetings hold a time that is no time")
-    marks = [columns[10] & (1 << bit) != 0 for bit in range(4)]
-    met = Meetings(*columns[:3], *columns[4:10], *marks)
+    met = Meetings._make((*columns[:3], *columns[4:10], (columns[10] & 15).astype(np.uint8)))
     return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
 
 
@@ -151,10 +150,6 @@ def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
         (part.people[other], shared_stay(part.venues[venue], *stay, category=part.found.categories[code]))
         for code, other, venue, *stay in rows
     ]
-
-
-def _numbers(names: list[str]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names)}
 
 
 def may_expose(found: Found, profile: Profile, direction: Direction) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice
 
 import msgspec
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from contacts.columns import Ints, ints
 from contacts.exposures import Found, merged, unpacked
 from contacts.meetings import Meetings
+from contacts.reads import ASSUMED_MARK, TOLD_MARK
 from contacts.spans import union
 from contacts.spread import Asked, Spread, Terms
 from contacts.stays import shared_stay
-from schemas.messages import Contact, Limit, MeetingRows, SharedStay
+from schemas.messages import Contact, Limit, MeetingRows, SharedStay, StayEvidence
 
 _MINUTE_MS = 60_000
 
@@ -73,8 +74,9 @@ class Hops:
 
     def _take(self, found: Found, people: list[str], *, counted: bool) -> None:
         """New people are numbered in the order of their names, so that numbers depend on nothing else."""
-        self._people.of(sorted(people))
-        other = self._people.of(people)[found.met.other]
+        ordered = sorted(people)
+        numbers = self._people.of(ordered)
+        other = (numbers if ordered == people else self._people.of(people))[found.met.other]
         self._spread.take(found._replace(met=found.met._replace(other=other)), counted=counted)
 
     def contacts(self, most: int | None = None) -> tuple[Contact, ...]:
@@ -127,15 +129,13 @@ class _Numbering:
         self.names: list[str] = []
         self._numbers: dict[str, int] = {}
 
-    def of(self, names: Iterable[str]) -> Ints:
+    def of(self, names: Sequence[str]) -> Ints:
         """The numbers of names, new ones for those not known."""
-        found = []
-        for name in names:
-            number = self._numbers.setdefault(name, len(self.names))
-            if number == len(self.names):
-                self.names.append(name)
-            found.append(number)
-        return ints(found)
+        known = self._numbers
+        new = list(dict.fromkeys(name for name in names if name not in known))
+        known.update(zip(new, count(len(self.names)), strict=False))
+        self.names += new
+        return np.fromiter(map(known.__getitem__, names), np.int64, len(names))
 
 
 def _as_meetings(rows: Sequence[tuple[str, SharedStay]], other: Ints, venue: Ints) -> Meetings:
@@ -151,8 +151,10 @@ def _as_meetings(rows: Sequence[tuple[str, SharedStay]], other: Ints, venue: Int
         ints([stay.case_stay.end_ms for stay in stays]),
         ints([stay.contact_stay.start_ms for stay in stays]),
         ints([stay.contact_stay.end_ms for stay in stays]),
-        np.array([stay.case_stay.end_assumed for stay in stays], np.bool_),
-        np.array([stay.contact_stay.end_assumed for stay in stays], np.bool_),
-        np.array([stay.case_stay.self_reported for stay in stays], np.bool_),
-        np.array([stay.contact_stay.self_reported for stay in stays], np.bool_),
+        np.array([_marks(stay.case_stay) | _marks(stay.contact_stay) << 1 for stay in stays], np.uint8),
     )
+
+
+def _marks(stay: StayEvidence) -> int:
+    """A stay's part of the marks of a meeting."""
+    return (ASSUMED_MARK if stay.end_assumed else 0) | (TOLD_MARK if stay.self_reported else 0)

@@ -8,26 +8,30 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contacts.air import Air, air_of
-from contacts.columns import Bools, Ints, among, distinct, side_by_side
+from contacts.columns import Bools, Ints, among, distinct, ints, side_by_side
 from contacts.compiled import compiled
-from contacts.index import MEETS, VisitIndex, end_assumed
-from contacts.presence import any_in, unite
-from contacts.reads import ASKED, Found
+from contacts.index import MEETS, VisitIndex
+from contacts.presence import Union, any_in, unite
+from contacts.reads import ASKED, ASSUMED_MARK, MEETS_MARK, TOLD_MARK, Found, marks_of
 from contacts.runs import Asked
-from schemas.blocks import SELF_REPORTED
 from schemas.messages import Direction
 
 _FIRST = -(1 << 62)
+
+Marks = NDArray[np.uint8]
 
 
 class Meetings(NamedTuple):
     """One row a pair of stays that share time. Times in ms.
 
     `exposer` indexes the people asked about, `other` is a person's number, `venue` a venue's; `[start, end)` is what
-    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of; `told`: a
-    self-reported visit is part of the stay.
+    the one's infectious interval shares with the other's stay; the stays are whole, cut at the as-of.
+
+    `marks` (uint8) has bits: 1 the own end is only assumed, 2 the other's; 4 a self-reported visit is part of the own
+    stay, 8 of the other's.
     """
 
     exposer: Ints
@@ -39,10 +43,7 @@ class Meetings(NamedTuple):
     own_end: Ints
     other_start: Ints
     other_end: Ints
-    own_assumed: Bools
-    other_assumed: Bools
-    own_told: Bools
-    other_told: Bools
+    marks: Marks
 
     def of(self, chosen: Ints | Bools) -> Meetings:
         """The chosen rows."""
@@ -52,22 +53,20 @@ class Meetings(NamedTuple):
     def together(cls, parts: list[Meetings]) -> Meetings:
         """The rows of all parts, one after the other."""
         if not parts:
-            none, no = np.empty(0, np.int64), np.empty(0, np.bool_)
-            return cls(none, none, none, none, none, none, none, none, none, no, no, no, no)
+            none = np.empty(0, np.int64)
+            return cls(none, none, none, none, none, none, none, none, none, np.empty(0, np.uint8))
         return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 class Visits(NamedTuple):
-    """Visits that count, with what they were found for."""
+    """Visits that count, with what they were found for; `marks` as contacts.reads has them."""
 
     asked: Ints
     person: Ints
     venue: Ints
     start: Ints
     end: Ints
-    assumed: Bools
-    told: Bools
-    meets: Bools
+    marks: Ints
 
     def of(self, chosen: Ints | Bools) -> Visits:
         """The chosen ones."""
@@ -89,11 +88,13 @@ def meetings(
     as_of_ms: int | None,
     linger: Air | int,
     direction: Direction,
+    least_ms: int = 0,
 ) -> Meetings:
     """All meetings of persons (numbers, each once) with others, each person's stays cut to `[since, until)` (ms).
 
     Infectious is the interval that the air makes of a stay (`linger`: a profile's `air`, or ms): forward of what of the
-    person's is in the window, backward of the other's. `as_of_ms` cuts all stays (None: no cut). Rows come in no order.
+    person's is in the window, backward of the other's. `as_of_ms` cuts all stays (None: no cut). Those that
+    share less than `least_ms` are left out. Rows come in no order.
     """
     air, forward = air_of(linger), direction == "forward"
     reach = 0 if forward else air.reach_ms
@@ -101,54 +102,57 @@ def meetings(
     venues = len(index.lineages.venues)
     order = np.lexsort((own.start, own.asked * venues + own.venue))
     own = own.of(order)
-    stays = unite(own.asked * venues + own.venue, own.start, own.end, own.assumed)
+    stays = unite(own.asked * venues + own.venue, own.start, own.end, own.marks & ASSUMED_MARK != 0)
     exposer, venue = np.divmod(stays.key, venues)
     begin, close = np.maximum(stays.start, since[exposer]), np.minimum(stays.end, until[exposer])
     some = np.flatnonzero(begin < close)
     exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some]
     if forward:
         begin, close = air.intervals(begin, close)
-    own_start, own_end, own_assumed = stays.start[some], stays.end[some], stays.assumed[some]
-    own_told = any_in(stays, own.told)[some]
+    own_marks = _stay_marks(stays, own.marks)[some]
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     with Found.lent() as table:
         others = _whole(index, _at_venues(index, asked, persons[exposer], table), as_of_ms)
         infectious = (others.start, others.end) if forward else air.intervals(others.start, others.end)
-        columns, marks = side_by_side(9, len(others.asked)), np.empty((4, len(others.asked)), np.bool_)
-        stays_asked = exposer, venue, begin, close, own_start, own_end, own_assumed, own_told
-        others_found = others.asked, others.person, others.start, others.end, others.assumed, others.told, *infectious
-        count = _pair(*stays_asked, *others_found, columns, marks)
-    return Meetings(*columns[:, :count], *marks[:, :count])
+        columns, marks = side_by_side(9, len(others.asked)), np.empty(len(others.asked), np.uint8)
+        stays_asked = exposer, venue, begin, close, stays.start[some], stays.end[some], own_marks
+        others_found = others.asked, others.person, others.start, others.end, others.marks, *infectious
+        count = _pair(*stays_asked, *others_found, max(least_ms, 1), columns, marks)
+    return Meetings._make((*columns[:, :count], marks[:count]))
 
 
 @compiled
 def _pair(
-    exposer: Ints, venue: Ints, begin: Ints, close: Ints, own_start: Ints, own_end: Ints, own_assumed: Bools,
-    own_told: Bools, stay: Ints, other: Ints, other_start: Ints, other_end: Ints, other_assumed: Bools,
-    other_told: Bools, first: Ints, last: Ints, columns: Ints, marks: Bools,
+    exposer: Ints, venue: Ints, begin: Ints, close: Ints, own_start: Ints, own_end: Ints, own_marks: Ints,
+    stay: Ints, other: Ints, other_start: Ints, other_end: Ints, other_marks: Ints, first: Ints, last: Ints,
+    least: int, columns: Ints, marks: Marks,
 ) -> int:  # fmt: skip
-    """Fill the columns of meetings, the marks apart, with the pairs that share time; how many there are."""
+    """Fill the columns of meetings, the marks apart, with the pairs that share as much; how many there are."""
     count = 0
-    for row in range(len(stay)):
-        own = stay[row]
+    for at in range(len(stay)):
+        own = np.uint64(stay[at])  # what cannot be below 0 is not looked at for it: a third of the time
+        row, place = np.uint64(at), np.uint64(count)
         start, end = max(first[row], begin[own]), min(last[row], close[own])
-        if start < end:
-            columns[0, count] = exposer[own]
-            columns[1, count] = other[row]
-            columns[2, count] = venue[own]
-            columns[3, count] = start
-            columns[4, count] = end
-            columns[5, count] = own_start[own]
-            columns[6, count] = own_end[own]
-            columns[7, count] = other_start[row]
-            columns[8, count] = other_end[row]
-            marks[0, count] = own_assumed[own]
-            marks[1, count] = other_assumed[row]
-            marks[2, count] = own_told[own]
-            marks[3, count] = other_told[row]
+        if end - start >= least:
+            columns[0, place] = exposer[own]
+            columns[1, place] = other[row]
+            columns[2, place] = venue[own]
+            columns[3, place] = start
+            columns[4, place] = end
+            columns[5, place] = own_start[own]
+            columns[6, place] = own_end[own]
+            columns[7, place] = other_start[row]
+            columns[8, place] = other_end[row]
+            marks[place] = own_marks[own] | other_marks[row] << 1
             count += 1
     return count
+
+
+def _stay_marks(stays: Union, marks: Ints) -> Ints:
+    """The marks of stays made of visits with marks: none of them meets another any more."""
+    told = any_in(stays, marks & TOLD_MARK != 0)
+    return ints(np.where(stays.assumed, ASSUMED_MARK, 0) | np.where(told, TOLD_MARK, 0))
 
 
 def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Visits:
@@ -186,7 +190,7 @@ def _whole(index: VisitIndex, found: Visits, as_of_ms: int | None) -> Visits:
     """Stays in place of visits, all cut at a time: where one touches others of its person at the venue, these are
     found, and united."""
     found = found.cut(as_of_ms)
-    meets = found.meets
+    meets = found.marks & MEETS_MARK != 0
     if not meets.any():
         return found
     venues = len(index.lineages.venues)
@@ -207,23 +211,21 @@ def _whole(index: VisitIndex, found: Visits, as_of_ms: int | None) -> Visits:
     row = np.repeat(np.arange(len(wanted)), count)
     place = order[np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(row))]
     row, place = row[(by := np.lexsort((held.start[place], row)))], place[by]
-    united = unite(row, held.start[place], held.end[place], held.assumed[place])
-    none = np.zeros(len(united.key), np.bool_)
+    united = unite(row, held.start[place], held.end[place], held.marks[place] & ASSUMED_MARK != 0)
     person, number = pair[united.key] >> 32, asked[united.key]
-    told = any_in(united, held.told[place])
-    stays = Visits(number, person, venue_of[number], united.start, united.end, united.assumed, told, none)
+    marks = _stay_marks(united, held.marks[place])
+    stays = Visits(number, person, venue_of[number], united.start, united.end, marks)
     return _together([found.of(whole), stays])
 
 
 def _add_rows(index: VisitIndex, found: Found, asked: Ints, rows: Ints) -> None:
     start, end, reason = (index.column(name)[rows] for name in ("start", "end", "reason"))
     meets = index.column("flags")[rows] & MEETS
-    found.add(asked, index.column("person")[rows], index.own_venue(rows), start, end, reason, meets)
+    found.add(asked, index.column("person")[rows], index.own_venue(rows), start, end, marks_of(reason, meets))
 
 
 def _visits(found: Found) -> Visits:
-    asked, person, venue, start, end, reason, meets = found.columns()
-    return Visits(asked, person, venue, start, end, end_assumed(reason), reason == SELF_REPORTED, meets != 0)
+    return Visits(*found.columns())
 
 
 def _together(parts: list[Visits]) -> Visits:

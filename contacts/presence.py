@@ -190,11 +190,11 @@ def presences_at(index: VisitIndex, venue: int, at_ms: int) -> AtOnce:
     rows = index.of_persons(persons, since)
     rows = rows[index.live(rows) & counts[index.column("lineage")[rows]]]
     who = np.searchsorted(persons, index.column("person")[rows].astype(np.int64))
-    start, end, none = index.column("start")[rows], index.column("end")[rows], np.zeros(len(rows), np.int64)
-    found.add(who, persons[who], none + 1, start, end, none, none)
+    start, end = index.column("start")[rows], index.column("end")[rows]
+    found.add(who, persons[who], np.ones(len(rows), np.int64), start, end, 0)
     for segment in index.archive.between(at_ms - index.longest_ms, _FAR):
         found.of_persons(segment, persons, counts.astype(np.int64))
-    who, _, counted, start, end, _, _ = found.columns()
+    who, _, counted, start, end, _ = found.columns()
     kept = np.flatnonzero((counted != 0) & (end > at_ms))
     kept = kept[np.lexsort((start[kept], who[kept]))]
     union = unite(who[kept], start[kept], end[kept], np.zeros(len(kept), np.bool_))

@@ -180,6 +180,15 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return counted > rule.minimum_minutes if rule.comparison == "more_than" else counted >= rule.minimum_minutes
 
     @property
+    def least_ms(self) -> int:
+        """Two stays that share less never count, whatever else is so; 0 where nothing can be said."""
+        rule = self.contact
+        if rule.per != "stay" or rule.whole_minutes or rule.without_minimum:
+            return 0
+        most = max(1.0, *rule.venue_factors.values()) if rule.venue_factors else 1.0
+        return max(0, math.floor(rule.minimum_minutes * _MINUTE_MS / most) - 1)  # less, for what dividing may do to it
+
+    @property
     def by_category(self) -> bool:
         """Whether venues of different categories are treated differently."""
         return any(

@@ -12,24 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.bisecting import first_from
-from contacts.columns import Ints, side_by_side
+from contacts.columns import Ints, ints, side_by_side
 from contacts.compiled import compiled
 from contacts.segments import LIMITS, Bits, Segment
+from schemas.blocks import ASSUMED, LATE, SELF_REPORTED
 
 ASKED = 0
-"""The rows of a table: what a visit was found for, person, venue, start, end (ms), reason, whether it meets another."""
+"""The rows of a table: what a visit was found for, person, venue, start, end (ms), and its marks."""
 
+ASSUMED_MARK, TOLD_MARK, MEETS_MARK = 1, 4, 16
+"""The bits of a visit's marks: its end is only assumed, it is self-reported, it meets another of its person there."""
 
+_MARKS = ints(
+    [
+        ASSUMED_MARK if reason in (ASSUMED, LATE) else TOLD_MARK if reason == SELF_REPORTED else 0
+        for reason in range(8)  # all that three bits may be
+    ]
+)
+
+_WIDTH = 6
 _SPARE_BYTES = 64 << 20
 _spare: list[Ints] = []
 """The table for the next question: to have a large one from the system takes as long as to fill it."""
+
+
+def marks_of(reason: Ints, meets: Ints) -> Ints:
+    """The marks of visits with these reasons; `meets` is not 0 for those that meet another."""
+    return _MARKS[reason] | np.where(meets != 0, MEETS_MARK, 0)
 
 
 class Found:
     """Visits found, as columns of one table."""
 
     def __init__(self) -> None:
-        self._table = side_by_side(7, 512)
+        self._table = side_by_side(_WIDTH, 512)
         self._count = 0
 
     @classmethod
@@ -45,14 +61,14 @@ class Found:
         found._table, found._count = found._table[:, :0], 0
 
     def columns(self) -> Ints:
-        """What was found, (7, n)."""
+        """What was found, (6, n)."""
         return self._table[:, : self._count]
 
-    def add(self, asked: Ints, person: Ints, venue: Ints, start: Ints, end: Ints, reason: Ints, meets: Ints) -> None:
+    def add(self, asked: Ints, person: Ints, venue: Ints, start: Ints, end: Ints, marks: Ints | int) -> None:
         """Visits found elsewhere."""
         first, last = self._count, self._count + len(asked)
         self._make_room(last)
-        for place, column in enumerate((asked, person, venue, start, end, reason, meets)):
+        for place, column in enumerate((asked, person, venue, start, end, marks)):
             self._table[place, first:last] = column
         self._count = last
 
@@ -60,7 +76,7 @@ class Found:
         """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
         arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
         while True:
-            count = _of_persons(*arrays, segment.midnight_ms, persons, venue_of, self._table, self._count)
+            count = _of_persons(*arrays, segment.midnight_ms, persons, venue_of, _MARKS, self._table, self._count)
             if self._make_room(count):
                 self._count = count
                 return
@@ -72,7 +88,7 @@ class Found:
         arrays = segment.words, segment.begins, segment.exact, segment.gone
         questions = asked, lineage, venue, since, until, without
         while True:
-            count = _at_lineages(*arrays, segment.midnight_ms, *questions, LIMITS, self._table, self._count)
+            count = _at_lineages(*arrays, segment.midnight_ms, *questions, LIMITS, _MARKS, self._table, self._count)
             if self._make_room(count):
                 self._count = count
                 return
@@ -82,7 +98,7 @@ class Found:
         room = self._table.shape[1]
         if count <= room:
             return True
-        wider = side_by_side(7, 2 * count)
+        wider = side_by_side(_WIDTH, 2 * count)
         wider[:, : self._count] = self._table[:, : self._count]
         self._table = wider
         return False
@@ -91,7 +107,7 @@ class Found:
 @compiled
 def _of_persons(
     words: Ints, begins: NDArray[np.uint32], mine: Ints, exact: Ints, gone: Bits, midnight: int, persons: Ints,
-    venue_of: NDArray[np.int32], table: Ints, count: int,
+    venue_of: NDArray[np.int32], marks_of: Ints, table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for asked in range(len(persons)):
@@ -116,8 +132,7 @@ def _of_persons(
                     table[2, count] = venue_of[first]
                     table[3, count] = start
                     table[4, count] = start + ((times >> 4) & 0xFFFFFFF)
-                    table[5, count] = (times >> 1) & 7
-                    table[6, count] = words[place] & 1
+                    table[5, count] = marks_of[(times >> 1) & 7] | (words[place] & 1) << 4
                 count += 1
     return count
 
@@ -125,7 +140,7 @@ def _of_persons(
 @compiled
 def _at_lineages(
     words: Ints, begins: NDArray[np.uint32], exact: Ints, gone: Bits, midnight: int, asked: Ints, lineage: Ints,
-    venue: Ints, since: Ints, until: Ints, without: Ints, limits: Ints, table: Ints, count: int,
+    venue: Ints, since: Ints, until: Ints, without: Ints, limits: Ints, marks_of: Ints, table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for row in range(len(asked)):
@@ -144,7 +159,8 @@ def _at_lineages(
                 begin = first_from(words, wanted, first, last)
                 wanted = (np.int64(cls) << 55) | (np.int64(high) << 44)
                 end = first_from(words, wanted, begin, last)
-            for place in range(begin, end):
+            for entry in range(begin, end):
+                place = np.uint64(entry)  # what cannot be below 0 is not looked at for it
                 word = words[place]
                 minute = (word >> 44) & 2047
                 if minute < high and minute + ((word >> 33) & 2047) > low:
@@ -153,15 +169,15 @@ def _at_lineages(
                     start = midnight + (times >> 32)
                     ends = start + ((times >> 4) & 0xFFFFFFF)
                     shares = start < until[row] and ends > since[row] and ends > start and times & 1 == 0
-                    if shares and person != without[row] and (gone[place >> 3] >> (place & 7)) & 1 == 0:
+                    if shares and person != without[row] and (gone[np.uint64(entry >> 3)] >> (entry & 7)) & 1 == 0:
                         if count < room:
-                            table[0, count] = asked[row]
-                            table[1, count] = person
-                            table[2, count] = venue[row]
-                            table[3, count] = start
-                            table[4, count] = ends
-                            table[5, count] = (times >> 1) & 7
-                            table[6, count] = word & 1
+                            to = np.uint64(count)
+                            table[0, to] = asked[row]
+                            table[1, to] = person
+                            table[2, to] = venue[row]
+                            table[3, to] = start
+                            table[4, to] = ends
+                            table[5, to] = marks_of[np.uint64((times >> 1) & 7)] | (word & 1) << 4
                         count += 1
             if last - first <= 24:
                 break

@@ -44,7 +44,7 @@ def shared_stays(index: VisitIndex, person: str, query: Query) -> list[tuple[str
 
 def shared_stay(
     venue: str, start: int, end: int, own_start: int, own_end: int, other_start: int, other_end: int,
-    own_assumed: bool, other_assumed: bool, own_told: bool, other_told: bool, *, category: str = "",
+    marks: int, *, category: str = "",
 ) -> SharedStay:  # fmt: skip
     """A meeting as evidence; the case's side is that of the person asked about."""
     return SharedStay(
@@ -52,9 +52,11 @@ def shared_stay(
         start_ms=start,
         end_ms=end,
         minutes=(end - start) / _MINUTE_MS,
-        case_stay=StayEvidence(start_ms=own_start, end_ms=own_end, end_assumed=own_assumed, self_reported=own_told),
+        case_stay=StayEvidence(
+            start_ms=own_start, end_ms=own_end, end_assumed=bool(marks & 1), self_reported=bool(marks & 4)
+        ),
         contact_stay=StayEvidence(
-            start_ms=other_start, end_ms=other_end, end_assumed=other_assumed, self_reported=other_told
+            start_ms=other_start, end_ms=other_end, end_assumed=bool(marks & 2), self_reported=bool(marks & 8)
         ),
         category=category,
     )

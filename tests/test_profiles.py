@@ -202,6 +202,30 @@ def test_without_a_linger_both_ways_are_the_same(seed: int) -> None:
             assert both[0] == both[1]
 
 
+FACTORS = st.dictionaries(st.sampled_from(["*", "mall", "shop/*"]), st.floats(0, 100), max_size=3)
+
+
+@given(
+    st.sampled_from(sorted(load_profiles())),
+    st.one_of(st.floats(0, 1500), st.sampled_from([0.1, 0.7, 10.1, 15.0])),
+    FACTORS,
+    st.sampled_from(["", "mall", "shop", "shop/food", "office"]),
+    st.integers(-3, 3),
+)
+def test_what_shares_less_than_the_least_never_counts(
+    name: str, minimum: float, factors: dict[str, float], category: str, near: int
+) -> None:
+    """Whatever the minimum and the venues' factors; without them the least is the minimum, to the millisecond."""
+    profile = load_profiles()[name]
+    rule = msgspec.structs.replace(profile.contact, minimum_minutes=minimum, venue_factors=factors)
+    changed = msgspec.structs.replace(profile, contact=rule)
+    for ms in (changed.least_ms - 1, changed.least_ms + near - 4, round(minimum * MINUTE) + near):
+        if rule.per == "stay" and 0 < ms < changed.least_ms:
+            assert not changed.enough(changed.minutes(BEGIN, BEGIN + ms), category)
+    assert load_profiles()["kmk-413"].least_ms == 15 * MINUTE - 1
+    assert load_profiles()["cdc"].least_ms == 0
+
+
 def test_a_profile_travels_whole() -> None:
     for profile, _ in profiles().values():
         assert profile_from_json(profile_to_json(profile)) == profile

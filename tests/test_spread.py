@@ -71,12 +71,13 @@ def searched(
     """The search over places of several partitions, and everybody's names by number."""
     names: list[str] = [case.person]
     known = {case.person: 0}
+    least = profile.least_ms
 
     def find(asked: Asked) -> Found:
         persons = [names[number] for number in asked.people.tolist()]
         window = asked.since, asked.until
         direction = case.direction
-        question = Question(persons, *window, case.as_of, profile.air, direction)  # type: ignore[arg-type]
+        question = Question(persons, *window, case.as_of, profile.air, direction, least)  # type: ignore[arg-type]
         parts = [each.meetings(question) for each in places]
         found, people, _ = merged(parts)
         for name in people:
