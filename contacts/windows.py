@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby, pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -363,15 +363,15 @@ def _change(steps: Steps) -> Ints:
 def _insert(page: _Page, fresh: _Page) -> _Page:
     """A page with corrections merged into it."""
     key, weight = np.empty(len(page.key) + len(fresh.key), np.int64), np.empty(len(page.key) + len(fresh.key), np.int32)
-    count = _merge(*map(_read_only, (*page, *fresh)), key, weight)
+    count = _merge(*_read_only(page), *_read_only(fresh), key, weight)
     return _Page(key, weight) if count == len(key) else _Page(key[:count].copy(), weight[:count].copy())
 
 
-def _read_only(column: NDArray[Any]) -> NDArray[Any]:
-    """A column as those of a snapshot are: one compiled function for both."""
-    column = column.view()
-    column.flags.writeable = False
-    return column
+def _read_only(page: _Page) -> _Page:
+    """A page as those of a snapshot are: one compiled function for both."""
+    page = _Page(page.key.view(), page.weight.view())
+    page.key.flags.writeable = page.weight.flags.writeable = False
+    return page
 
 
 @compiled
