@@ -21,6 +21,9 @@ from schemas.bounds import DERIVED_MOST
 from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows, SharedStay
 
 _MINUTE_MS = 60_000
+Numbers = Callable[[Sequence[str]], Ints]
+"""Gives each name its number."""
+
 _ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds
 
 
@@ -82,23 +85,16 @@ def answered(
     return Named(found, index.people.names(other), names)
 
 
-def merged(parts: Sequence[Named]) -> Named:
-    """What several partitions found, as one; names in order."""
-    people = sorted(set().union(*(part.people for part in parts)))
-    venues = sorted(set().union(*(part.venues for part in parts)))
+def merged(parts: Sequence[Named], people: Numbers, venues: Numbers) -> Found:
+    """What several partitions found, as one: `other` and `venue` are the numbers that are given for their names."""
     categories = sorted(set().union(*(part.found.categories for part in parts)))
+    codes = {name: number for number, name in enumerate(categories)}
     met, category = [], [ints([])]
-    tables = [{name: number for number, name in enumerate(names)} for names in (people, venues, categories)]
     for part in parts:
-        named = part.people, part.venues, part.found.categories
-        other, venue, code = (
-            np.fromiter(map(table.__getitem__, names), np.int64, len(names))
-            for table, names in zip(tables, named, strict=True)
-        )
         rows = part.found.met
-        met.append(rows._replace(other=other[rows.other], venue=venue[rows.venue]))
-        category.append(code[part.found.category])
-    return Named(Found(Meetings.together(met), np.concatenate(category), categories), people, venues)
+        met.append(rows._replace(other=people(part.people)[rows.other], venue=venues(part.venues)[rows.venue]))
+        category.append(ints([codes[name] for name in part.found.categories])[part.found.category])
+    return Found(Meetings.together(met), np.concatenate(category), categories)
 
 
 def packed(part: Named, most: int) -> list[MeetingRows]:
@@ -185,18 +181,15 @@ def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
 def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:
     """Whether each meeting reaches the minimum of one stay: a longer one does where a shorter one does."""
     start, end = found.met.start, found.met.end
+    amount, unit = end - start, _MINUTE_MS
     if profile.contact.whole_minutes:
         pairs = zip(start.tolist(), end.tolist(), strict=True)
-        minutes = np.fromiter((profile.minutes(*pair) for pair in pairs), np.float64, len(start))
-    else:
-        minutes = (end - start) / _MINUTE_MS
-    enough = np.zeros(len(minutes), np.bool_)
+        amount, unit = np.fromiter((profile.minutes(*pair) for pair in pairs), np.int64, len(start)), 1
+    amounts = range(int(amount.max(initial=0)) + 1)
+    enough = np.zeros(len(amount), np.bool_)
     for code, name in enumerate(found.categories):
         if profile.slots and risk_of_slot(profile.slot_rule(name), direction, cases=1) is None:
             continue
-        here = found.category == code
-        lengths = np.sort(minutes[here])
-        place = bisect_left(lengths, True, key=lambda length: profile.enough(float(length), name))
-        if place < len(lengths):
-            enough |= here & (minutes >= lengths[place])
+        least = bisect_left(amounts, True, key=lambda each: profile.enough(each / unit, name))
+        enough |= (found.category == code) & (amount >= least)
     return enough

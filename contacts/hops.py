@@ -54,12 +54,12 @@ class Hops:
         """The first hop: the case's contacts, with all their evidence."""
         self._first = {contact.person: contact for contact in contacts}
         rows = [(contact.person, stay) for contact in contacts for stay in contact.evidence]
-        people = _Numbering()
         categories, venues = _Numbering(), [stay.venue for _, stay in rows]
-        met = _as_meetings(rows, people.of([person for person, _ in rows]), self._venues.of(venues))
+        self._people.of(sorted(self._first))
+        met = _as_meetings(rows, self._people.of([person for person, _ in rows]), self._venues.of(venues))
         category = categories.of([stay.category for _, stay in rows])
         self._spread.asked()
-        self._take(Found(met, category, categories.names), people.names, counted=True)
+        self._spread.take(Found(met, category, categories.names), counted=True)
 
     def asked(self) -> tuple[list[str], Asked]:
         """Whom the next level must know of, by name; nobody where only risks are still to be worked out."""
@@ -68,16 +68,10 @@ class Hops:
 
     def take(self, answers: Iterable[MeetingRows]) -> None:
         """The answers of all partitions about those asked: one level further."""
-        found, people, venues = merged([unpacked(answer) for answer in answers])
-        met = found.met._replace(venue=self._venues.of(venues)[found.met.venue])
-        self._take(found._replace(met=met), people, counted=False)
-
-    def _take(self, found: Found, people: list[str], *, counted: bool) -> None:
-        """New people are numbered in the order of their names, so that numbers depend on nothing else."""
-        ordered = sorted(people)
-        numbers = self._people.of(ordered)
-        other = (numbers if ordered == people else self._people.of(people))[found.met.other]
-        self._spread.take(found._replace(met=found.met._replace(other=other)), counted=counted)
+        parts = [unpacked(answer) for answer in answers]
+        self._people.of(sorted(set().union(*(part.people for part in parts))))  # so that numbers depend on nothing else
+        self._venues.of(sorted(set().union(*(part.venues for part in parts))))
+        self._spread.take(merged(parts, self._people.of, self._venues.of))
 
     def contacts(self, most: int | None = None) -> tuple[Contact, ...]:
         """Everybody reached, by hop and name, or only the nearest, and of equally near those at most risk."""

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from contacts.columns import ints
 from contacts.exposures import Found, Question, merged
 from contacts.meetings import Meetings
 from contacts.places import Places
@@ -79,13 +80,15 @@ def searched(
         direction = case.direction
         question = Question(persons, *window, case.as_of, profile.air, direction, least)  # type: ignore[arg-type]
         parts = [each.meetings(question) for each in places]
-        found, people, _ = merged(parts)
-        for name in people:
-            if name not in known:
-                known[name] = len(names)
-                names.append(name)
-        other = np.array([known[name] for name in people], np.int64)[found.met.other]
-        return found._replace(met=found.met._replace(other=other))
+        for name in sorted({name for part in parts for name in part.people} - known.keys()):
+            known[name] = len(names)
+            names.append(name)
+        venues = sorted({name for part in parts for name in part.venues})
+        return merged(
+            parts,
+            lambda some: ints(list(map(known.__getitem__, some))),
+            lambda some: ints(list(map(venues.index, some))),
+        )
 
     terms = Terms(profile, risk, limits, case.direction)  # type: ignore[arg-type]
     return search(Spread(0, *case.window, terms), find, limits.seconds, lambda: 0.0), names
