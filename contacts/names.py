@@ -142,7 +142,7 @@ class Lineages:
     def take_written(self, lineages: Written, judge: Callable[[list[Lineage]], None]) -> Ints:
         """The numbers of lineages as they travel. `judge` is given those that nobody has sent before, and may raise;
         so may reading them, a BlockError. Then nothing is taken."""
-        seen = self._seen.take_spans(*lineages)
+        seen = self._seen.take_spans(lineages.data, lineages.begins, lineages.lengths)
         if len(self._seen) > len(self._of_seen):
             self._of_seen = grown(self._of_seen, len(self._seen), -1)
         found = self._of_seen[seen]

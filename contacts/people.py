@@ -272,7 +272,8 @@ class Directory:
         keys = _Keys(len(names))
         keys.tag[:] = tag
         head = np.frombuffer(first[: width - DIGITS], np.uint8)
-        return keys if read_halves(*names, head, DIGIT_OF, keys.high, keys.low) else None
+        spans = names.data, names.begins, names.lengths
+        return keys if read_halves(*spans, head, DIGIT_OF, keys.high, keys.low) else None
 
     def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
         found = PSEUDONYM.fullmatch(name)

@@ -7,7 +7,8 @@ a compiled loop says where each of them lies, and others look them up by their b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -48,7 +49,8 @@ _PERSONS: Final = msgspec.msgpack.Decoder(list[str])
 _LINEAGES: Final = msgspec.msgpack.Decoder(list[Lineage])
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Written:
     """Many short pieces of bytes: the n-th is `data[begins[n]:begins[n] + lengths[n]]`."""
 
     data: Bytes
@@ -72,7 +74,7 @@ class Written(NamedTuple):
 
     def of(self, chosen: NDArray[np.bool_]) -> Written:
         """The chosen ones, over the same bytes."""
-        return self._replace(begins=self.begins[chosen], lengths=self.lengths[chosen])
+        return Written(self.data, self.begins[chosen], self.lengths[chosen])
 
     @classmethod
     def together(cls, parts: Sequence[Written]) -> Written:

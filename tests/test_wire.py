@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contacts.columns import ints
+from contacts.incoming import Incoming
 from contacts.names import Lineages
 from contacts.people import Directory
 from contacts.wire import WIRE_BLOCKS, Written, as_wire, lineage_in, lineages_of, persons_of
@@ -142,9 +142,28 @@ def test_a_block_as_others_receive_it() -> None:
     assert (short.count, len(persons_of(short.persons)), len(lineages_of(short.lineages))) == (0, 0, 0)
 
 
-def test_chosen_names() -> None:
-    """Some of them, over the same bytes."""
-    names = persons_of(raw(["a", "bc", "", "d"]))
-    assert names.of(np.array([True, False, True, True])).texts() == ["a", "", "d"]
-    assert names.pieces(ints([1, 3])) == [b"bc", b"d"]
+@given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=8))
+def test_chosen_names(some: list[tuple[str, bool]]) -> None:
+    """Some of them, however many, over the same bytes."""
+    names, chosen = persons_of(raw([name for name, _ in some])), np.array([each for _, each in some], np.bool_)
+    kept = [name for name, each in some if each]
+    assert names.of(chosen).texts() == kept
+    assert names.pieces(np.flatnonzero(chosen)) == [name.encode() for name in kept]
+    assert (len(names), len(names.of(chosen))) == (len(some), len(kept))
+    assert Written.together([names.of(chosen), names]).texts() == kept + [name for name, _ in some]
     assert Written.together([]).texts() == []
+
+
+@given(st.integers(0, 8), st.lists(st.integers(1, 8), max_size=5))
+def test_blocks_that_overlap(first: int, steps: list[int]) -> None:
+    """A source that begins again somewhere cuts its blocks elsewhere: of each row the first copy is taken."""
+    incoming = Incoming(1, Lineages())
+    persons, begin = [f"p{number}" for number in range(9)], 0
+    for stop in (first, *steps, 9):
+        begin = min(begin, stop)
+        rows = np.zeros((stop - begin, len(VISIT_COLUMNS)), "<i8")
+        rows[:, 0] = rows[:, 3] = np.arange(begin, stop)
+        incoming.add(as_wire(VisitBlock(0, begin, stop, 0, [Lineage("v")], persons[begin:stop], rows.tobytes())))
+        begin = max(0, stop - 3)
+    found = incoming.take()
+    assert (found.persons.texts(), (found.position >> 22).tolist()) == (persons, list(range(9)))
