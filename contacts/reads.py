@@ -132,7 +132,7 @@ def _of_persons(
                     table[2, count] = venue_of[first]
                     table[3, count] = start
                     table[4, count] = start + ((times >> 4) & 0xFFFFFFF)
-                    table[5, count] = marks_of[(times >> 1) & 7] | (words[place] & 1) << 4
+                    table[5, count] = marks_of[(times >> 1) & 7] | (words[place] & 1) * MEETS_MARK
                 count += 1
     return count
 
@@ -177,7 +177,7 @@ def _at_lineages(
                             table[2, to] = venue[row]
                             table[3, to] = start
                             table[4, to] = ends
-                            table[5, to] = marks_of[np.uint64((times >> 1) & 7)] | (word & 1) << 4
+                            table[5, to] = marks_of[np.uint64((times >> 1) & 7)] | (word & 1) * MEETS_MARK
                         count += 1
             if last - first <= 24:
                 break

@@ -10,6 +10,7 @@ from contacts.air import Air
 from contacts.columns import ints
 from contacts.index import VisitIndex
 from contacts.meetings import meetings
+from contacts.reads import ASSUMED_MARK, TOLD_MARK
 from schemas.messages import Direction, SharedStay, StayEvidence
 
 _MINUTE_MS = 60_000
@@ -52,13 +53,15 @@ def shared_stay(
         start_ms=start,
         end_ms=end,
         minutes=(end - start) / _MINUTE_MS,
-        case_stay=StayEvidence(
-            start_ms=own_start, end_ms=own_end, end_assumed=bool(marks & 1), self_reported=bool(marks & 4)
-        ),
-        contact_stay=StayEvidence(
-            start_ms=other_start, end_ms=other_end, end_assumed=bool(marks & 2), self_reported=bool(marks & 8)
-        ),
+        case_stay=_stay(own_start, own_end, marks),
+        contact_stay=_stay(other_start, other_end, marks >> 1),
         category=category,
+    )
+
+
+def _stay(start: int, end: int, marks: int) -> StayEvidence:
+    return StayEvidence(
+        start_ms=start, end_ms=end, end_assumed=bool(marks & ASSUMED_MARK), self_reported=bool(marks & TOLD_MARK)
     )
 
 

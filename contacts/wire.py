@@ -77,6 +77,12 @@ class Written:
         return Written(self.data, self.begins[chosen], self.lengths[chosen])
 
     @classmethod
+    def of_pieces(cls, pieces: Sequence[bytes]) -> Written:
+        """Those of a list, end to end."""
+        lengths = np.array([len(piece) for piece in pieces], np.int64)
+        return cls(np.frombuffer(b"".join(pieces), np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+    @classmethod
     def together(cls, parts: Sequence[Written]) -> Written:
         """Those of all parts, one after the other."""
         if not parts:
@@ -101,8 +107,7 @@ def persons_of(packed: msgspec.Raw) -> Written:
             names = [name.encode("utf-8", "surrogatepass") for name in _PERSONS.decode(packed)]
         except UNDECODABLE as error:
             raise BlockError(f"the block's persons are not understood: {error}") from error
-        lengths = np.array([len(name) for name in names], np.int64)
-        found = Written(np.frombuffer(b"".join(names), np.uint8), np.cumsum(lengths) - lengths, lengths)
+        found = Written.of_pieces(names)
     return found
 
 
@@ -117,8 +122,7 @@ def lineages_of(packed: msgspec.Raw) -> Written:
             each = [msgspec.msgpack.encode(lineage) for lineage in _LINEAGES.decode(packed)]
         except UNDECODABLE as error:
             raise BlockError(f"the block's lineages are not understood: {error}") from error
-        lengths = np.array([len(one) for one in each], np.int64)
-        found = Written(np.frombuffer(b"".join(each), np.uint8), np.cumsum(lengths) - lengths, lengths)
+        found = Written.of_pieces(each)
     return found
 
 
