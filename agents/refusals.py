@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from contacts.controls import BAD_PERSON, WRONG_PARTITION
-from contacts.exposures import unpacked
+from contacts.exposures import Named, unpacked
 from contacts.registry import is_name
 from schemas.messages import TraceAnswer, TraceRequest
 from schemas.partitions import partition_of
@@ -42,16 +42,15 @@ def check_limits(request: TraceRequest, hops_most: int, people_most: int) -> Non
         raise Refused("bad_seconds", "a trace takes more than no time, and less than a day")
 
 
-def check_answer(person: str, answer: TraceAnswer, partitions: int) -> None:
-    """Raises Refused for an answer that none of the `partitions` of visits gives."""
+def check_answer(person: str, answer: TraceAnswer, partitions: int) -> Named | None:
+    """The meetings of an answer. Raises Refused for one that none of the `partitions` of visits gives."""
     if not is_name(person):
         raise Refused("bad_key", f"the key is no person's name: {BAD_PERSON}")
     if answer.partition >= partitions:
         raise Refused("bad_answer", f"there is no partition {answer.partition} of visits")
     if answer.part >= answer.parts or answer.parts > _PARTS_MOST:
         raise Refused("bad_answer", f"it is part {answer.part} of {answer.parts}")
-    if answer.meetings is not None:
-        try:
-            unpacked(answer.meetings)
-        except ValueError as error:
-            raise Refused("bad_answer", str(error)) from error
+    try:
+        return unpacked(answer.meetings) if answer.meetings is not None else None
+    except ValueError as error:
+        raise Refused("bad_answer", str(error)) from error

@@ -22,6 +22,7 @@ from agents.turns import Turn, Turns
 from contacts.cases import Episode, apply_result, numbers
 from contacts.controls import BAD_PERSON
 from contacts.erasing import forgotten
+from contacts.exposures import Named
 from contacts.hops import Hops
 from contacts.interviews import informed, noted
 from contacts.profiles import Profile, ProfileError, default_profile, find_profile
@@ -112,13 +113,13 @@ class Tracing:
 
     def _on_note(self, partition: int, person: str, body: TraceAnswer) -> None:
         """What the partitions, the registry and the coordinator itself say."""
-        check_answer(person, body, self._settings.partitions.visits)
+        met = check_answer(person, body, self._settings.partitions.visits)
         if body.kind == "changed":
             self._on_change(partition, person, body.trace_id)
         elif body.kind == "erasure":
             self._on_erasure(partition, person, body.at_ms)
         else:
-            self._on_answer(partition, person, body)
+            self._on_answer(partition, person, body, met)
 
     def remind(self) -> None:
         """Send the reminders that are due; called some ten times a second."""
@@ -303,7 +304,7 @@ class Tracing:
                 left = self._follow(left, after, "system", "erasure")
         self._dossiers.save(left)
 
-    def _on_answer(self, partition: int, person: str, answer: TraceAnswer) -> None:
+    def _on_answer(self, partition: int, person: str, answer: TraceAnswer, met: Named | None) -> None:
         gather = self._gathers.get(answer.query_id)
         if answer.kind == "retry":
             dossier = self._dossiers.of(partition, person)
@@ -315,7 +316,7 @@ class Tracing:
         if gather is None or answer.hop != gather.hop:
             return
         if answer.kind not in ("deadline", "overdue"):
-            gather.take(answer)
+            gather.take(answer, met)
             if gather.complete:
                 self._report(partition, person, answer.trace_id, gather)
             return

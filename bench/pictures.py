@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contacts.exposures import Question, packed
+from contacts.exposures import Question
 from contacts.hops import Hops
 from contacts.matching import contacts_of, may_count
 from contacts.places import Places
@@ -27,7 +27,6 @@ from officer.picture import svg
 from schemas.messages import Direction, TestResult, Trace, Venue
 
 _PROFILE: Final = "who"
-_ROWS: Final = 100_000
 _ADDRESS: Final = "https://lacak.example.id"
 
 
@@ -69,7 +68,7 @@ class World:
         while search.going:
             people, asked = search.asked()
             question = Question(people, asked.since, asked.until, self._as_of_ms, profile.air, direction)
-            search.take(packed(self._places.meetings(question), _ROWS) if people else [])
+            search.take([self._places.meetings(question)] if people else [])
         return Trace(
             trace_id=f"{direction}-example", case_id="example", person=case.person, direction=direction,
             profile=profile.id, profile_version=profile.version, officer="example", purpose="example",

@@ -25,7 +25,7 @@ def distinct(values: Ints) -> Ints:
     return values[begins(values)]
 
 
-def begins(values: Ints) -> Bools:
+def begins(values: NDArray[Any]) -> Bools:
     """Where each run of equal values begins."""
     first: Bools = np.concatenate((np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]))
     return first

@@ -14,6 +14,7 @@ from contacts.columns import Bools, Ints, ints, numbered
 from contacts.index import VisitIndex
 from contacts.meetings import Meetings, meetings
 from contacts.profiles import Profile
+from contacts.pseudonyms import People, Pseudonyms, chosen, texts_of
 from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
 from contacts.stays import shared_stay
@@ -21,9 +22,6 @@ from schemas.bounds import DERIVED_MOST
 from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows, SharedStay
 
 _MINUTE_MS = 60_000
-Numbers = Callable[[Sequence[str]], Ints]
-"""Gives each name its number."""
-
 _ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds
 
 
@@ -43,7 +41,7 @@ class Named(NamedTuple):
     """Found by name: `other` and `venue` of the meetings index `people` and `venues`."""
 
     found: Found
-    people: list[str]
+    people: People
     venues: list[str]
 
 
@@ -82,17 +80,17 @@ def answered(
             for row in np.flatnonzero(places == place).tolist():
                 code[row] = codes.setdefault(category(name, int(met.start[row])), len(codes))
     found = Found(met._replace(exposer=known[met.exposer], other=others, venue=places), code, list(codes))
-    return Named(found, index.people.names(other), names)
+    return Named(found, index.people.persons(other), names)
 
 
-def merged(parts: Sequence[Named], people: Numbers, venues: Numbers) -> Found:
-    """What several partitions found, as one: `other` and `venue` are the numbers that are given for their names."""
+def merged(parts: Sequence[Named], people: Sequence[Ints], venues: Sequence[Ints]) -> Found:
+    """What several partitions found, as one: `other` and `venue` are the numbers that are given for each part's."""
     categories = sorted(set().union(*(part.found.categories for part in parts)))
     codes = {name: number for number, name in enumerate(categories)}
     met, category = [], [ints([])]
-    for part in parts:
+    for part, others, places in zip(parts, people, venues, strict=True):
         rows = part.found.met
-        met.append(rows._replace(other=people(part.people)[rows.other], venue=venues(part.venues)[rows.venue]))
+        met.append(rows._replace(other=others[rows.other], venue=places[rows.venue]))
         category.append(ints([codes[name] for name in part.found.categories])[part.found.category])
     return Found(Meetings.together(met), np.concatenate(category), categories)
 
@@ -108,8 +106,12 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
     other, others = numbered(met.other)
     venue, venues = numbered(met.venue)
     columns = np.stack((met.exposer, others, venues, part.found.category[rows], *met[3:9], met.marks))
+    people = chosen(part.people, other)
+    key_id, data = (people.key_id, people.data()) if isinstance(people, Pseudonyms) else ("", b"")
     return MeetingRows(
-        people=tuple(part.people[number] for number in other.tolist()),
+        people=tuple(people) if isinstance(people, list) else (),
+        key_id=key_id,
+        pseudonyms=data,
         venues=tuple(part.venues[number] for number in venue.tolist()),
         categories=tuple(part.found.categories),
         columns=zlib.compress(columns.astype("<i8").tobytes(), 1) if columns.size else b"",
@@ -126,24 +128,28 @@ def unpacked(rows: MeetingRows) -> Named:
         raise ValueError(f"the meetings cannot be decompressed: {error}") from error
     if len(data) % (8 * len(MEETING_COLUMNS)) or (packed and not unpacker.eof):
         raise ValueError("the meetings are cut short, or more than an answer holds")
+    people: People = list(rows.people)
+    if rows.key_id or rows.pseudonyms:
+        people = Pseudonyms.of_data(rows.key_id, rows.pseudonyms)
     values, width = np.frombuffer(data, "<i8"), len(MEETING_COLUMNS)
     columns = (values.reshape(width, -1) if rows.columns else values.reshape(-1, width).T).astype(np.int64)
-    for column, names in ((columns[1], rows.people), (columns[2], rows.venues), (columns[3], rows.categories)):
+    for column, names in ((columns[1], people), (columns[2], rows.venues), (columns[3], rows.categories)):
         if len(column) and not (column.min() >= 0 and column.max() < len(names)):
             raise ValueError("the meetings name somebody or something that is not among their names")
     times = columns[4:10]
     if len(data) and not (times.min() >= -DERIVED_MOST and times.max() <= DERIVED_MOST and columns[0].min() >= 0):
         raise ValueError("the meetings hold a time that is no time")
     met = Meetings._make((*columns[:3], *columns[4:10], (columns[10] & 15).astype(np.uint8)))
-    return Named(Found(met, columns[3], list(rows.categories)), list(rows.people), list(rows.venues))
+    return Named(Found(met, columns[3], list(rows.categories)), people, list(rows.venues))
 
 
 def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
     """Meetings as evidence: the other person, and the shared stay with the venue's category; in no order."""
     met, category = part.found.met, part.found.category
+    people = texts_of(part.people)
     rows = zip(category.tolist(), *(column.tolist() for column in met[1:]), strict=True)
     return [
-        (part.people[other], shared_stay(part.venues[venue], *stay, category=part.found.categories[code]))
+        (people[other], shared_stay(part.venues[venue], *stay, category=part.found.categories[code]))
         for code, other, venue, *stay in rows
     ]
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain, count, islice
+from collections.abc import Sequence
+from itertools import chain, islice
 
 import msgspec
 import numpy as np
 
 from contacts.columns import Ints, ints
-from contacts.exposures import Found, merged, unpacked
+from contacts.exposures import Found, Named, merged
 from contacts.meetings import Meetings
+from contacts.numbering import Numbering, Persons
 from contacts.reads import ASSUMED_MARK, TOLD_MARK
 from contacts.spans import union
 from contacts.spread import Asked, Spread, Terms
 from contacts.stays import shared_stay
-from schemas.messages import Contact, Limit, MeetingRows, SharedStay, StayEvidence
+from schemas.messages import Contact, Limit, SharedStay, StayEvidence
 
 _MINUTE_MS = 60_000
 
@@ -27,9 +28,9 @@ class Hops:
         self._spread = Spread(0, *window, terms)
         self._rule = terms.profile.rule
         self._first: dict[str, Contact] = {}
-        self._people = _Numbering()
-        self._people.of([person])
-        self._venues = _Numbering()
+        self._people = Persons()
+        self._people.of_parts([[person]])
+        self._venues = Numbering()
 
     @property
     def going(self) -> bool:
@@ -54,9 +55,9 @@ class Hops:
         """The first hop: the case's contacts, with all their evidence."""
         self._first = {contact.person: contact for contact in contacts}
         rows = [(contact.person, stay) for contact in contacts for stay in contact.evidence]
-        categories, venues = _Numbering(), [stay.venue for _, stay in rows]
-        self._people.of(sorted(self._first))
-        met = _as_meetings(rows, self._people.of([person for person, _ in rows]), self._venues.of(venues))
+        categories, venues = Numbering(), [stay.venue for _, stay in rows]
+        (others,) = self._people.of_parts([[person for person, _ in rows]])
+        met = _as_meetings(rows, others, self._venues.of(venues))
         category = categories.of([stay.category for _, stay in rows])
         self._spread.asked()
         self._spread.take(Found(met, category, categories.names), counted=True)
@@ -64,32 +65,31 @@ class Hops:
     def asked(self) -> tuple[list[str], Asked]:
         """Whom the next level must know of, by name; nobody where only risks are still to be worked out."""
         asked = self._spread.asked()
-        return [self._people.names[number] for number in asked.people.tolist()], asked
+        return self._people.names(asked.people), asked
 
-    def take(self, answers: Iterable[MeetingRows]) -> None:
+    def take(self, parts: Sequence[Named]) -> None:
         """The answers of all partitions about those asked: one level further."""
-        parts = [unpacked(answer) for answer in answers]
-        self._people.of(sorted(set().union(*(part.people for part in parts))))  # so that numbers depend on nothing else
-        self._venues.of(sorted(set().union(*(part.venues for part in parts))))
-        self._spread.take(merged(parts, self._people.of, self._venues.of))
+        people = self._people.of_parts([part.people for part in parts])
+        venues = self._venues.of_parts([part.venues for part in parts])
+        self._spread.take(merged(parts, people, venues))
 
     def contacts(self, most: int | None = None) -> tuple[Contact, ...]:
         """Everybody reached, by hop and name, or only the nearest, and of equally near those at most risk."""
         reached = self._spread.reached()
         numbers = reached.number[:most]
         columns = (reached.hop, reached.risk, reached.earliest_ms)
-        persons = [self._people.names[number] for number in reached.person[:most].tolist()]
+        persons = self._people.names(reached.person[:most])
         rows = zip(
             persons,
             *(column[:most].tolist() for column in columns),
-            self._spread.paths(numbers),
+            self._paths(numbers),
             self._evidence(persons, self._spread.evidence(numbers)),
             strict=True,
         )
         return tuple(sorted((self._contact(*row) for row in rows), key=lambda contact: (contact.hop, contact.person)))
 
     def _contact(
-        self, name: str, hop: int, risk: float, earliest_ms: int, path: tuple[int, ...], evidence: list[SharedStay]
+        self, name: str, hop: int, risk: float, earliest_ms: int, path: tuple[str, ...], evidence: list[SharedStay]
     ) -> Contact:
         known = self._first.get(name)
         if known is None:
@@ -100,9 +100,15 @@ class Hops:
                 rule=self._rule,
                 evidence=tuple(sorted(evidence, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms))),
                 hop=hop,
-                exposed_by=tuple(self._people.names[number] for number in path),
+                exposed_by=path,
             )
         return msgspec.structs.replace(known, risk=risk, earliest_ms=earliest_ms)
+
+    def _paths(self, numbers: Ints) -> list[tuple[str, ...]]:
+        """Who lies between the case and each of these persons."""
+        paths = self._spread.paths(numbers)
+        names = iter(self._people.names(ints(list(chain.from_iterable(paths)))))
+        return [tuple(islice(names, len(path))) for path in paths]
 
     def _evidence(self, persons: Sequence[str], rows: Sequence[list[int]]) -> list[list[SharedStay]]:
         """The shared stays of each person, from rows of meetings; none of those whose evidence the first hop is."""
@@ -114,22 +120,6 @@ class Hops:
             for row, venue, *stay in zip(every, *(column.tolist() for column in met[2:]), strict=True)
         )
         return [list(islice(stays, len(each))) for each in wanted]
-
-
-class _Numbering:
-    """Names by number, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def of(self, names: Sequence[str]) -> Ints:
-        """The numbers of names, new ones for those not known."""
-        known = self._numbers
-        new = list(dict.fromkeys(name for name in names if name not in known))
-        known.update(zip(new, count(len(self.names)), strict=False))
-        self.names += new
-        return np.fromiter(map(known.__getitem__, names), np.int64, len(names))
 
 
 def _as_meetings(rows: Sequence[tuple[str, SharedStay]], other: Ints, venue: Ints) -> Meetings:

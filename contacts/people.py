@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
-from contacts.pseudonyms import DIGIT_OF, DIGITS, PSEUDONYM, halves_of, read_halves
+from contacts.pseudonyms import DIGIT_OF, DIGITS, PSEUDONYM, People, Pseudonyms, halves_of, read_halves, texts_of
 from contacts.wire import Written
 
 _ALL_64: Final = (1 << 64) - 1
@@ -164,15 +164,18 @@ class Directory:
         high, low = (int(self._columns[half][number]) & (2**64 - 1) for half in ("high", "low"))
         return f"{self._key_ids[tag - 1]}:{high:016x}{low:016x}"
 
-    def names(self, numbers: Ints) -> list[str]:
-        """The names of many numbers, as `name` gives each. Raises IndexError for a number that was never given."""
+    def persons(self, numbers: Ints) -> People:
+        """Persons by their numbers, named as `name` names each. Raises IndexError for a number that was never given."""
         tags = self._columns["tag"][numbers]
         alike = len(tags) > 0 and tags[0] not in (_OTHER, _DEAD) and bool((tags == tags[0]).all())
         if not alike:  # of several keys, or no pseudonyms, or forgotten: rare
             return [self.name(number) for number in numbers.tolist()]
         halves = np.stack([self._columns[half][numbers] for half in ("high", "low")], axis=1)
-        digits, key = halves.astype(">i8").tobytes().hex(), f"{self._key_ids[int(tags[0]) - 1]}:"
-        return [key + digits[first : first + DIGITS] for first in range(0, len(digits), DIGITS)]
+        return Pseudonyms(self._key_ids[int(tags[0]) - 1], halves.astype(np.uint64))
+
+    def names(self, numbers: Ints) -> list[str]:
+        """The names of many numbers. Raises IndexError for a number that was never given."""
+        return texts_of(self.persons(numbers))
 
     @property
     def named(self) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Pseudonyms, `KEY_ID:32 hex digits`, as two 64-bit halves: read many at once, from texts or from bytes."""
+"""Pseudonyms, `KEY_ID:32 hex digits`, as two 64-bit halves: many at once, from texts or bytes, and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from binascii import Error as BinasciiError
 from binascii import unhexlify
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from contacts.columns import Ints
 from contacts.compiled import compiled
 
-PSEUDONYM: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,15}):([0-9a-f]{32})")
+_KEY_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
+PSEUDONYM: Final = re.compile(rf"({_KEY_ID.pattern}):([0-9a-f]{{32}})")
 DIGITS: Final = 32
+_BYTES: Final = 16
 _SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and small letters have, and capitals have not
 
 Bytes = NDArray[np.uint8]
@@ -24,6 +27,59 @@ DIGIT_OF: Final = np.full(256, -1)
 """What each byte is as a hexadecimal digit in small letters, -1 where it is none."""
 
 DIGIT_OF[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """Persons of one key: `halves` (n, 2) are unsigned, so that they stand in the order of the names."""
+
+    key_id: str
+    halves: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.halves)
+
+    def texts(self) -> list[str]:
+        """The names."""
+        digits, key = self.data().hex(), f"{self.key_id}:"
+        return [key + digits[first : first + DIGITS] for first in range(0, len(digits), DIGITS)]
+
+    def data(self) -> bytes:
+        """The 16 bytes of each, one after the other."""
+        return self.halves.astype(">u8").tobytes()
+
+    @classmethod
+    def of_data(cls, key_id: str, data: bytes) -> Pseudonyms:
+        """What `data` gave. Raises ValueError where it cannot have given that."""
+        if _KEY_ID.fullmatch(key_id) is None or len(data) % _BYTES:
+            raise ValueError("these are no pseudonyms")
+        return cls(key_id, np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2))
+
+
+People = Pseudonyms | list[str]
+"""Persons by name: of one key, or whatever they are."""
+
+
+def people_of(names: Sequence[str]) -> People:
+    """Persons whose names are texts."""
+    first = PSEUDONYM.fullmatch(names[0]) if names else None
+    alike = first is not None and all(len(name) == len(names[0]) for name in names)
+    halves = halves_of(names, f"{first[1]}:") if first is not None and alike else None
+    if first is None or halves is None:
+        return list(names)
+    return Pseudonyms(first[1], halves.astype(np.uint64))
+
+
+def texts_of(people: People) -> list[str]:
+    """The names of persons."""
+    return people if isinstance(people, list) else people.texts()
+
+
+def chosen(people: People, numbers: Ints) -> People:
+    """Some of the persons, by their places."""
+    if isinstance(people, list):
+        return [people[number] for number in numbers.tolist()]
+    return Pseudonyms(people.key_id, people.halves[numbers])
 
 
 def halves_of(names: Sequence[str], head: str) -> NDArray[Any] | None:

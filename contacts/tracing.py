@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import msgspec
 
 from contacts.cases import Episode
-from contacts.exposures import stays_of, unpacked
+from contacts.exposures import Named, stays_of
 from contacts.hops import Hops
 from contacts.matching import contacts_of, may_count
 from contacts.profiles import Profile
@@ -17,7 +18,6 @@ from schemas.messages import (
     ContactDecision,
     Direction,
     InterviewContact,
-    MeetingRows,
     SharedStay,
     SourceOffset,
     Trace,
@@ -123,7 +123,7 @@ class Gather:
         self.search: Hops | None = None
         self._partitions = partitions
         self._answers: dict[int, TraceAnswer] = {}
-        self._parts: dict[object, dict[int, TraceAnswer]] = {}
+        self._parts: dict[object, dict[int, _Part]] = {}
 
     def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
         """What gathers the answers about the next hop."""
@@ -131,12 +131,13 @@ class Gather:
         later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
         return later
 
-    def take(self, answer: TraceAnswer) -> None:
-        """Take an answer in; one at the barrier takes the place of one that was behind it."""
+    def take(self, answer: TraceAnswer, met: Named | None) -> None:
+        """Take an answer in, with its meetings unpacked; one at the barrier takes the place of one that was behind it."""
         same = answer.query_id == self.query_id and answer.hop == self.hop
         if same and 0 <= answer.partition < self._partitions:
             parts = self._parts.setdefault(_whole(answer), {})
-            parts[answer.part] = answer
+            parts[answer.part] = _Part(answer.shared, met)
+            answer = msgspec.structs.replace(answer, shared=(), meetings=None)
             before = self._answers.get(answer.partition)
             if len(parts) == answer.parts and (before is None or before.kind != "answer"):
                 self._answers[answer.partition] = answer
@@ -187,15 +188,22 @@ class Gather:
         """All that the answers to the first hop say: whom the case met, and where."""
         parts = self._every_part()
         told = [row for part in parts for row in part.shared]
-        return told + [row for part in parts if part.meetings is not None for row in stays_of(unpacked(part.meetings))]
+        return told + [row for part in parts if part.met is not None for row in stays_of(part.met)]
 
-    def meetings(self) -> list[MeetingRows]:
+    def meetings(self) -> list[Named]:
         """All that the answers to a later hop say."""
-        return [part.meetings for part in self._every_part() if part.meetings is not None]
+        return [part.met for part in self._every_part() if part.met is not None]
 
-    def _every_part(self) -> list[TraceAnswer]:
+    def _every_part(self) -> list[_Part]:
         wholes = [self._parts[_whole(self._answers[partition])] for partition in sorted(self._answers)]
         return [parts[number] for parts in wholes for number in sorted(parts)]
+
+
+class _Part(NamedTuple):
+    """What a part of an answer tells; `shared` is how older workers told it."""
+
+    shared: tuple[tuple[str, SharedStay], ...]
+    met: Named | None
 
 
 def _whole(answer: TraceAnswer) -> object:

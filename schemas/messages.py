@@ -384,10 +384,14 @@ MEETING_COLUMNS = (
 class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
     """Who met whom, many at once: `columns` is zlib of little-endian int64, column-major (len(MEETING_COLUMNS), n).
 
-    `rows` is how older workers said it, row-major: so coordinators are upgraded before places.
+    Where all people are pseudonyms of one key, `pseudonyms` holds 16 bytes of each, and `people` is empty.
+    `rows` is how older workers said it, row-major, and always with `people`: so coordinators are upgraded before
+    places.
     """
 
     people: tuple[str, ...] = ()
+    key_id: str = ""
+    pseudonyms: bytes = b""
     venues: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     rows: bytes = b""

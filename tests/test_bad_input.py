@@ -128,6 +128,13 @@ def test_meetings_inflate_no_further_than_an_answer_holds(field: str) -> None:
             unpacked(MeetingRows(people=(), venues=(), categories=(), **{field: data}))
 
 
+def test_meetings_of_half_a_person() -> None:
+    """Their pseudonyms are 16 bytes each, of a key that has a name."""
+    for key_id, pseudonyms in (("p1", bytes(17)), ("", bytes(16)), ("no key", bytes(16))):
+        with pytest.raises(ValueError, match="pseudonyms"):
+            unpacked(MeetingRows(key_id=key_id, pseudonyms=pseudonyms))
+
+
 def test_meetings_of_older_workers_are_read() -> None:
     """They travelled row by row."""
     import zlib

@@ -19,6 +19,7 @@ from contacts.exposures import Found, Question, merged
 from contacts.meetings import Meetings
 from contacts.places import Places
 from contacts.profiles import Profile, load_profiles
+from contacts.pseudonyms import texts_of
 from contacts.risk import Limits, Risk, RiskError, load_risk
 from contacts.spread import Asked, Spread, Terms, search
 from contacts.visits import Visit
@@ -80,14 +81,15 @@ def searched(
         direction = case.direction
         question = Question(persons, *window, case.as_of, profile.air, direction, least)  # type: ignore[arg-type]
         parts = [each.meetings(question) for each in places]
-        for name in sorted({name for part in parts for name in part.people} - known.keys()):
+        people = [texts_of(part.people) for part in parts]
+        for name in sorted(set().union(*people) - known.keys()):
             known[name] = len(names)
             names.append(name)
         venues = sorted({name for part in parts for name in part.venues})
         return merged(
             parts,
-            lambda some: ints(list(map(known.__getitem__, some))),
-            lambda some: ints(list(map(venues.index, some))),
+            [ints(list(map(known.__getitem__, some))) for some in people],
+            [ints(list(map(venues.index, part.venues))) for part in parts],
         )
 
     terms = Terms(profile, risk, limits, case.direction)  # type: ignore[arg-type]
