@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -192,7 +192,6 @@ def sight(
     *,
     rules: Path = RULES,
     interval: str = "2s",
-    workers: Mapping[str, int] | None = None,
     rate: float = 40.0,
     people: int = 3000,
     odd: bool = True,
@@ -218,7 +217,7 @@ def sight(
         Keyring.make(gateway / KEYS_FOLDER, clock.now_ms())
         with Devices(gateway / DEVICES_FILE) as devices:
             key = devices.add("rush", ("scan", "staff"), clock.now_ms(), per_second=1e6, burst=1_000_000)
-        lacak = stack.enter_context(Deployment(settings, workers=workers or _SHARED_WORKERS, gateway_port=port))
+        lacak = stack.enter_context(Deployment(settings, workers=_SHARED_WORKERS, gateway_port=port))
         scraped = [
             f"127.0.0.1:{settings.metrics_port + i}" for i, each in enumerate(lacak.workers) if each.role != "gateway"
         ]

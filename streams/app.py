@@ -325,6 +325,7 @@ async def _watch(app: WorkerApp) -> None:
                 raise RuntimeError(f"a batch of {keeper.topic} has been in hand for {_HUNG_SECONDS:.0f} s")
         uncommitted = now - app.consumer.committed_at
         metrics.COMMIT_AGE.set(uncommitted)
+        metrics.REBALANCING.set(bool(app.rebalancing))
         for each in app.each_second:
             each()
         if uncommitted > _HUNG_SECONDS:

@@ -48,6 +48,9 @@ DEAD_LETTERS: Final = Counter("lacak_dead_letters_total", "What was set aside, a
 
 HELD: Final = Gauge("lacak_partitions_held", "Partitions that are this worker's.", ["topic"])
 REBALANCES: Final = Counter("lacak_rebalances_total", "Rebalances this worker went through.")
+REBALANCING: Final = Gauge(
+    "lacak_rebalance_in_progress", "1 while the worker stands still because its group divides its partitions, else 0."
+)
 REBALANCE_SECONDS: Final = Histogram(
     "lacak_rebalance_seconds", "Time from a rebalance's begin until partitions are read again.", buckets=WAITS
 )
@@ -74,7 +77,7 @@ SNAPSHOT_BYTES: Final = Gauge("lacak_snapshot_bytes", "Size of the last snapshot
 WORKERS: Final = (
     WORKER, RECORDS_IN, EVENTS_IN, BATCHES_IN, IN_PROGRESS, BATCH_SECONDS, RECORDS_OUT, EVENTS_OUT, BYTES_OUT,
     OUTSTANDING, ACKNOWLEDGE_SECONDS, SEND_ERRORS, LAG_RECORDS, LAG_SECONDS, DEAD_LETTERS, HELD, REBALANCES,
-    REBALANCE_SECONDS, COMMITS, COMMIT_AGE, LOOP_DELAY,
+    REBALANCING, REBALANCE_SECONDS, COMMITS, COMMIT_AGE, LOOP_DELAY,
 )  # fmt: skip
 """What every worker tells."""
 
