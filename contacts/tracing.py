@@ -132,7 +132,7 @@ class Gather:
         return later
 
     def take(self, answer: TraceAnswer, met: Named | None) -> None:
-        """Take an answer in, with its meetings unpacked; one at the barrier takes the place of one that was behind it."""
+        """Take an answer in, with its meetings. One at the barrier takes the place of one that was behind it."""
         same = answer.query_id == self.query_id and answer.hop == self.hop
         if same and 0 <= answer.partition < self._partitions:
             parts = self._parts.setdefault(_whole(answer), {})

@@ -67,6 +67,11 @@ class _Lane:
         if connection is not None:
             await connection.close()
 
+    async def doubt(self) -> None:
+        """Another connection has broken: nobody would notice of one that is not in use, and it would count as open."""
+        if not self._one_at_a_time.locked():
+            await self.close()
+
     def _forget(self) -> psycopg.AsyncConnection[Any] | None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -91,6 +96,7 @@ class Records:
         database = access_of(database)
         self._lanes = {topic: _Lane(database) for topic in ("windows", "occupancy")}
         self._others = _Lane(database)
+        self._all = (*self._lanes.values(), self._others)
 
     async def apply(
         self,
@@ -144,12 +150,14 @@ class Records:
                     log.warning("PostgreSQL does not answer; what is to be written waits. (%s)", sentence(error))
                 metrics.DATABASE_FAILURES.inc()
                 await lane.close()
+                for other in self._all:
+                    await other.doubt()
                 await asyncio.sleep(_WAIT_SECONDS[min(failures, len(_WAIT_SECONDS) - 1)])
                 failures += 1
 
     async def close(self) -> None:
         """Disconnect."""
-        for lane in (*self._lanes.values(), self._others):
+        for lane in self._all:
             await lane.close()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 
 from agents.recorder import Recorder
 from schemas.door import DoorEvent
@@ -17,6 +19,7 @@ from streams.batches import Batch
 from streams.deadletters import DeadLetters
 from streams.postgres import Records, Unstorable
 from streams.settings import DeadLetterLimits
+from streams.stagemetrics import DATABASE_CONNECTED
 from tests.flood.agents import Log
 from tests.pipeline import new_database
 
@@ -76,3 +79,30 @@ def test_a_key_too_long_for_its_index_is_not_waited_for(database: str) -> None:
             await records.close()
 
     asyncio.run(asyncio.wait_for(write(), 30))
+
+
+def test_no_connection_counts_as_open_when_the_server_has_gone(database: str) -> None:
+    """What had nothing to write kept its dead one: the alert that PostgreSQL is away did not fire."""
+    own = new_database(database, f"r{secrets.token_hex(8)}")
+
+    async def gone() -> float:
+        records, before = Records(own), DATABASE_CONNECTED._value.get()
+        for topic in ("windows", "occupancy", "cases"):
+            await records.apply(topic, 0, 1)
+        assert DATABASE_CONNECTED._value.get() == before + 3
+        name = str(conninfo_to_dict(own)["dbname"])
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+            await other.execute(SQL("alter database {} allow_connections false").format(Identifier(name)))
+            await other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            writing = asyncio.create_task(records.apply("cases", 0, 2))
+            try:
+                async with asyncio.timeout(20):
+                    while DATABASE_CONNECTED._value.get() > before:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                return DATABASE_CONNECTED._value.get() - before
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                await records.close()
+
+    assert asyncio.run(gone()) == 0

@@ -19,7 +19,11 @@ from bench.sight import Sight, sight
 from deploy.prometheus.live import filled_in
 from tests.fix_prometheus import needs_prometheus
 
-pytestmark = needs_prometheus
+pytestmark = [
+    needs_prometheus,
+    # A client of kafka-python that finds its broker frozen leaves its sockets to the collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 needs_time = pytest.mark.skipif(
     os.environ.get("LACAK_TEST_SIGHT") != "1",
     reason="faults and their alerts take a quiet quarter of an hour: make sight",
