@@ -38,6 +38,7 @@ from gateway.groups import (
     unpacked,
 )
 from gateway.settings import SpoolLimits
+from gateway.slices import shorten_slice
 from schemas.messages import Scan
 
 __all__ = ["LANES", "Lane", "Parcel", "Row", "Spool", "SpoolError", "SpoolFull", "TicketRow"]
@@ -263,7 +264,8 @@ class Spool:
             self._queue.put(group)
 
     def _work(self) -> None:
-        """The thread that writes."""
+        """The thread that writes. Everybody waits for it, and it for the disk: when that is done it goes on at once."""
+        shorten_slice()
         while True:
             try:
                 group = self._queue.get(timeout=_IDLE_SECONDS if self._low is None else _FREE_LOOK_SECONDS)
