@@ -2,8 +2,8 @@
 
 A broker, a gateway (`lacak gateway`, all its threads on one core) and callers (bench.door_load, on the other cores)
 start over nothing. Venues and statuses are published and have arrived in the gateway's copies before the first request.
-Then: as many single requests as so many callers can, each waiting for its answer; half of that rate by a schedule, with
-the times; and scans in bulk. At the end every scan that the gateway has said it has is looked for in Kafka.
+Then: as many single requests as so many callers can, each waiting for its answer; by a schedule, with the times, half of
+that rate (`half`) and half of what is promised (2 500 a second); and scans in bulk. At the end every scan that the gateway has said it has is looked for in Kafka.
 
 Callers and broker share the other core. How much of it they take, and how late the callers themselves were (as long as
 a request was late to be sent, its answer waits to be read), is told beside the times.
@@ -62,6 +62,7 @@ _RATE: Final = 10_000_000.0
 _READY_SECONDS: Final = 300.0
 _DRAIN_SECONDS: Final = 120.0
 _BATCH: Final = 20_000
+_PROMISED: Final = 5_000  # decisions a second, one a request
 _BUCKET: Final = re.compile(
     r'lacak_gateway_request_seconds_bucket{le="(?P<le>[^"]+)",route="/v1/scans",stage="gateway"} (?P<count>\S+)'
 )
@@ -89,6 +90,7 @@ class Run(msgspec.Struct):
 
     single: Phase
     half: Phase
+    half_promised: Phase
     bulk: Phase
     load_seconds: float
     peak_mib: float
@@ -202,16 +204,18 @@ def run(kind: Any, given: argparse.Namespace, console: Console) -> Run:
                 warm = phase(given.connections, 3.0)  # its scans are looked for, its times are not told
                 single = phase(given.connections, given.seconds)
                 half = phase(given.connections, given.seconds, rate=single.requests_per_second / 2)
+                promised = phase(given.connections, given.seconds, rate=_PROMISED / 2)
                 bulk = phase(given.bulk_connections, given.seconds, bulk=given.bulk)
                 _wait(port, lambda found: not found.get("spool_messages"), _DRAIN_SECONDS, "sending")
                 peak = peak_mib(pid)
-            outcomes = [each.outcome for each in (warm, single, half, bulk)]
+            outcomes = [each.outcome for each in (warm, single, half, promised, bulk)]
             said = sum(each.scans for each in outcomes)
             unsure = sum(each.unanswered_scans for each in outcomes)
             different, records = _in_kafka(settings)
     return Run(
-        single, half, bulk, loaded, peak, said, different, max(0, said - different) if not unsure else -1, records
-    )
+        single, half, promised, bulk, loaded, peak,
+        said, different, max(0, said - different) if not unsure else -1, records,
+    )  # fmt: skip
 
 
 def _phase(callers: subprocess.Popen[bytes], pid: int, port: int, orders: Orders) -> Phase:
@@ -322,10 +326,10 @@ def _print(console: Console, machine: dict[str, str], runs: list[Run]) -> None:
         "phase", "requests/s", "scans/s", "p50 ms", "p99", "inside", "late", "CPU us", "core", "beside",
         box=None, header_style="bold",
     )  # fmt: skip
-    for name in ("single", "half", "bulk"):
+    for name in ("single", "half", "half_promised", "bulk"):
         phase: Phase = getattr(middle, name)
         table.add_row(
-            name,
+            f"{_PROMISED / 2:,.0f}/s" if name == "half_promised" else name,
             f"{phase.requests_per_second:,.0f}",
             f"{phase.scans_per_second:,.0f}",
             f"{phase.outcome.p50_ms:.2f}",

@@ -1,8 +1,8 @@
 """Short slices of the processor, for threads that have little to do and are waited for.
 
 When what a thread waits for is there, it still waits for its turn while another of its core is at work: for up to that
-one's slice, some milliseconds. Linux has taken threads with a shorter slice of their own at once since 6.12; their share
-of the processor stays what it was. Source: sched_setattr(2), docs/scheduler/sched-eevdf in the kernel's documentation.
+one's slice, some milliseconds. Since 6.12 Linux takes a thread with a shorter slice of its own at once; its share of
+the processor stays what it was. Source: sched_setattr(2), and sched-eevdf in the kernel's documentation.
 """
 
 from __future__ import annotations
