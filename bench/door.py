@@ -2,8 +2,9 @@
 
 A broker, a gateway (`lacak gateway`, all its threads on one core) and callers (bench.door_load, on the other cores)
 start over nothing. Venues and statuses are published and have arrived in the gateway's copies before the first request.
-Then: as many single requests as so many callers can, each waiting for its answer; by a schedule, with the times, half of
-that rate (`half`) and half of what is promised (2 500 a second); and scans in bulk. At the end every scan that the gateway has said it has is looked for in Kafka.
+Then: as many single requests as so many callers can, each waiting for its answer; by a schedule, with the times, half
+of that rate (`half`) and half of what is promised (2 500 a second); and scans in bulk. At the end every scan that the
+gateway has said it has is looked for in Kafka.
 
 Callers and broker share the other core. How much of it they take, and how late the callers themselves were (as long as
 a request was late to be sent, its answer waits to be read), is told beside the times.
