@@ -48,7 +48,7 @@ class Persons:
 
     def of_parts(self, parts: Sequence[People]) -> list[Ints]:
         """The numbers of persons, new ones for those not known."""
-        halves = self._alike([people_of(part) if isinstance(part, list) else part for part in parts])
+        halves = self._alike(parts)
         if halves is None:
             return self._texts.of_parts([texts_of(part) for part in parts])
         ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
@@ -64,16 +64,15 @@ class Persons:
         """The halves of all of them; None when they, or those known, are not pseudonyms of one key."""
         if self._known is None:
             return None
-        keys = {self._known.key_id} if len(self._known) else set()
-        some = [part for part in parts if len(part)]
-        halves = [part.halves for part in some if isinstance(part, Pseudonyms)]
-        keys |= {part.key_id for part in some if isinstance(part, Pseudonyms)}
-        if len(halves) < len(some) or len(keys) > 1:
+        some = [people_of(part) if isinstance(part, list) else part for part in parts if len(part)]
+        alike = [part for part in some if isinstance(part, Pseudonyms)]
+        keys = {part.key_id for part in (self._known, *alike) if len(part)}
+        if len(alike) < len(some) or len(keys) > 1:
             self._texts.of(self._known.texts())
             self._known = None
             return None
         self._known = Pseudonyms(keys.pop() if keys else "", self._known.halves)
-        return np.concatenate(halves) if halves else np.empty((0, 2), np.uint64)
+        return np.concatenate([self._known.halves[:0], *(part.halves for part in alike)])
 
     def _numbered(self, halves: _Halves) -> Ints:
         """The numbers of those with these halves: sorted once, together with those known."""

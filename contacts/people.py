@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
-from contacts.pseudonyms import DIGIT_OF, DIGITS, PSEUDONYM, People, Pseudonyms, halves_of, read_halves, texts_of
+from contacts.pseudonyms import (
+    DIGIT_OF,
+    DIGITS,
+    PSEUDONYM,
+    People,
+    Pseudonyms,
+    halves_of,
+    head_of,
+    read_halves,
+    texts_of,
+)
 from contacts.wire import Written
 
 _ALL_64: Final = (1 << 64) - 1
@@ -250,15 +260,15 @@ class Directory:
 
     def _alike(self, names: Sequence[str], keys: _Keys, *, add: bool) -> bool:
         """Names that are all pseudonyms of one key, at once: nearly always so."""
-        width = len(names[0])
-        if not PSEUDONYM.fullmatch(names[0]) or set(map(len, names)) != {width}:
+        head = head_of(names)
+        if head is None:
             return False
-        tag = self._tag(names[0][: width - DIGITS - 1], add=add)
+        tag = self._tag(head[:-1], add=add)
         if tag == _OTHER:
             return False
         keys.tag[:] = tag
         for first in range(0, len(names), _PIECE):
-            halves = halves_of(names[first : first + _PIECE], names[0][: width - DIGITS])
+            halves = halves_of(names[first : first + _PIECE], head)
             if halves is None:
                 return False
             keys.high[first : first + _PIECE], keys.low[first : first + _PIECE] = halves[:, 0], halves[:, 1]

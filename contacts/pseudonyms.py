@@ -62,12 +62,11 @@ People = Pseudonyms | list[str]
 
 def people_of(names: Sequence[str]) -> People:
     """Persons whose names are texts."""
-    first = PSEUDONYM.fullmatch(names[0]) if names else None
-    alike = first is not None and all(len(name) == len(names[0]) for name in names)
-    halves = halves_of(names, f"{first[1]}:") if first is not None and alike else None
-    if first is None or halves is None:
+    head = head_of(names)
+    halves = halves_of(names, head) if head is not None else None
+    if head is None or halves is None:
         return list(names)
-    return Pseudonyms(first[1], halves.astype(np.uint64))
+    return Pseudonyms(head[:-1], halves.astype(np.uint64))
 
 
 def texts_of(people: People) -> list[str]:
@@ -80,6 +79,17 @@ def chosen(people: People, numbers: Ints) -> People:
     if isinstance(people, list):
         return [people[number] for number in numbers.tolist()]
     return Pseudonyms(people.key_id, people.halves[numbers])
+
+
+def head_of(names: Sequence[str]) -> str | None:
+    """The key id and colon with which all begin if they are pseudonyms of one key, as `halves_of` finds out.
+
+    None where the first is none, or not all are as long.
+    """
+    first = PSEUDONYM.fullmatch(names[0]) if names else None
+    if first is None or set(map(len, names)) != {len(names[0])}:
+        return None
+    return f"{first[1]}:"
 
 
 def halves_of(names: Sequence[str], head: str) -> NDArray[Any] | None:

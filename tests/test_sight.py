@@ -22,7 +22,7 @@ from tests.fix_prometheus import needs_prometheus
 pytestmark = [
     needs_prometheus,
     # A client of kafka-python that finds its broker frozen leaves its sockets to the collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 needs_time = pytest.mark.skipif(
     os.environ.get("LACAK_TEST_SIGHT") != "1",

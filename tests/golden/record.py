@@ -51,6 +51,18 @@ _AS_OF: Final = (
     m.SourceOffset(partition=0, offset=17, log_time_ms=_T),
     m.SourceOffset(partition=1, offset=0, log_time_ms=_T),
 )
+_MEETING: Final = zlib.compress(np.array([1, 0, 0, 0, *range(_T, _T + 6), 3], "<i8").tobytes(), 1)
+"""One meeting: by rows and by columns it is the same."""
+
+
+def _met(part: int, parts: int, **meetings: Any) -> m.TraceAnswer:
+    """An answer about the second hop."""
+    rows = m.MeetingRows(venues=("mal-0001",), categories=("mall",), **meetings)
+    return m.TraceAnswer(
+        query_id="q-1", trace_id="trace-1", kind="answer", partition=2, hop=2, part=part, parts=parts, meetings=rows
+    )
+
+
 _WINDOW: Final[dict[str, Any]] = {"window_start_ms": _T - 172_800_000, "window_end_ms": _T + 864_000_000}
 _OFFICER: Final[dict[str, Any]] = {"officer": "officer-7", "purpose": "outbreak 12"}
 _TRACE: Final[dict[str, Any]] = {
@@ -261,50 +273,9 @@ SAMPLES: Final[dict[str, list[m.Message]]] = {
             at_ms=_T,
         ),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="behind", partition=2),
-        m.TraceAnswer(
-            query_id="q-1",
-            trace_id="trace-1",
-            kind="answer",
-            partition=2,
-            hop=2,
-            part=1,
-            parts=3,
-            meetings=m.MeetingRows(
-                people=(_Q,),
-                venues=("mal-0001",),
-                categories=("mall",),
-                rows=zlib.compress(np.array([[1, 0, 0, 0, *range(_T, _T + 6), 3]], "<i8").tobytes(), 1),
-            ),
-        ),
-        m.TraceAnswer(
-            query_id="q-1",
-            trace_id="trace-1",
-            kind="answer",
-            partition=2,
-            hop=2,
-            part=2,
-            parts=3,
-            meetings=m.MeetingRows(
-                people=(_Q,),
-                venues=("mal-0001",),
-                categories=("mall",),
-                columns=zlib.compress(np.array([1, 0, 0, 0, *range(_T, _T + 6), 3], "<i8").tobytes(), 1),
-            ),
-        ),
-        m.TraceAnswer(
-            query_id="q-1",
-            trace_id="trace-1",
-            kind="answer",
-            partition=2,
-            hop=2,
-            meetings=m.MeetingRows(
-                key_id="p1",
-                pseudonyms=bytes.fromhex(_Q.partition(":")[2]),
-                venues=("mal-0001",),
-                categories=("mall",),
-                columns=zlib.compress(np.array([1, 0, 0, 0, *range(_T, _T + 6), 3], "<i8").tobytes(), 1),
-            ),
-        ),
+        _met(part=1, parts=3, people=(_Q,), rows=_MEETING),
+        _met(part=2, parts=3, people=(_Q,), columns=_MEETING),
+        _met(part=0, parts=1, key_id="p1", pseudonyms=bytes.fromhex(_Q.partition(":")[2]), columns=_MEETING),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="not_ready", partition=2),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="deadline", partition=-1),
         m.TraceAnswer(query_id="q-1", trace_id="trace-1", kind="overdue", partition=-1),
