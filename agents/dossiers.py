@@ -153,10 +153,10 @@ class Dossiers:
         least_ms = held.position[1] + 1 if held is not None else 0
         made = msgspec.structs.replace(made, position=(made.revision, max(self._clock.now_ms(), least_ms)))
         data = msgspec.json.encode(made)
+        self._outbox.send("traces", partition, data, key=made.trace_id.encode())
         known = self._register(made, known)
         beside = b"," + msgspec.json.encode(_Beside(known))[1:] if known else b"}"
         self._reports.put(made.trace_id, data[:-1] + beside)
-        self._outbox.send("traces", partition, data, key=made.trace_id.encode())
         self._meters.told(made)
 
     def _registered(self, trace: str) -> dict[str, Registered]:

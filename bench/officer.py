@@ -71,9 +71,8 @@ class Officer:
         first: Report | None = None
         while (left := began + _REPORT_SECONDS - time.monotonic()) > 0:
             row = self._reader.execute(
-                "select state, contacts from lacak.traces where person = %s and direction = 'forward'"
-                " and (report->>'hops')::int is not distinct from %s",
-                (person, self._hops if self._hops > 1 else None),
+                "select state, contacts from lacak.traces where person = %s and direction = 'forward'",
+                (person,),
             ).fetchone()
             passed_ms = (time.monotonic() - began) * 1000
             if row is not None:
@@ -91,9 +90,8 @@ class Officer:
         rows = self._reader.execute(
             "select count(*) filter (where c.hop = h.hop) from lacak.traces t"
             " cross join generate_series(1, %s) as h(hop) left join lacak.trace_contacts c using (trace_id)"
-            " where t.direction = 'forward' and (t.report->>'hops')::int is not distinct from %s"
-            " group by trace_id, h.hop order by h.hop",
-            (self._hops, self._hops if self._hops > 1 else None),
+            " where t.direction = 'forward' group by trace_id, h.hop order by h.hop",
+            (self._hops,),
         ).fetchall()
         each = len(rows) // self._hops
         hops = np.array([row[0] for row in rows]).reshape(self._hops, each)

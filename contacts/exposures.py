@@ -66,7 +66,7 @@ def answered(
 ) -> Named:
     """The answer from one index. `dated` venues have a category that depends on the date."""
     persons, since, until, as_of_ms, linger, direction, least_ms = question
-    numbers = ints([index.people.number(person) for person in persons])
+    numbers = index.people.find(persons)
     known = np.flatnonzero(numbers >= 0)
     asked = numbers[known], since[known], until[known]
     met = meetings(index, *asked, as_of_ms, linger, direction, least_ms)

@@ -92,17 +92,23 @@ class Hops:
         self, name: str, hop: int, risk: float, earliest_ms: int, path: tuple[str, ...], evidence: list[SharedStay]
     ) -> Contact:
         known = self._first.get(name)
-        if known is None:
-            minutes = sum(end - start for start, end in union([(s.start_ms, s.end_ms) for s in evidence]))
-            known = Contact(
-                person=name,
-                minutes=minutes / _MINUTE_MS,
-                rule=self._rule,
-                evidence=tuple(sorted(evidence, key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms))),
-                hop=hop,
-                exposed_by=path,
-            )
-        return msgspec.structs.replace(known, risk=risk, earliest_ms=earliest_ms)
+        if known is not None:
+            return msgspec.structs.replace(known, risk=risk, earliest_ms=earliest_ms)
+        minutes = evidence[0].minutes if evidence else 0.0
+        if len(evidence) > 1:
+            evidence.sort(key=lambda stay: (stay.start_ms, stay.venue, stay.end_ms))
+            spans = union([(stay.start_ms, stay.end_ms) for stay in evidence])
+            minutes = sum(end - start for start, end in spans) / _MINUTE_MS
+        return Contact(
+            person=name,
+            minutes=minutes,
+            rule=self._rule,
+            evidence=tuple(evidence),
+            hop=hop,
+            exposed_by=path,
+            risk=risk,
+            earliest_ms=earliest_ms,
+        )
 
     def _paths(self, numbers: Ints) -> list[tuple[str, ...]]:
         """Who lies between the case and each of these persons."""
@@ -114,10 +120,10 @@ class Hops:
         """The shared stays of each person, from rows of meetings; none of those whose evidence the first hop is."""
         wanted = [[] if name in self._first else each for name, each in zip(persons, rows, strict=True)]
         every = list(chain.from_iterable(wanted))
-        met = self._spread.met.of(ints(every))
+        met, venues = self._spread.met.of(ints(every)), self._venues.names
+        rest = self._spread.categories(ints(every)), *(column.tolist() for column in met[2:])
         stays = (
-            shared_stay(self._venues.names[venue], *stay, category=self._spread.category(row))
-            for row, venue, *stay in zip(every, *(column.tolist() for column in met[2:]), strict=True)
+            shared_stay(venues[venue], *stay, category=category) for category, venue, *stay in zip(*rest, strict=True)
         )
         return [list(islice(stays, len(each))) for each in wanted]
 

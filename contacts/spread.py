@@ -224,9 +224,9 @@ class Spread:
         listed = rows.tolist()
         return [listed[ends[number] : ends[number + 1]] for number in numbers.tolist()]
 
-    def category(self, row: int) -> str:
-        """The category of the venue of a meeting, at its time."""
-        return self._categories[int(self._category[row])]
+    def categories(self, rows: Ints) -> list[str]:
+        """The categories of the venues of these meetings, at their times."""
+        return [self._categories[code] for code in self._category[rows].tolist()]
 
     def person(self, number: int) -> int:
         """The caller's number of a person."""

@@ -35,8 +35,11 @@ Limit = Literal["hops", "people", "seconds"]
 TraceState = Literal["complete", "behind", "incomplete", "withdrawn"]
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What every message has in common: JSON objects, defaults left out, unknown fields ignored by readers."""
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What every message has in common: JSON objects, defaults left out, unknown fields ignored by readers.
+
+    None is part of a cycle, so the collector need not look them over: a report holds tens of thousands.
+    """
 
 
 class Scan(Message, frozen=True, omit_defaults=True, kw_only=True):

@@ -90,11 +90,12 @@ class _Lane:
 
 
 class Records:
-    """Connections to PostgreSQL: what comes in masses has its own, so that a report waits for no day's windows."""
+    """Connections to PostgreSQL: reports have their own, and what comes in masses, so that no report waits for a day's
+    windows, or for the health records of its contacts."""
 
     def __init__(self, database: DatabaseAccess | str) -> None:
         database = access_of(database)
-        self._lanes = {topic: _Lane(database) for topic in ("windows", "occupancy")}
+        self._lanes = {topic: _Lane(database) for topic in ("windows", "occupancy", "traces")}
         self._others = _Lane(database)
         self._all = (*self._lanes.values(), self._others)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from contacts.erasing import without
 from schemas.messages import Erasure, Trace
@@ -16,6 +16,9 @@ TRACES_CHANNEL: Final = "lacak_traces"
 """Notified with the trace's id when its report has been written."""
 
 Connection = psycopg.AsyncConnection[Any]
+
+_TURN: Final = "select pg_advisory_xact_lock{0}(x'6c61636b'::int)"
+"""Reports are written at any time, an erasure while none is: else each could miss what the other has yet to commit."""
 
 _TRACE: Final = """
     insert into lacak.traces (trace_id, case_id, person, direction, profile, state, revision, officer, purpose,
@@ -38,14 +41,17 @@ _HISTORY: Final = """
     insert into lacak.trace_history (trace_id, position_offset, position_step, made, as_of, state, contacts, report)
     select
         trace_id, position_offset, position_step, to_timestamp(position_step / 1000.0), as_of, state, contacts, report
-    from lacak.traces now where trace_id = %(trace)s and not exists (
-        select from (
-            select report from lacak.trace_history where trace_id = %(trace)s order by made desc limit 1
-        ) last where last.report - %(when)s::text[] = now.report - %(when)s::text[]
-    )
+    from lacak.traces now where trace_id = %(trace)s and case
+        when exists (select from lacak.trace_history where trace_id = %(trace)s)
+        then now.report::jsonb - %(when)s::text[] <> (
+            select report::jsonb - %(when)s::text[] from lacak.trace_history
+            where trace_id = %(trace)s order by made desc limit 1
+        )
+        else true
+    end
     on conflict do nothing
 """
-"""Of the report that has just been written: the server reads and packs it once."""
+"""Of the report that has just been written: the server packs it once, and takes it apart only where one came before."""
 _WHEN: Final = ["position", "as_of", "as_of_ms"]
 """What of a report is not what it says, but when it was made."""
 
@@ -63,8 +69,8 @@ _NAMING: Final = """
 
 _FORGET: Final = """
     delete from lacak.former_contacts f where person = any(%s) and not exists (
-        select from lacak.trace_history h where h.trace_id = f.trace_id
-            and h.report @> jsonb_build_object('contacts', jsonb_build_array(jsonb_build_object('person', f.person)))
+        select from lacak.trace_history h
+        where h.trace_id = f.trace_id and strpos(h.report::text, to_json(f.person)::text) > 0
     )
 """
 """Of these people no name stays where no earlier report has one any more."""
@@ -72,6 +78,8 @@ _FORGET: Final = """
 
 async def write_traces(connection: Connection, traces: Sequence[Trace | str]) -> None:
     """Write reports, and forget traces that are only named."""
+    if traces:
+        await connection.execute(_TURN.format("_shared"))
     for trace in traces:
         if isinstance(trace, str):
             await connection.execute("delete from lacak.traces where trace_id = %s", (trace,))
@@ -131,8 +139,8 @@ async def _list_contacts(connection: Connection, t: Trace) -> None:
                 await copy.write_row((t.trace_id, *shared))
 
 
-def _json(trace: Trace) -> Jsonb:
-    return Jsonb(trace, dumps=msgspec.json.encode)
+def _json(trace: Trace) -> Json:
+    return Json(trace, dumps=msgspec.json.encode)
 
 
 async def write_erasures(connection: Connection, erasures: Sequence[Erasure]) -> None:
@@ -140,6 +148,8 @@ async def write_erasures(connection: Connection, erasures: Sequence[Erasure]) ->
 
     Their own cases and traces go when the tracing agent lets go of them.
     """
+    if erasures:
+        await connection.execute(_TURN.format(""))
     for each in erasures:
         await connection.execute(
             "insert into lacak.erasures values (%s, to_timestamp(%s / 1000.0))"
