@@ -122,7 +122,8 @@ class Tracing:
             self._on_answer(partition, person, body, met)
 
     def remind(self) -> None:
-        """Send the reminders that are due; called some ten times a second."""
+        """Send the reminders that are due, and ask what has waited for the time; called some ten times a second."""
+        self._go_on()
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             _, _, partition, person, reminder = heapq.heappop(self._timers)
@@ -343,7 +344,8 @@ class Tracing:
 
     def _go_on(self) -> None:
         """Ask for the traces whose turn it is; what has been asked otherwise meanwhile has lost its turn."""
-        while len(self._gathers) < numbers().asked_at_once and (turn := self._turns.take(self._ahead())) is not None:
+        most, now = numbers().asked_at_once, self._clock.monotonic()
+        while len(self._gathers) < most and (turn := self._turns.take(self._ahead(), now)) is not None:
             dossier = self._dossiers.of(turn.partition, turn.person)
             job = dossier.jobs.get(turn.trace_id)
             if job is not None and job.state == "asked" and job.query_id == turn.query_id:
@@ -374,6 +376,8 @@ class Tracing:
         made = informed(self._asking.told(job, made, search), dossier.interviews, dossier.decisions)
         if worth_telling(made, self._dossiers.report(trace)):
             self._dossiers.publish(partition, made)
+            if made.direction == "forward":
+                self._turns.written(person, len(made.contacts), self._clock.monotonic())
         again, job = job.again, job.answered(made)
         self._dossiers.save(dossier.with_job(job))
         if not job.settled:

@@ -1,7 +1,7 @@
 """Whose turn it is: so many traces are asked at once and the others wait, new ones before those asked again.
 
-A backward trace waits for the forward one of its person: whom a case may have infected is what is urgent, and of a case
-that met thousands either is work for a second.
+A backward trace waits for the forward one of its person, and until that one's report can have been written: whom a case
+may have infected is what is urgent, and of a case that met thousands either is work for a second.
 
 Without turns a coordinator that is short of time would ask again for what has not been answered yet, and the questions
 of traces that nobody waits for any more would stand before those of new ones.
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.messages import Direction
+
+_WRITTEN_SECONDS: Final = 5e-5
+"""About as long a contact of a report takes from here into PostgreSQL (bench.trace, 10,000 of them)."""
 
 
 class Turn(NamedTuple):
@@ -32,16 +35,22 @@ class Turns:
     def __init__(self) -> None:
         self._new: deque[Turn] = deque()
         self._again: deque[Turn] = deque()
+        self._written: dict[str, float] = {}
+
+    def written(self, person: str, contacts: int, now: float) -> None:
+        """A person's forward report, with so many contacts, has been sent at a time (s, monotonic) and is written."""
+        self._written[person] = now + contacts * _WRITTEN_SECONDS
 
     def wait(self, turn: Turn, *, again: bool) -> None:
         """Let a trace wait, at the end of the new ones or of those asked again."""
         (self._again if again else self._new).append(turn)
 
-    def take(self, ahead: Collection[str]) -> Turn | None:
-        """Whose turn it is now; None when nobody's. `ahead` are the persons whose forward traces are under way."""
+    def take(self, ahead: Collection[str], now: float) -> Turn | None:
+        """Whose turn it is at a time; None: nobody's. `ahead` are the persons whose forward traces are under way."""
+        self._written = {person: until for person, until in self._written.items() if until > now}
         for waiting in (self._new, self._again):
             for place, turn in enumerate(waiting):
-                if turn.direction == "forward" or turn.person not in ahead:
+                if turn.direction == "forward" or not (turn.person in ahead or turn.person in self._written):
                     del waiting[place]
                     return turn
         return None

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+import cramjam
 import numpy as np
 
 from contacts.air import Air
@@ -19,9 +20,11 @@ from contacts.rules.clea import risk_of_slot
 from contacts.spans import DAY_MS, most_in_a_day
 from contacts.stays import shared_stay
 from schemas.bounds import DERIVED_MOST
+from schemas.inflating import ZSTD, inflate
 from schemas.messages import MEETING_COLUMNS, Direction, MeetingRows, SharedStay
 
 _MINUTE_MS = 60_000
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ROWS_BYTES_MOST = 16 << 20  # of the meetings in one answer: ten times what a record of ours holds
 
 
@@ -114,25 +117,20 @@ def _packed(part: Named, rows: slice) -> MeetingRows:
         pseudonyms=data,
         venues=tuple(part.venues[number] for number in venue.tolist()),
         categories=tuple(part.found.categories),
-        columns=zlib.compress(columns.astype("<i8").tobytes(), 1) if columns.size else b"",
+        columns=bytes(cramjam.zstd.compress(columns.astype("<i8").tobytes(), 1)) if columns.size else b"",
     )
 
 
 def unpacked(rows: MeetingRows) -> Named:
     """Meetings that have travelled. Raises ValueError for what `packed` has not made."""
-    unpacker = zlib.decompressobj()
-    try:
-        packed = rows.columns or rows.rows
-        data = unpacker.decompress(packed, _ROWS_BYTES_MOST) if packed else b""
-    except zlib.error as error:
-        raise ValueError(f"the meetings cannot be decompressed: {error}") from error
-    if len(data) % (8 * len(MEETING_COLUMNS)) or (packed and not unpacker.eof):
-        raise ValueError("the meetings are cut short, or more than an answer holds")
+    data = _inflated(rows.columns or rows.rows)
+    if len(data) % (8 * len(MEETING_COLUMNS)):
+        raise ValueError("the meetings are cut short")
     people: People = list(rows.people)
     if rows.key_id or rows.pseudonyms:
         people = Pseudonyms.of_data(rows.key_id, rows.pseudonyms)
     values, width = np.frombuffer(data, "<i8"), len(MEETING_COLUMNS)
-    columns = (values.reshape(width, -1) if rows.columns else values.reshape(-1, width).T).astype(np.int64)
+    columns = (values.reshape(width, -1) if rows.columns else values.reshape(-1, width).T).astype(np.int64, copy=False)
     for column, names in ((columns[1], people), (columns[2], rows.venues), (columns[3], rows.categories)):
         if len(column) and not (column.min() >= 0 and column.max() < len(names)):
             raise ValueError("the meetings name somebody or something that is not among their names")
@@ -141,6 +139,23 @@ def unpacked(rows: MeetingRows) -> Named:
         raise ValueError("the meetings hold a time that is no time")
     met = Meetings._make((*columns[:3], *columns[4:10], (columns[10] & 15).astype(np.uint8)))
     return Named(Found(met, columns[3], list(rows.categories)), people, list(rows.venues))
+
+
+def _inflated(packed: bytes) -> bytes:
+    """The bytes of meetings that have travelled, zstd or, of older workers, zlib. Raises ValueError."""
+    if packed.startswith(_ZSTD_MAGIC):
+        try:
+            return inflate(ZSTD, packed, _ROWS_BYTES_MOST)
+        except ValueError as error:
+            raise ValueError(f"the meetings cannot be read: {error}") from error
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(packed, _ROWS_BYTES_MOST) if packed else b""
+    except zlib.error as error:
+        raise ValueError(f"the meetings cannot be decompressed: {error}") from error
+    if packed and not unpacker.eof:
+        raise ValueError("the meetings are cut short, or more than an answer holds")
+    return data
 
 
 def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
@@ -156,7 +171,7 @@ def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
 
 def may_expose(found: Found, profile: Profile, direction: Direction) -> Found:
     """What of one partition's meetings can count: with a minimum in one stay those that reach it, else all."""
-    return found.of(_long_enough(found, profile, direction)) if profile.contact.per == "stay" else found
+    return _counting(found, profile, direction) if profile.contact.per == "stay" else found
 
 
 def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
@@ -166,7 +181,7 @@ def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
     part: of those exposed nobody knows the dates.
     """
     if profile.contact.per == "stay":
-        return found.of(_long_enough(found, profile, direction))
+        return _counting(found, profile, direction)
     met = found.met
     if not len(met.start):
         return found
@@ -182,6 +197,12 @@ def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
         spans = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
         reach[pair] = profile.enough(most_in_a_day(spans) / _MINUTE_MS, "")
     return found.of(np.sort(order[reach[np.cumsum(begins) - 1]]))
+
+
+def _counting(found: Found, profile: Profile, direction: Direction) -> Found:
+    """What reaches the minimum of one stay: where it was asked for before, all of it."""
+    enough = _long_enough(found, profile, direction)
+    return found if enough.all() else found.of(enough)
 
 
 def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:

@@ -113,8 +113,9 @@ class Hops:
     def _paths(self, numbers: Ints) -> list[tuple[str, ...]]:
         """Who lies between the case and each of these persons."""
         paths = self._spread.paths(numbers)
-        names = iter(self._people.names(ints(list(chain.from_iterable(paths)))))
-        return [tuple(islice(names, len(path))) for path in paths]
+        between = list(set(chain.from_iterable(paths)))
+        names = dict(zip(between, self._people.names(ints(between)), strict=True))
+        return [tuple(names[person] for person in path) for path in paths]
 
     def _evidence(self, persons: Sequence[str], rows: Sequence[list[int]]) -> list[list[SharedStay]]:
         """The shared stays of each person, from rows of meetings; none of those whose evidence the first hop is."""

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, begins, distinct, ints, ordered
+from contacts.columns import Bools, Ints, among, begins, distinct, ints, numbered, ordered
 from contacts.exposures import Found, exposing
 from contacts.meetings import Meetings
 from contacts.profiles import Profile
@@ -28,6 +28,7 @@ from contacts.risk import Floats, Limits, Risk, combined, logs_of
 from schemas.messages import Direction, Limit
 
 FAR_MS: Final = 1 << 53  # further than any time, and a whole number in everybody's JSON
+_NOBODY: Final = -1
 _ALMOST: Final = 1 - 1e-9  # the sums of logarithms hold to that: who has just the least risk is followed
 
 
@@ -141,10 +142,12 @@ class Spread:
 
         `counted`: all of it counts, as other rules had it.
         """
-        found = found.of(found.met.other != self._people[0])
+        others = found.met.other != self._people[0]
+        if not others.all():
+            found = found.of(others)
         if not counted:
             found = exposing(found, self._terms.profile, self._terms.direction)
-        again = among(self.met.exposer, self._pending)
+        self._drop_asked_again()
         met = found.met._replace(
             exposer=self._pending[found.met.exposer],
             other=self._numbered(found.met.other),
@@ -152,28 +155,34 @@ class Spread:
         begin = met.start if self._sign > 0 else -met.end
         near = np.array([self._terms.risk.near(name) for name in found.categories])[found.category]
         exposure = self._terms.risk.exposure(met.end - met.start, near, begin - self._since[met.exposer])
-        self.met = Meetings.together([self.met.of(~again), met])
-        self._begin = np.concatenate((self._begin[~again], begin))
-        self._exposure = np.concatenate((self._exposure[~again], exposure))
-        self._category = np.concatenate((self._category[~again], found.category + len(self._categories)))
+        self.met = Meetings.together([self.met, met])
+        self._begin = np.concatenate((self._begin, begin))
+        self._exposure = np.concatenate((self._exposure, exposure))
+        self._category = np.concatenate((self._category, found.category + len(self._categories)))
         self._categories += found.categories
         self.level += 1
         self._relabel()
         if len(self._people) - 1 > self._terms.limits.people:
             self.stop("people")
 
+    def _drop_asked_again(self) -> None:
+        """Of who was asked about anew what was found before does not count."""
+        again = among(self.met.exposer, self._pending)
+        if again.any():
+            self.met, self._begin = self.met.of(~again), self._begin[~again]
+            self._exposure, self._category = self._exposure[~again], self._category[~again]
+
     def _numbered(self, people: Ints) -> Ints:
         """Our numbers of people, new ones in the order of the caller's."""
-        order = np.argsort(self._people)
-        known = self._people[order]
-        new = distinct(people[~among(people, known)])
+        each, place = numbered(people)
+        new = each[~among(each, np.sort(self._people))]
         count = len(new)
         self._people = np.concatenate((self._people, new))
         self._hop = np.concatenate((self._hop, np.full(count, self.level + 1)))
         self._main = np.concatenate((self._main, np.zeros(count, np.int64)))
         self._since = np.concatenate((self._since, np.full(count, FAR_MS)))
         order = np.argsort(self._people)
-        return order[np.searchsorted(self._people[order], people)]
+        return order[np.searchsorted(self._people[order], each)][place]
 
     def _relabel(self) -> None:
         """Make this level's labels from those of the level before."""
@@ -187,8 +196,7 @@ class Spread:
         risk = np.concatenate((np.ones(1), np.zeros(count - 1)))
         if len(self._begin):
             key = self.met.other * count + self.met.exposer
-            order = ordered(self._begin - self._begin.min())
-            order = order[ordered(key[order])]
+            order = _by_key_and_begin(key, self._begin)
             key = key[order]
             first = _firsts(key)
             logs = np.add.reduceat(logs_of(weight * self._exposure)[order], first)
@@ -238,17 +246,30 @@ class Spread:
         The last is who made most of the risk at the hop that reached the person, the others are those by way of whom
         that one may have been infected first: so the times can follow one another.
         """
-        people = self._people.tolist()
-        before = [(labels.exposer.tolist(), labels.since_level.tolist()) for labels in self._levels]
-        found = []
-        for hop, each in zip(self._hop[numbers].tolist(), self._main[numbers].tolist(), strict=True):
-            level, path = hop - 1, []
-            while each:
-                path.append(people[each])
-                exposer, since_level = before[level]
-                level, each = since_level[each] - 1, exposer[each]
-            found.append(tuple(reversed(path)))
-        return found
+        level, each = self._hop[numbers] - 1, self._main[numbers]
+        steps: list[list[int]] = []
+        while each.any():
+            steps.append(np.where(each > 0, self._people[each], _NOBODY).tolist())
+            before, by = np.zeros_like(level), np.zeros_like(each)
+            for at in distinct(level[each > 0]).tolist():
+                rows = np.flatnonzero((level == at) & (each > 0))
+                before[rows] = self._levels[at].since_level[each[rows]] - 1
+                by[rows] = self._levels[at].exposer[each[rows]]
+            level, each = before, by
+        if not steps:
+            return [()] * len(numbers)
+        return [tuple(step for step in path if step != _NOBODY) for path in zip(*reversed(steps), strict=True)]
+
+
+def _by_key_and_begin(key: Ints, begin: Ints) -> Ints:
+    """The order of rows by key, and of equal ones by their beginning: few rows have a key in common."""
+    order = ordered(key)
+    along = key[order]
+    same = along[1:] == along[:-1]
+    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[several]
+    order[several] = rows[np.lexsort((begin[rows], key[rows]))]
+    return order
 
 
 def _firsts(keys: Ints) -> Ints:

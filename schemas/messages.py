@@ -385,11 +385,11 @@ MEETING_COLUMNS = (
 
 
 class MeetingRows(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """Who met whom, many at once: `columns` is zlib of little-endian int64, column-major (len(MEETING_COLUMNS), n).
+    """Who met whom, many at once: `columns` is zstd of little-endian int64, column-major (len(MEETING_COLUMNS), n).
 
     Where all people are pseudonyms of one key, `pseudonyms` holds 16 bytes of each, and `people` is empty.
-    `rows` is how older workers said it, row-major, and always with `people`: so coordinators are upgraded before
-    places.
+    Older workers sent zlib, and before that `rows`, row-major, always with `people`: so coordinators are upgraded
+    before places.
     """
 
     people: tuple[str, ...] = ()

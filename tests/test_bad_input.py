@@ -7,6 +7,8 @@ import gzip
 import json
 import random
 import time
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import cramjam
@@ -119,11 +121,12 @@ def test_a_test_result_in_another_partition_is_a_letter() -> None:
 
 
 @pytest.mark.parametrize("field", ["columns", "rows"])
-def test_meetings_inflate_no_further_than_an_answer_holds(field: str) -> None:
+@pytest.mark.parametrize("packed", [zlib.compress, cramjam.zstd.compress])
+def test_meetings_inflate_no_further_than_an_answer_holds(field: str, packed: Callable[[bytes], Any]) -> None:
     """100 kB of zlib in an answer took 100 MB; what names nobody raised in the middle of a report."""
-    import zlib
-
-    for data in (zlib.compress(bytes(100 * MB)), zlib.compress(b"1234567"), zlib.compress(bytes(88)), b"no zlib"):
+    cut = bytes(packed(bytes(880)))[:-3]
+    wrong = (bytes(packed(data)) for data in (bytes(100 * MB), b"1234567", bytes(88)))
+    for data in (*wrong, cut, b"neither of them"):
         with pytest.raises(ValueError, match="meetings"):
             unpacked(MeetingRows(people=(), venues=(), categories=(), **{field: data}))
 
@@ -136,18 +139,21 @@ def test_meetings_of_half_a_person() -> None:
 
 
 def test_meetings_of_older_workers_are_read() -> None:
-    """They travelled row by row."""
-    import zlib
-
+    """They travelled row by row, and packed by zlib."""
     columns = np.arange(33).reshape(11, 3)
     columns[1:4], columns[10] = [[0, 1, 0], [1, 0, 1], [0, 0, 0]], [1, 2, 15]
     names: Any = {"people": ("a", "b"), "venues": ("v", "w"), "categories": ("mall",)}
-    now, before = (
-        unpacked(MeetingRows(**names, **{field: zlib.compress(rows.astype("<i8").tobytes())}))
-        for field, rows in (("columns", columns), ("rows", columns.T))
+    now, *before = (
+        unpacked(MeetingRows(**names, **{field: bytes(packed(rows.astype("<i8").tobytes()))}))
+        for packed, field, rows in (
+            (cramjam.zstd.compress, "columns", columns),
+            (zlib.compress, "columns", columns),
+            (zlib.compress, "rows", columns.T),
+        )
     )
-    assert (now.people, now.venues) == (before.people, before.venues)
-    assert [each.tolist() for each in now.found.met] == [each.tolist() for each in before.found.met]
+    for each in before:
+        assert (now.people, now.venues) == (each.people, each.venues)
+        assert [column.tolist() for column in now.found.met] == [column.tolist() for column in each.found.met]
     assert now.found.met.end.tolist() == columns[5].tolist()
 
 

@@ -302,7 +302,7 @@ def test_so_many_traces_are_asked_at_once_and_the_others_take_their_turn_new_one
 
 @pytest.mark.parametrize("silent", [set(), {1}])
 def test_a_case_is_traced_forward_over_the_hops_set_and_backward_only_then(silent: set[int]) -> None:
-    """Its backward trace is not asked before the forward one is told, be that incomplete."""
+    """Its backward trace is not asked before the forward one is told, be that incomplete, and can have been written."""
     log = Log(hops=2)
     log.silent = silent
     happened: list[str] = []
@@ -324,6 +324,11 @@ def test_a_case_is_traced_forward_over_the_hops_set_and_backward_only_then(silen
         log.now += 2.1
         log.tracing.remind()
         log.run(watched)
+    log.tracing.remind()
+    assert "backward 1" not in happened
+    log.now += 0.1
+    log.tracing.remind()
+    log.run(watched)
     assert happened[: happened.index("backward 1")] == (
         ["forward 1", "told forward"] if silent else ["forward 1", "forward 2", "told forward"]
     )
