@@ -38,7 +38,7 @@ class Turns:
         self._written: dict[str, float] = {}
 
     def written(self, person: str, contacts: int, now: float) -> None:
-        """A person's forward report, with so many contacts, has been sent at a time (s, monotonic) and is written."""
+        """A person's forward report, with so many contacts, was sent at a time (s, monotonic) and is being written."""
         self._written[person] = now + contacts * _WRITTEN_SECONDS
 
     def wait(self, turn: Turn, *, again: bool) -> None:
