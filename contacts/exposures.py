@@ -36,7 +36,9 @@ class Found(NamedTuple):
     categories: list[str]
 
     def of(self, chosen: Ints | Bools) -> Found:
-        """The chosen rows."""
+        """The chosen rows; not copied where all of them are."""
+        if chosen.dtype == np.bool_ and chosen.all():
+            return self
         return Found(self.met.of(chosen), self.category[chosen], self.categories)
 
 
@@ -143,15 +145,12 @@ def unpacked(rows: MeetingRows) -> Named:
 
 def _inflated(packed: bytes) -> bytes:
     """The bytes of meetings that have travelled, zstd or, of older workers, zlib. Raises ValueError."""
-    if packed.startswith(_ZSTD_MAGIC):
-        try:
-            return inflate(ZSTD, packed, _ROWS_BYTES_MOST)
-        except ValueError as error:
-            raise ValueError(f"the meetings cannot be read: {error}") from error
     unpacker = zlib.decompressobj()
     try:
+        if packed.startswith(_ZSTD_MAGIC):
+            return inflate(ZSTD, packed, _ROWS_BYTES_MOST)
         data = unpacker.decompress(packed, _ROWS_BYTES_MOST) if packed else b""
-    except zlib.error as error:
+    except (ValueError, zlib.error) as error:
         raise ValueError(f"the meetings cannot be decompressed: {error}") from error
     if packed and not unpacker.eof:
         raise ValueError("the meetings are cut short, or more than an answer holds")
@@ -171,7 +170,7 @@ def stays_of(part: Named) -> list[tuple[str, SharedStay]]:
 
 def may_expose(found: Found, profile: Profile, direction: Direction) -> Found:
     """What of one partition's meetings can count: with a minimum in one stay those that reach it, else all."""
-    return _counting(found, profile, direction) if profile.contact.per == "stay" else found
+    return found.of(_long_enough(found, profile, direction)) if profile.contact.per == "stay" else found
 
 
 def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
@@ -181,7 +180,7 @@ def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
     part: of those exposed nobody knows the dates.
     """
     if profile.contact.per == "stay":
-        return _counting(found, profile, direction)
+        return found.of(_long_enough(found, profile, direction))
     met = found.met
     if not len(met.start):
         return found
@@ -197,12 +196,6 @@ def exposing(found: Found, profile: Profile, direction: Direction) -> Found:
         spans = zip(start[rows].tolist(), end[rows].tolist(), strict=True)
         reach[pair] = profile.enough(most_in_a_day(spans) / _MINUTE_MS, "")
     return found.of(np.sort(order[reach[np.cumsum(begins) - 1]]))
-
-
-def _counting(found: Found, profile: Profile, direction: Direction) -> Found:
-    """What reaches the minimum of one stay: where it was asked for before, all of it."""
-    enough = _long_enough(found, profile, direction)
-    return found if enough.all() else found.of(enough)
 
 
 def _long_enough(found: Found, profile: Profile, direction: Direction) -> Bools:

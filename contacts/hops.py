@@ -120,9 +120,9 @@ class Hops:
     def _evidence(self, persons: Sequence[str], rows: Sequence[list[int]]) -> list[list[SharedStay]]:
         """The shared stays of each person, from rows of meetings; none of those whose evidence the first hop is."""
         wanted = [[] if name in self._first else each for name, each in zip(persons, rows, strict=True)]
-        every = list(chain.from_iterable(wanted))
-        met, venues = self._spread.met.of(ints(every)), self._venues.names
-        rest = self._spread.categories(ints(every)), *(column.tolist() for column in met[2:])
+        every = ints(list(chain.from_iterable(wanted)))
+        met, venues = self._spread.met.of(every), self._venues.names
+        rest = self._spread.categories(every), *(column.tolist() for column in met[2:])
         stays = (
             shared_stay(venues[venue], *stay, category=category) for category, venue, *stay in zip(*rest, strict=True)
         )

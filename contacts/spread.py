@@ -142,9 +142,7 @@ class Spread:
 
         `counted`: all of it counts, as other rules had it.
         """
-        others = found.met.other != self._people[0]
-        if not others.all():
-            found = found.of(others)
+        found = found.of(found.met.other != self._people[0])
         if not counted:
             found = exposing(found, self._terms.profile, self._terms.direction)
         self._drop_asked_again()
@@ -248,11 +246,11 @@ class Spread:
         """
         level, each = self._hop[numbers] - 1, self._main[numbers]
         steps: list[list[int]] = []
-        while each.any():
-            steps.append(np.where(each > 0, self._people[each], _NOBODY).tolist())
+        while (some := each > 0).any():
+            steps.append(np.where(some, self._people[each], _NOBODY).tolist())
             before, by = np.zeros_like(level), np.zeros_like(each)
-            for at in distinct(level[each > 0]).tolist():
-                rows = np.flatnonzero((level == at) & (each > 0))
+            for at in distinct(level[some]).tolist():
+                rows = np.flatnonzero(some & (level == at))
                 before[rows] = self._levels[at].since_level[each[rows]] - 1
                 by[rows] = self._levels[at].exposer[each[rows]]
             level, each = before, by
@@ -264,9 +262,8 @@ class Spread:
 def _by_key_and_begin(key: Ints, begin: Ints) -> Ints:
     """The order of rows by key, and of equal ones by their beginning: few rows have a key in common."""
     order = ordered(key)
-    along = key[order]
-    same = along[1:] == along[:-1]
-    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    first = begins(key[order])
+    several = np.flatnonzero(~(first & np.append(first[1:], True)))
     rows = order[several]
     order[several] = rows[np.lexsort((begin[rows], key[rows]))]
     return order
