@@ -51,8 +51,9 @@ class Asking:
         barrier = frame(CONTROL_MAGIC, Barrier(job.query_id))
         for partition in range(partitions.scans):
             self._outbox.send("scans", partition, barrier)
+        began, again = self._clock.monotonic(), job.attempt > 0
         gather = Gather(
-            job.query_id, partitions.visits, dossier.partition, self._clock.monotonic(), dossier.person, job.direction
+            job.query_id, partitions.visits, dossier.partition, began, dossier.person, job.direction, again=again
         )
         for partition in range(partitions.visits):
             self.question(dossier, job, gather, partition, "ask")

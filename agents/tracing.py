@@ -344,8 +344,12 @@ class Tracing:
 
     def _go_on(self) -> None:
         """Ask for the traces whose turn it is; what has been asked otherwise meanwhile has lost its turn."""
-        most, now = numbers().asked_at_once, self._clock.monotonic()
-        while len(self._gathers) < most and (turn := self._turns.take(self._ahead(), now)) is not None:
+        now = self._clock.monotonic()
+        while len(self._gathers) < numbers().asked_at_once:
+            again = sum(gather.again for gather in self._gathers.values()) < numbers().asked_again_at_once
+            turn = self._turns.take(self._ahead(), now, again=again)
+            if turn is None:
+                break
             dossier = self._dossiers.of(turn.partition, turn.person)
             job = dossier.jobs.get(turn.trace_id)
             if job is not None and job.state == "asked" and job.query_id == turn.query_id:

@@ -1,4 +1,5 @@
-"""Whose turn it is: so many traces are asked at once and the others wait, new ones before those asked again.
+"""Whose turn it is: so many traces are asked at once and the others wait, new ones before those asked again, of
+which only a few go at once.
 
 A backward trace waits for the forward one of its person, and until that one's report can have been written: whom a case
 may have infected is what is urgent, and of a case that met thousands either is work for a second.
@@ -45,10 +46,14 @@ class Turns:
         """Let a trace wait, at the end of the new ones or of those asked again."""
         (self._again if again else self._new).append(turn)
 
-    def take(self, ahead: Collection[str], now: float) -> Turn | None:
-        """Whose turn it is at a time; None: nobody's. `ahead` are the persons whose forward traces are under way."""
+    def take(self, ahead: Collection[str], now: float, *, again: bool) -> Turn | None:
+        """Whose turn it is at a time; None: nobody's.
+
+        `ahead` are the persons whose forward traces are under way; `again` says whether one that has been asked before
+        may have a turn.
+        """
         self._written = {person: until for person, until in self._written.items() if until > now}
-        for waiting in (self._new, self._again):
+        for waiting in (self._new, self._again) if again else (self._new,):
             for place, turn in enumerate(waiting):
                 if turn.direction == "forward" or not (turn.person in ahead or turn.person in self._written):
                     del waiting[place]

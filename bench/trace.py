@@ -50,7 +50,7 @@ _SPARE_MS: Final = 5 * 60_000
 _EVERY_SECONDS: Final = 1 / 3
 _ONSET_DAYS: Final = 5
 _CASE_DAYS: Final = 6
-_LOAD_SECONDS: Final = 1800.0
+_LOAD_SECONDS: Final = 3600.0
 
 
 class Load(NamedTuple):

@@ -20,6 +20,7 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     same_case_days: float
     deadline_seconds: float
     asked_at_once: int
+    asked_again_at_once: int
     retry_seconds: tuple[float, ...]
     changed_seconds: tuple[float, ...]
     open_minutes: float

@@ -101,7 +101,7 @@ class Gather:
 
     An answer in parts counts once all of them are there. Of a later `hop` it also holds who was asked about, the report
     of the `first` hop and the search so far. `home` is the partition of the case (`person`), `began` when the first was
-    asked (s, monotonic).
+    asked (s, monotonic), `again` whether the trace has been asked before.
     """
 
     def __init__(
@@ -112,11 +112,14 @@ class Gather:
         began: float = 0.0,
         person: str = "",
         direction: Direction = "forward",
+        *,
+        again: bool = False,
     ) -> None:
         self.query_id = query_id
         self.home = home
         self.began = began
         self.person, self.direction = person, direction
+        self.again = again
         self.hop = 1
         self.asked: tuple[list[str], Asked] | None = None
         self.first: Trace | None = None
@@ -127,7 +130,8 @@ class Gather:
 
     def next(self, first: Trace, search: Hops, asked: tuple[list[str], Asked]) -> Gather:
         """What gathers the answers about the next hop."""
-        later = Gather(self.query_id, self._partitions, self.home, self.began, self.person, self.direction)
+        home, began, person, direction = self.home, self.began, self.person, self.direction
+        later = Gather(self.query_id, self._partitions, home, began, person, direction, again=self.again)
         later.hop, later.asked, later.first, later.search = search.level + 1, asked, first, search
         return later
 

@@ -81,6 +81,13 @@ class Log:
         )  # fmt: skip
         self.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
 
+    def request(self, number: int, onset_ms: int) -> None:
+        """One of many traces of `ill`, over one hop."""
+        request = TraceRequest(
+            request_id=f"r{number}", person="ill", officer="dr", purpose="why", profile="who", onset_ms=onset_ms
+        )
+        self.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
+
     def run(self, alter: Callable[[str, int, bytes], list[bytes]] = lambda topic, partition, value: [value]) -> None:
         """Let everything be read; `alter` may hold back, change or double a record."""
         while self.records:
@@ -105,6 +112,19 @@ class Log:
         self.now += seconds
         self.tracing.remind()
         self.run()
+
+
+def watch_for(asked: list[str]) -> Callable[[str, int, bytes], list[bytes]]:
+    """Changes no record, and keeps the ids of the questions that partition 0 is asked."""
+
+    def watched(topic: str, partition: int, value: bytes) -> list[bytes]:
+        if topic == "trace-queries" and partition == 0:
+            query = msgspec.json.decode(value, type=TraceQuery)
+            if query.kind == "ask":
+                asked.append(query.query_id)
+        return [value]
+
+    return watched
 
 
 def reached(trace: Trace) -> dict[str, int]:
@@ -271,19 +291,9 @@ def test_so_many_traces_are_asked_at_once_and_the_others_take_their_turn_new_one
     log = Log()
     log.silent = {0, 1}
     asked: list[str] = []
-
-    def watched(topic: str, partition: int, value: bytes) -> list[bytes]:
-        if topic == "trace-queries" and partition == 0:
-            query = msgspec.json.decode(value, type=TraceQuery)
-            if query.kind == "ask":
-                asked.append(query.query_id)
-        return [value]
-
+    watched = watch_for(asked)
     for number in range(40):
-        request = TraceRequest(
-            request_id=f"r{number}", person="ill", officer="dr", purpose="why", profile="who", onset_ms=BEGIN + 2 * DAY,
-        )  # fmt: skip
-        log.send("trace-requests", 0, msgspec.json.encode(request), b"ill")
+        log.request(number, BEGIN + 2 * DAY)
     log.run(watched)
     assert (len(asked), len(set(asked))) == (16, 16)
     for _ in range(2):
@@ -298,6 +308,39 @@ def test_so_many_traces_are_asked_at_once_and_the_others_take_their_turn_new_one
         log.run(watched)
     last = {trace.trace_id: trace.state for trace in log.told}
     assert (len(last), set(last.values())) == (40, {"complete"})
+
+
+def test_of_traces_asked_again_few_are_under_way_and_a_new_one_does_not_wait_for_them() -> None:
+    """20 complete traces change at once while nobody answers: two are asked, and a new one beside them."""
+    log = Log()
+    asked: list[str] = []
+    watched = watch_for(asked)
+    for number in range(20):
+        log.request(number, BEGIN + 18 * DAY)
+    log.run()
+    assert [trace.state for trace in log.told] == ["complete"] * 20
+    log.silent = {0, 1}
+    for trace in log.told:
+        changed = TraceAnswer(query_id="", trace_id=trace.trace_id, kind="changed", partition=0)
+        log.send("trace-answers", 0, msgspec.json.encode(changed), b"ill")
+    log.run(watched)
+    log.now += 1.1
+    log.tracing.remind()
+    log.run(watched)
+    assert [query.rsplit("/", 1)[1] for query in asked] == ["1", "1"]
+    log.request(20, BEGIN + 18 * DAY)
+    log.run(watched)
+    assert [query.rsplit("/", 1)[1] for query in asked] == ["1", "1", "0"]
+    log.silent = set()
+    for _ in range(4):
+        log.later(2.1)
+    again = TraceAnswer(query_id="", trace_id=log.told[0].trace_id, kind="changed", partition=0)
+    log.send("trace-answers", 0, msgspec.json.encode(again), b"ill")
+    log.run(watched)
+    log.now += 5.1
+    log.tracing.remind()
+    log.run(watched)
+    assert asked[-1].startswith(log.told[0].trace_id), "all others have been answered"
 
 
 @pytest.mark.parametrize("silent", [set(), {1}])
