@@ -52,6 +52,9 @@ from streams.shelf import FileShelf
 _TELL_SECONDS = 1.0
 """A venue's count is told at most this often, by the processing clock, but at once at a threshold."""
 
+_PASS_SECONDS = 5.0
+"""What has all been told of is taken in so much of it at a time: few steps then come to a window closed already."""
+
 _LOOK_SECONDS = 0.1
 """How often thresholds and clusters are looked at, if `_REST` lets them."""
 
@@ -278,7 +281,7 @@ class OccupancyKeeper:
         if told.replaying:
             if self.owner is not None:
                 told.progress.tell(position, self.owner.ends.get(partition, position), places.born, now)
-            if now - told.at >= _TELL_SECONDS:
+            if now - told.at >= (_PASS_SECONDS if told.passing_to else _TELL_SECONDS):
                 told.at = now
                 if told.passing_to:
                     places.pass_over()

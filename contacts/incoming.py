@@ -10,6 +10,7 @@ import numpy as np
 
 from contacts.births import SCAN_BITS
 from contacts.columns import Ints
+from contacts.compiled import compiled
 from contacts.names import Lineages
 from contacts.registry import are_names
 from contacts.wire import WireBlock, Written, lineages_of, persons_of
@@ -24,7 +25,13 @@ _UNSOUND: Final = "the block's rows are out of order or out of range: send them 
 _NAME_LENGTH: Final = 200  # contacts.registry.is_name
 _LINEAGE_LENGTH: Final = 1 << 20  # in bytes: far more than any venue lies within
 _WIDTH: Final = len(VISIT_COLUMNS)
-_COLUMN: Final = {name: number for number, name in enumerate(VISIT_COLUMNS)}
+_OFFSET, _SCAN, _CHANGE, _BORN_OFFSET, _BORN_SCAN, _LINEAGE, _START, _END, _REASON, _FLAGS = (
+    VISIT_COLUMNS.index(name)
+    for name in (
+        "offset", "scan", "change", "born_offset", "born_scan", "lineage", "start_ms", "end_ms", "reason", "flags"
+    )
+)  # fmt: skip
+_REASONS: Final = len(REASONS)
 
 
 class Source(msgspec.Struct):
@@ -91,26 +98,28 @@ class Incoming:
 
     def _hold(self, block: WireBlock, source: Source) -> None:
         persons, lineages = persons_of(block.persons), lineages_of(block.lineages)
-        columns = _columns(block.rows, len(persons), len(lineages))
+        rows = _rows(block.rows, len(persons), len(lineages))
         if not len(persons):
             return
         if persons.lengths.min() == 0 or persons.lengths.max() > _NAME_LENGTH:
             _check_persons(persons.texts())
-        position = (columns[_COLUMN["offset"]] << SCAN_BITS) | columns[_COLUMN["scan"]]
-        change = columns[_COLUMN["change"]]
-        if (int(position[0]), int(change[0])) <= (source.position, source.change):
+        if (int(rows[0, _OFFSET]) << SCAN_BITS | int(rows[0, _SCAN]), int(rows[0, _CHANGE])) <= (
+            source.position,
+            source.change,
+        ):
+            position, change = (rows[:, _OFFSET] << SCAN_BITS) | rows[:, _SCAN], rows[:, _CHANGE]
             new = (position > source.position) | ((position == source.position) & (change > source.change))
             if not new.any():
                 return
-            persons, columns, position, change = persons.of(new), columns[:, new], position[new], change[new]
+            persons, rows = persons.of(new), rows[new]
+            rows.flags.writeable = False  # as bytes are: one compiled function for both
         if len(lineages) and lineages.lengths.max() > _LINEAGE_LENGTH:
             raise BlockError(_UNSOUND)
         numbers = self._lineages.take_written(lineages, _check)
-        source.position, source.change = int(position[-1]), int(change[-1])
-        born = (columns[_COLUMN["born_offset"]] << SCAN_BITS) | columns[_COLUMN["born_scan"]]
-        start, end, reason, flags = (columns[_COLUMN[name]] for name in ("start_ms", "end_ms", "reason", "flags"))
-        held = (position, born, numbers[columns[_COLUMN["lineage"]]], start, end, reason, flags & TOUCHES)
-        self._held.append((block.source_partition, persons, np.stack(held)))
+        held = np.empty((_HELD, len(rows)), np.int64)
+        _hold(rows, numbers, held)
+        source.position, source.change = int(held[0, -1]), int(rows[-1, _CHANGE])
+        self._held.append((block.source_partition, persons, held))
         self.waiting += len(persons)
 
     def take(self) -> Rows:
@@ -123,10 +132,10 @@ class Incoming:
 
 def checked(block: VisitBlock) -> Ints:
     """The columns of a block, (len(VISIT_COLUMNS), n). Raises BlockError when the block is not sound."""
-    columns = _columns(block.rows, len(block.persons), len(block.lineages))
+    rows = _rows(block.rows, len(block.persons), len(block.lineages))
     _check_persons(block.persons)
     _check(block.lineages)
-    return columns
+    return rows.T
 
 
 def _check(lineages: Sequence[Lineage]) -> None:
@@ -139,27 +148,46 @@ def _check_persons(persons: Sequence[str]) -> None:
         raise BlockError(_UNSOUND)
 
 
-def _columns(rows: bytes, persons: int, lineages: int) -> Ints:
-    """The columns, with all but the names found sound."""
-    if len(rows) != 8 * _WIDTH * persons:
-        raise BlockError(f"the block has {persons} persons but {len(rows)} bytes of rows: send it again whole")
-    columns = np.frombuffer(rows, "<i8").reshape(-1, _WIDTH).T
-    if not persons:
-        return columns
-    low = dict(zip(VISIT_COLUMNS, columns.min(axis=1).tolist(), strict=True))
-    high = dict(zip(VISIT_COLUMNS, columns.max(axis=1).tolist(), strict=True))
-    offset, scan = columns[_COLUMN["offset"]], columns[_COLUMN["scan"]]
-    fits = (
-        min(low[name] for name in ("offset", "scan", "change", "born_offset", "born_scan", "lineage", "reason")) >= 0
-        and max(high["offset"], high["born_offset"]) < 1 << (62 - SCAN_BITS)
-        and max(high["scan"], high["born_scan"]) < 1 << SCAN_BITS
-        and high["lineage"] < lineages
-        and high["reason"] < len(REASONS)
-        and bool((columns[_COLUMN["end_ms"]] >= columns[_COLUMN["start_ms"]]).all())
-        and low["start_ms"] >= -DERIVED_MOST
-        and high["end_ms"] <= DERIVED_MOST
-    )
-    ordered = (offset[1:] > offset[:-1]) | ((offset[1:] == offset[:-1]) & (scan[1:] >= scan[:-1]))
-    if not fits or not ordered.all():
+def _rows(data: bytes, persons: int, lineages: int) -> Ints:
+    """The rows, (n, len(VISIT_COLUMNS)), with all but the names found sound."""
+    if len(data) != 8 * _WIDTH * persons:
+        raise BlockError(f"the block has {persons} persons but {len(data)} bytes of rows: send it again whole")
+    rows = np.frombuffer(data, "<i8").reshape(-1, _WIDTH)
+    if not _sound(rows, lineages):
         raise BlockError(_UNSOUND)
-    return columns
+    return rows
+
+
+@compiled
+def _sound(rows: Ints, lineages: int) -> bool:
+    """Whether rows stand in the order of their scans, and each is in range."""
+    offset, scan = np.int64(0), np.int64(0)
+    for row in range(len(rows)):
+        here, number, born, child = rows[row, _OFFSET], rows[row, _SCAN], rows[row, _BORN_OFFSET], rows[row, _BORN_SCAN]
+        if here < offset or (here == offset and number < scan) or number < 0 or born < 0 or child < 0:
+            return False
+        if here >> (62 - SCAN_BITS) or born >> (62 - SCAN_BITS) or number >> SCAN_BITS or child >> SCAN_BITS:
+            return False
+        lineage, reason = rows[row, _LINEAGE], rows[row, _REASON]
+        if rows[row, _CHANGE] < 0 or lineage < 0 or lineage >= lineages or reason < 0 or reason >= _REASONS:
+            return False
+        if rows[row, _START] < -DERIVED_MOST or rows[row, _END] < rows[row, _START] or rows[row, _END] > DERIVED_MOST:
+            return False
+        offset, scan = here, number
+    return True
+
+
+_HELD: Final = len(Rows._fields) - len(("persons", "source"))
+
+
+@compiled
+def _hold(rows: Ints, numbers: Ints, held: Ints) -> None:
+    """Fill the columns of `Rows` from `position` on; `numbers` are those of the block's lineages."""
+    for row in range(len(rows)):
+        held[0, row] = rows[row, _OFFSET] << SCAN_BITS | rows[row, _SCAN]
+        held[1, row] = rows[row, _BORN_OFFSET] << SCAN_BITS | rows[row, _BORN_SCAN]
+        held[2, row] = numbers[rows[row, _LINEAGE]]
+        held[3, row] = rows[row, _START]
+        held[4, row] = rows[row, _END]
+        held[5, row] = rows[row, _REASON]
+        held[6, row] = rows[row, _FLAGS] & TOUCHES

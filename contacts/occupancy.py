@@ -10,6 +10,7 @@ import numpy as np
 from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.compiled import compiled
 from contacts.names import Names
+from contacts.passing import Passing
 from contacts.steps import ASSUMED_END, DOUBT, END, KINDS, START, Steps, Store, Words
 
 UNKNOWN: Final = -1
@@ -52,6 +53,12 @@ class Inside:
         """See that there is a count for each of so many venues."""
         if venues > self._counts.length:
             self._counts.grow(venues - self._counts.length)
+
+    def take_over(self, passed: Passing) -> None:
+        """Begin where a log has been passed over."""
+        self.at_ms = passed.closed_until_ms - 1 if passed.frontier is not None else _NEVER
+        self._counts.grow(len(passed.inside), inside=passed.inside, assumed=passed.assumed)
+        self.add(passed.ahead())
 
     def add(self, steps: Steps) -> None:
         """Take steps in, those of the past at once."""

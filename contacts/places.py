@@ -26,13 +26,14 @@ from contacts.figures import Figures, figures_of
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import VisitIndex
 from contacts.occupancy import Count, Inside, Numbers, Told
+from contacts.passing import Passing
 from contacts.people import Directory
 from contacts.presence import Change, steps_of_change
 from contacts.recounts import Recounts
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
-from contacts.steps import Words
+from contacts.steps import Raw, Words
 from contacts.store import fill, store
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
@@ -91,6 +92,7 @@ class Places:
         self._told = Told()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
+        self._passing: Passing | None = None
         self._held_rows = _HELD_ROWS
 
     @property
@@ -141,16 +143,24 @@ class Places:
         """Bring a change that the index holds into the counts and the windows."""
         lineage, start = (self._index.column(name)[change.rows] for name in ("lineage", "start"))
         self._touch(lineage, start, change.old_end)
-        steps = self._words.net(steps_of_change(self._index, change))
-        venues = len(self._index.lineages.venues)
-        self._inside.make_room(venues)
-        self._windows.make_room(venues)
-        self._inside.add(steps)
-        self._windows.add(steps)
+        self._step(steps_of_change(self._index, change))
         if self._watches:
             self._watches.changed(self._index, change)
         if self._recounts:
             self._recounts.touched(change.rows)
+
+    def _step(self, parts: list[Raw]) -> None:
+        """Bring steps into the counts and the windows."""
+        venues = len(self._index.lineages.venues)
+        if self._passing is not None:
+            self._passing.make_room(venues)
+            self._passing.add(parts)
+            return
+        steps = self._words.net(parts)
+        self._inside.make_room(venues)
+        self._windows.make_room(venues)
+        self._inside.add(steps)
+        self._windows.add(steps)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""
@@ -251,6 +261,7 @@ class Places:
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
+        self._leave_passing()
         self._replayed, self._held_rows = Retelling(), _HELD_ROWS
 
     def replayed(self) -> WindowRows | None:
@@ -267,16 +278,42 @@ class Places:
         return self._close(touched)
 
     def pass_over(self) -> None:
-        """Let time pass in a part of the log that has all been told of, and nobody needs to hear of again."""
+        """Let time pass in a part of the log that has all been told of, and nobody needs to hear of again.
+
+        Counts and windows are not asked for before `passed_over` or `replaying`.
+        """
         self._replayed, self._held_rows = None, _PASSING_ROWS
+        if self._passing is None and self.log_time_ms == NEVER and not len(self._index):
+            self._passing = Passing(self._words)
         self._settle()
+        if self._passing is not None:
+            self._passing.advance(self.log_time_ms)
+        else:
+            self._let_pass(self._inside, self._windows)
+
+    def _let_pass(self, inside: Inside, windows: Windows) -> None:
         if self.log_time_ms != NEVER:
-            self._windows.close(self.log_time_ms, told=False)
-            self._inside.advance(self.log_time_ms)
+            windows.close(self.log_time_ms, told=False)
+            inside.advance(self.log_time_ms)
+
+    def _as_passed(self) -> tuple[Inside, Windows]:
+        """The counts and windows; made of what has been put by while the log is passed over."""
+        if self._passing is None:
+            return self._inside, self._windows
+        inside, windows = Inside(self._words), Windows(self._words)
+        inside.take_over(self._passing)
+        windows.take_over(self._passing)
+        self._let_pass(inside, windows)
+        return inside, windows
+
+    def _leave_passing(self) -> None:
+        self._inside, self._windows = self._as_passed()
+        self._passing = None
 
     def passed_over(self) -> None:
         """All that is held has been told of, in `pass_over`'s part of the log; behind it a replay begins."""
         self.pass_over()
+        self._leave_passing()
         if self.log_time_ms != NEVER:
             self._touched()
             self._told.all_told(self._numbers(np.arange(len(self._index.lineages.venues))))
@@ -342,9 +379,10 @@ class Places:
             return False
         self._settle()
         midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
-        if midnight > self._floor_ms and self._windows.closed_until_ms >= midnight:
+        windows = self._passing or self._windows
+        if midnight > self._floor_ms and windows.closed_until_ms >= midnight:
             self._floor_ms = midnight
-            self._windows.forget(midnight)
+            windows.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
             self._clusters.expire(midnight)
@@ -366,11 +404,13 @@ class Places:
         """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         self._grow_told(0 if self._replayed is None else -1)
-        self._told.doubt(distinct(np.concatenate((*self._inside.touched(), np.empty(0, np.int64)))))
+        inside, windows = self._as_passed()
+        touched = inside.touched() if self._passing is None else [np.arange(len(self._index.lineages.venues))]
+        self._told.doubt(distinct(np.concatenate((*touched, np.empty(0, np.int64)))))
         state = _State(
-            self._window_ms, self._incoming.sources, list(self._registry.venues()), self._inside.at_ms, self._floor_ms
+            self._window_ms, self._incoming.sources, list(self._registry.venues()), inside.at_ms, self._floor_ms
         )
-        parts: dict[str, Part | None] = {**self._index.dump(), **self._inside.dump(), **self._windows.dump()}
+        parts: dict[str, Part | None] = {**self._index.dump(), **inside.dump(), **windows.dump()}
         parts |= self._watches.dump() | self._clusters.dump() | self._recounts.dump()
         parts |= self._allowances.dump() | self._told.dump()
         if self._replayed is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints
 from contacts.compiled import compiled
@@ -22,14 +23,18 @@ CARRY, START, END, ASSUMED_END, DOUBT = range(5)
 PAGE_BITS: Final = 2
 """Steps are kept by pages of so many windows (as a power of two): few enough that a page is cheap to rewrite."""
 
-_KIND_BITS: Final = 3
-KINDS: Final = (1 << _KIND_BITS) - 1
+KIND_BITS: Final = 3
+"""How many bits a kind takes: a word's lowest."""
+
+KINDS: Final = (1 << KIND_BITS) - 1
 """The bits of a word that are its kind."""
 
 VENUE_BITS: Final = 24
 _MANY_PIECES: Final = 64
 _SMALL: Final = 1024
 _NONE: Final = np.empty(0, np.int64)
+
+Weights = NDArray[np.int32]
 
 
 class Raw(NamedTuple):
@@ -85,8 +90,8 @@ class Words:
 
     def __init__(self, window_ms: int) -> None:
         self.window_ms = window_ms
-        self._ms_bits = window_ms.bit_length()
-        self.venue_shift = self._ms_bits + _KIND_BITS
+        self.ms_bits = window_ms.bit_length()
+        self.venue_shift = self.ms_bits + KIND_BITS
         """Where a word's venue begins."""
         self.bits = self.venue_shift + VENUE_BITS
 
@@ -96,7 +101,7 @@ class Words:
 
     def ms(self, word: Ints) -> Ints:
         """The times of words, in ms since the start of their window."""
-        return (word >> _KIND_BITS) & ((1 << self._ms_bits) - 1)
+        return (word >> KIND_BITS) & ((1 << self.ms_bits) - 1)
 
     def carries(self, venue: Ints) -> Ints:
         """The words of CARRY steps, which are a venue's least."""
@@ -106,7 +111,7 @@ class Words:
         """Steps packed, sorted and netted."""
         venue, at, kind, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
         slot = at // self.window_ms
-        word = (((venue << self._ms_bits) | (at - slot * self.window_ms)) << _KIND_BITS) | kind
+        word = (((venue << self.ms_bits) | (at - slot * self.window_ms)) << KIND_BITS) | kind
         if not len(slot):
             return NO_STEPS
         first = int(slot.min())
@@ -152,6 +157,34 @@ def net(parts: Sequence[Steps]) -> Steps:
     edges = np.flatnonzero(np.concatenate(([True], (word[1:] != word[:-1]) | (slot[1:] != slot[:-1]))))
     steps = Steps(slot[edges], word[edges], np.add.reduceat(weight, edges))
     return steps.of(steps.weight != 0)
+
+
+def pass_window(inside: Ints, word: Ints, weight: Ints, words: Words) -> tuple[Ints, Weights]:
+    """A window's steps, and before those of each venue where somebody is inside its CARRY. `inside` is by venue, and
+    becomes who is inside when the window ends."""
+    room = int(np.count_nonzero(inside)) + len(word)
+    merged, total = np.empty(room, np.int64), np.empty(room, np.int32)
+    _pass(inside, word, weight, words.venue_shift, merged, total)
+    return merged, total
+
+
+@compiled
+def _pass(inside: Ints, word: Ints, weight: Ints, shift: int, merged: Ints, total: Weights) -> None:
+    """Fill `merged` and `total` as `pass_window` gives them."""
+    count, row = 0, 0
+    for venue in range(len(inside)):
+        if inside[venue] != 0:
+            merged[count], total[count] = venue << shift, inside[venue]
+            count += 1
+        while row < len(word) and word[row] >> shift == venue:
+            merged[count], total[count] = word[row], weight[row]
+            kind = word[row] & KINDS
+            if kind == START:
+                inside[venue] += weight[row]
+            elif kind != CARRY:
+                inside[venue] -= weight[row]
+            row += 1
+            count += 1
 
 
 def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:

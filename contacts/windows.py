@@ -18,8 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.columns import Bools, Ints, among, ordered
+from contacts.columns import Bools, Ints, among, distinct, ordered
 from contacts.compiled import compiled
+from contacts.passing import Passing, RawPage
 from contacts.sorting import sort_words
 from contacts.steps import (
     ASSUMED_END,
@@ -32,13 +33,13 @@ from contacts.steps import (
     VENUE_BITS,
     Steps,
     Store,
+    Weights,
     Words,
     by_page,
     kind_of,
     net,
+    pass_window,
 )
-
-Weights = NDArray[np.int32]
 
 _SUMS: Final = [0, 1, 2, 4]  # of a window's five numbers, those that add up: all but the peak
 
@@ -95,6 +96,7 @@ class Windows:
         self._words = words
         self._fresh = Store(words)
         self._pages: dict[int, _Page] = {}
+        self._raw: dict[int, RawPage] = {}
         self._inside = np.zeros(0, np.int64)
         self._floor: int | None = None
 
@@ -109,6 +111,12 @@ class Windows:
             wider = np.zeros(max(64, venues * 3 // 2), np.int64)
             wider[: len(self._inside)] = self._inside
             self._inside = wider
+
+    def take_over(self, passed: Passing) -> None:
+        """Begin where a log has been passed over."""
+        self.frontier = None if passed.frontier is None else passed.frontier << PAGE_BITS
+        self._floor, self._raw, self._inside = passed.floor, passed.passed(), passed.inside.copy()
+        self.add(passed.ahead())
 
     def add(self, steps: Steps) -> None:
         """Take steps in; nothing is told before `close`."""
@@ -145,7 +153,10 @@ class Windows:
         if self._floor is not None:
             other &= slot >= self._floor
         slot, venue = slot[other], venue[other]
-        known = np.isin(slot >> PAGE_BITS, list(self._pages))
+        page = slot >> PAGE_BITS
+        for number in distinct(page[np.isin(page, list(self._raw))]).tolist():
+            self._page(number)
+        known = np.isin(page, list(self._pages))
         numbers = np.zeros((len(slot), 5), np.int64)
         if known.any():
             numbers[known] = self._look(self._pages, slot[known], venue[known])
@@ -184,37 +195,22 @@ class Windows:
         assert self.frontier is not None
         slot, place, length = self.frontier, 0, len(steps.slot)
         while slot < ends:
-            held = np.flatnonzero(self._inside)
-            if not len(held):
+            held = self._inside.any()
+            if not held:
                 if place == length:
                     return
                 slot = int(steps.slot[place])
             here = steps.part(place, place := int(np.searchsorted(steps.slot, slot, "right")))
-            if len(held) or len(here.slot):
-                yield self._merged(slot, held, here)
-                venue = self._words.venue(here.word)
-                first = _edges(venue)
-                if len(first):
-                    self._inside[venue[first]] += np.add.reduceat(_change(here), first)
+            if held or len(here.slot):
+                yield _Closed(slot, *pass_window(self._inside, here.word, here.weight, self._words))
             slot += 1
-
-    def _merged(self, slot: int, held: Ints, here: Steps) -> _Closed:
-        """A slot's steps, with the CARRY of the venues where somebody is inside."""
-        carries = self._words.carries(held)
-        where = np.searchsorted(carries, here.word) + np.arange(len(here.word))
-        carry = np.ones(len(held) + len(where), np.bool_)
-        carry[where] = False
-        closed = _Closed(slot, np.empty(len(carry), np.int64), np.empty(len(carry), np.int32))
-        closed.word[where], closed.weight[where] = here.word, here.weight
-        closed.word[carry], closed.weight[carry] = carries, self._inside[held]
-        return closed
 
     def _put(self, closed: Sequence[_Closed]) -> None:
         """Put windows just closed at the end of their pages."""
         for number, slots in groupby(closed, lambda each: each.slot >> PAGE_BITS):
             parts = [_Page(((slot - (number << PAGE_BITS)) << self._words.bits) | word, w) for slot, word, w in slots]
-            if number in self._pages:
-                parts.insert(0, self._pages[number])
+            if number in self._pages or number in self._raw:
+                parts.insert(0, self._page(number))
             self._pages[number] = _Page(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _cells(self, closed: Sequence[_Closed]) -> Cells:
@@ -245,9 +241,16 @@ class Windows:
         """Bring corrections into the pages of closed windows; these pages as they were."""
         before: dict[int, _Page] = {}
         for number, part in by_page(steps):
-            before[number] = self._pages.get(number, _NO_PAGE)
+            before[number] = self._page(number)
             self._pages[number] = _insert(before[number], _Page(self._keys(number, part), part.weight.astype(np.int32)))
         return before
+
+    def _page(self, number: int) -> _Page:
+        """A page as it is."""
+        raw = self._raw.pop(number, None)
+        if raw is not None:
+            self._pages[number] = _Page(*raw.made(self._words, len(self._inside)))
+        return self._pages.get(number, _NO_PAGE)
 
     def _keys(self, page: int, steps: Steps) -> Ints:
         """The keys of steps in their page."""
@@ -301,6 +304,8 @@ class Windows:
     def forget(self, before_ms: int) -> None:
         """Let go of closed windows that begin before a time: nothing of them is told again."""
         self._floor = -(-before_ms // self._words.window_ms)
+        for number in [number for number in self._raw if (number + 1) << PAGE_BITS <= self._floor]:
+            del self._raw[number]
         for number in [number for number in self._pages if number << PAGE_BITS < self._floor]:
             page = self._pages.pop(number)
             if (number + 1) << PAGE_BITS > self._floor:
@@ -317,6 +322,11 @@ class Windows:
         for number, page in self._pages.items():  # each by itself, and not copied: nearly all are as they were
             parts[f"page.{number}.key"] = page.key.data.cast("B")
             parts[f"page.{number}.weight"] = page.weight.data.cast("B")
+        parts["windows.raw"] = msgspec.msgpack.encode(list(self._raw))
+        for number, raw in self._raw.items():
+            parts[f"raw.{number}.venue"] = raw.venue.data.cast("B")
+            parts[f"raw.{number}.carry"] = raw.carry.data.cast("B")
+            parts[f"raw.{number}.steps"] = raw.steps.data.cast("B")
         return parts
 
     def load(self, parts: Mapping[str, bytes]) -> None:
@@ -330,6 +340,14 @@ class Windows:
                 np.frombuffer(parts[f"page.{number}.weight"], np.int32),
             )
             for number in numbers
+        }
+        self._raw = {
+            number: RawPage(
+                np.frombuffer(parts[f"raw.{number}.venue"], np.int32),
+                np.frombuffer(parts[f"raw.{number}.carry"], np.int32),
+                np.frombuffer(parts[f"raw.{number}.steps"], np.int64),
+            )
+            for number in msgspec.msgpack.decode(parts.get("windows.raw", b"\x90"), type=list[int])
         }
         self._fresh.load("fresh.", parts)
 

@@ -7,6 +7,7 @@ aiokafka 0.14 inflates it whole. `bound_codecs` lets its readers in this process
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import cramjam
 import numpy as np
+from numpy.typing import NDArray
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """The codecs, as batches number them."""
@@ -23,6 +25,11 @@ _COUNT: Final = slice(57, 61)
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEAD: Final = 16
 _LZ4_RATIO: Final = 255  # no byte of lz4 makes more
+_KEPT: Final = 4 << 20
+"""A thread keeps its room for what is inflated, unless more of it has been written to."""
+
+_own = threading.local()
+
 _CUT: Final = "failed to write whole buffer"  # cramjam, when its output has no more room
 
 
@@ -103,8 +110,13 @@ def _zstd(data: memoryview, limit: int) -> bytes:
 
 
 def _into(decompress: Callable[[Any, Any], int], data: memoryview, limit: int) -> bytes:
-    room = np.empty(limit, np.uint8)  # untouched memory costs nothing
-    return room[: decompress(data, room)].tobytes()
+    room: NDArray[np.uint8] | None = getattr(_own, "room", None)
+    _own.room = None
+    if room is None or len(room) != limit:
+        room = np.empty(limit, np.uint8)  # untouched memory costs nothing
+    count = decompress(data, room)
+    _own.room = room if count <= _KEPT else None
+    return room[:count].tobytes()
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, conn
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException, for_code
@@ -27,7 +27,8 @@ from streams.records import INFLATED_MOST, BatchOfLog, CorruptBatch, is_v2, join
 from streams.refusing import BoundedBatch, Refused
 from streams.spans import Spans
 
-_MANY: Final = frozenset({"scans"})  # of so many small records that an object for each counts
+_COLUMNS: Final = frozenset({"scans", "visits"})  # of so many records, or bytes, that an object for each counts
+_READ_AHEAD: Final = 4 << 20  # a reply is of megabytes: reading it is not interrupted every 64 KiB
 _PROBE_BYTES: Final = 1  # a broker answers with the high watermark and, at most, one batch of records
 _PROBE_WAIT_MS: Final = 50  # Tansu answers nothing at all when it may not wait
 
@@ -47,7 +48,7 @@ class Unpacker:
         fetched = result._partition_records
         log, reached = fetched._records, fetched.next_fetch_offset
         batches: list[BatchOfLog] = []
-        by_columns = COMPILED and self._name_of(tp.topic) in _MANY
+        by_columns = COMPILED and self._name_of(tp.topic) in _COLUMNS
         count = 0
         begin = reached
         refused: Refused | None = None
@@ -126,6 +127,7 @@ class Log:
 def keep_bytes(inflated_most: int = INFLATED_MOST) -> None:
     """Let aiokafka's fetchers keep the bytes of what they fetch, and inflate no batch further than so many bytes."""
     fetcher.MemoryRecords = Log
+    conn.READER_LIMIT = _READ_AHEAD
     bound_inflation(inflated_most)
 
 

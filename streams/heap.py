@@ -18,12 +18,12 @@ EVERY_SECONDS: Final = 20.0
 _LIBRARY: Final = ctypes.CDLL(None)
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_LARGE: Final = 4 << 20
+_LARGE: Final = 32 << 20
 """Larger than the arrays of the hot path, which would be slower for it."""
 
 
 def keep_little() -> None:
-    """Have values of 4 MiB and more, and as much at the end of each heap, given back as soon as they are freed."""
+    """Have values of 32 MiB and more, and as much at the end of each heap, given back as soon as they are freed."""
     mallopt = getattr(_LIBRARY, "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)

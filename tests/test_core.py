@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -166,11 +167,13 @@ class Chain:
                 self._apply(target, block)
                 if self.chance.random() < 0.2:
                     self.places[target].pass_over()
+                if self.chance.random() < 0.02:  # and fell on the way, behind a snapshot
+                    self.places[target] = self._loaded(target, self.places[target].dump())
+                    self.places[target].pass_over()
             if committed:
                 self.places[target].passed_over()
         else:
-            shelf = self.places[target].shelf
-            self.places[target] = Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=shelf)
+            self.places[target] = self._loaded(target, parts)
         for block in self.log[target][self.applied[target] :]:
             self._apply(target, block)
             if self.chance.random() < 0.1:  # a part of the replay is over
@@ -180,6 +183,10 @@ class Chain:
                     self.saved[target] = self.places[target].dump(), self.applied[target]
         self._keep(target, self.places[target].replayed())
         self._count(target)
+
+    def _loaded(self, target: int, parts: dict[str, Any]) -> Places:
+        shelf = self.places[target].shelf
+        return Places.load(parts, self.count, WINDOW, HORIZON, RETENTION, ZONE, shelf=shelf)
 
     def _apply(self, target: int, block: VisitBlock) -> None:
         self.applied[target] += 1
