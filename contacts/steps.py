@@ -162,29 +162,28 @@ def net(parts: Sequence[Steps]) -> Steps:
 def pass_window(inside: Ints, word: Ints, weight: Ints, words: Words) -> tuple[Ints, Weights]:
     """A window's steps, and before those of each venue where somebody is inside its CARRY. `inside` is by venue, and
     becomes who is inside when the window ends."""
-    room = int(np.count_nonzero(inside)) + len(word)
-    merged, total = np.empty(room, np.int64), np.empty(room, np.int32)
-    _pass(inside, word, weight, words.venue_shift, merged, total)
+    held = np.flatnonzero(inside)
+    merged, total = np.empty(len(held) + len(word), np.int64), np.empty(len(held) + len(word), np.int32)
+    _pass(held, inside, word, weight, words.venue_shift, merged, total)
     return merged, total
 
 
 @compiled
-def _pass(inside: Ints, word: Ints, weight: Ints, shift: int, merged: Ints, total: Weights) -> None:
-    """Fill `merged` and `total` as `pass_window` gives them."""
-    count, row = 0, 0
-    for venue in range(len(inside)):
-        if inside[venue] != 0:
-            merged[count], total[count] = venue << shift, inside[venue]
-            count += 1
-        while row < len(word) and word[row] >> shift == venue:
-            merged[count], total[count] = word[row], weight[row]
-            kind = word[row] & KINDS
-            if kind == START:
-                inside[venue] += weight[row]
-            elif kind != CARRY:
-                inside[venue] -= weight[row]
-            row += 1
-            count += 1
+def _pass(held: Ints, inside: Ints, word: Ints, weight: Ints, shift: int, merged: Ints, total: Weights) -> None:
+    """Fill `merged` and `total` as `pass_window` gives them; `held` are the venues where somebody is inside."""
+    place = row = 0
+    for count in range(len(held) + len(word)):
+        if row == len(word) or (place < len(held) and held[place] <= word[row] >> shift):
+            merged[count], total[count] = held[place] << shift, inside[held[place]]
+            place += 1
+            continue
+        merged[count], total[count] = word[row], weight[row]
+        venue, kind = word[row] >> shift, word[row] & KINDS
+        if kind == START:
+            inside[venue] += weight[row]
+        elif kind != CARRY:
+            inside[venue] -= weight[row]
+        row += 1
 
 
 def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:
