@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from contacts.columns import Bools, Columns, Ints, distinct, ints
-from contacts.compiled import compiled
 from contacts.names import Names
 from contacts.passing import Passing
-from contacts.steps import ASSUMED_END, DOUBT, END, KINDS, START, Steps, Store, Words
+from contacts.steps import Steps, Store, Words, count_steps
 
 UNKNOWN: Final = -1
 """Stands for how many are allowed where that is not known."""
@@ -55,10 +54,9 @@ class Inside:
             self._counts.grow(venues - self._counts.length)
 
     def take_over(self, passed: Passing) -> None:
-        """Begin where a log has been passed over."""
+        """Begin where a log has been passed over; the steps `ahead` of that are to be added."""
         self.at_ms = passed.closed_until_ms - 1 if passed.frontier is not None else _NEVER
         self._counts.grow(len(passed.inside), inside=passed.inside, assumed=passed.assumed)
-        self.add(passed.ahead())
 
     def add(self, steps: Steps) -> None:
         """Take steps in, those of the past at once."""
@@ -80,7 +78,7 @@ class Inside:
         self._touched.append(self._words.venue(steps.word))
         if len(self._touched) > _MANY_PIECES:
             self._touched = [distinct(np.concatenate(self._touched))]
-        _count(steps.word, steps.weight, self._words.venue_shift, self.inside, self.assumed)
+        count_steps(steps.word, steps.weight, self._words.venue_shift, self.inside, self.assumed)
 
     def touched(self) -> list[Ints]:
         """The venues whose counts may have changed since the last call."""
@@ -107,22 +105,6 @@ class Inside:
         self.at_ms = at_ms
         self._counts.load("inside.", parts)
         self._future.load("future.", parts)
-
-
-@compiled
-def _count(word: Ints, weight: Ints, shift: int, inside: Ints, assumed: Ints) -> None:
-    """Bring steps into the counts of their venues."""
-    for row in range(len(word)):
-        venue, kind = word[row] >> shift, word[row] & KINDS
-        if kind == START:
-            inside[venue] += weight[row]
-        elif kind == DOUBT:
-            assumed[venue] += weight[row]
-        elif kind == END:
-            inside[venue] -= weight[row]
-        elif kind == ASSUMED_END:
-            inside[venue] -= weight[row]
-            assumed[venue] -= weight[row]
 
 
 class Numbers(NamedTuple):

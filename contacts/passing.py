@@ -17,23 +17,22 @@ from contacts.columns import Ints, begins, distinct, ordered
 from contacts.compiled import compiled
 from contacts.sorting import sort_words
 from contacts.steps import (
-    ASSUMED_END,
     DOUBT,
-    END,
     KIND_BITS,
-    KINDS,
     NO_STEPS,
     PAGE_BITS,
-    START,
     Raw,
     Steps,
     Weights,
     Words,
+    count_steps,
+    kind_of,
     pass_window,
+    summed,
 )
 
-_WEIGHT_BITS: Final = 2  # a step adds one or takes one away: 2 or 0 here
-_WEIGHTS: Final = (1 << _WEIGHT_BITS) - 1
+_WEIGHT_BITS: Final = 2  # a step adds one or takes one away: 3 or 1 here, as `summed` reads it
+_NO_WEIGHT: Final = 1 << (_WEIGHT_BITS - 1)
 _SLOTS: Final = (1 << PAGE_BITS) - 1
 
 
@@ -51,8 +50,10 @@ class RawPage(NamedTuple):
         np.add.at(inside, self.venue, self.carry)
         packed = sort_words(self.steps.copy())
         key, weight = np.empty(len(packed), np.int64), np.empty(len(packed), np.int64)
-        count = _netted(packed, key, weight)
-        edges = np.searchsorted(key[:count], np.arange((1 << PAGE_BITS) + 1) << words.bits).tolist()
+        count = summed(packed, _WEIGHT_BITS, key, weight)
+        known = kind_of(key[:count]) != DOUBT
+        key, weight = key[:count][known], weight[:count][known]
+        edges = np.searchsorted(key, np.arange((1 << PAGE_BITS) + 1) << words.bits).tolist()
         keys, weights = [], []
         for slot, (first, last) in enumerate(pairwise(edges)):
             low = slot << words.bits
@@ -142,7 +143,7 @@ class Passing:
                     self._page(later).carry(venue, change)
 
     def _count(self, steps: Ints) -> None:
-        _count(steps, self._words.bits, self._words.venue_shift, self.inside, self.assumed)
+        count_steps(self._word(steps), _weight(steps), self._words.venue_shift, self.inside, self.assumed)
 
     def _word(self, steps: Ints) -> Ints:
         return (steps >> _WEIGHT_BITS) & ((1 << self._words.bits) - 1)
@@ -190,7 +191,11 @@ class Passing:
     def _raw(self, number: int, steps: Ints) -> Raw:
         word, slot = self._word(steps), (number << PAGE_BITS) + (steps >> (_WEIGHT_BITS + self._words.bits))
         at = slot * self._words.window_ms + self._words.ms(word)
-        return Raw(self._words.venue(word), at, word & KINDS, (steps & _WEIGHTS) - 1)
+        return Raw(self._words.venue(word), at, kind_of(word), _weight(steps))
+
+
+def _weight(steps: Ints) -> Ints:
+    return (steps & ((1 << _WEIGHT_BITS) - 1)) - _NO_WEIGHT
 
 
 @compiled
@@ -202,36 +207,4 @@ def _keyed(
         slot = at[row] // window_ms
         word = ((venue[row] << ms_bits) | (at[row] - slot * window_ms)) << KIND_BITS | kind[row]
         page[row] = slot >> PAGE_BITS
-        key[row] = (((slot & _SLOTS) << bits) | word) << _WEIGHT_BITS | (weight[row] + 1)
-
-
-@compiled
-def _count(steps: Ints, bits: int, shift: int, inside: Ints, assumed: Ints) -> None:
-    """Bring steps into the counts of their venues."""
-    for row in range(len(steps)):
-        word = (steps[row] >> _WEIGHT_BITS) & ((1 << bits) - 1)
-        weight, venue, kind = (steps[row] & _WEIGHTS) - 1, word >> shift, word & KINDS
-        if kind == START:
-            inside[venue] += weight
-        elif kind == DOUBT:
-            assumed[venue] += weight
-        elif kind == END:
-            inside[venue] -= weight
-        elif kind == ASSUMED_END:
-            inside[venue] -= weight
-            assumed[venue] -= weight
-
-
-@compiled
-def _netted(packed: Ints, keys: Ints, weight: Ints) -> int:
-    """Fill the columns from steps in order, without doubts; how many rows there are."""
-    count, row = 0, 0
-    while row < len(packed):
-        key, total = packed[row] >> _WEIGHT_BITS, 0
-        while row < len(packed) and packed[row] >> _WEIGHT_BITS == key:
-            total += (packed[row] & _WEIGHTS) - 1
-            row += 1
-        if total != 0 and key & KINDS != DOUBT:
-            keys[count], weight[count] = key, total
-            count += 1
-    return count
+        key[row] = (((slot & _SLOTS) << bits) | word) << _WEIGHT_BITS | (weight[row] + _NO_WEIGHT)

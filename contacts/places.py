@@ -301,8 +301,11 @@ class Places:
         if self._passing is None:
             return self._inside, self._windows
         inside, windows = Inside(self._words), Windows(self._words)
+        ahead = self._passing.ahead()
         inside.take_over(self._passing)
+        inside.add(ahead)
         windows.take_over(self._passing)
+        windows.add(ahead)
         self._let_pass(inside, windows)
         return inside, windows
 

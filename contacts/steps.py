@@ -159,6 +159,22 @@ def net(parts: Sequence[Steps]) -> Steps:
     return steps.of(steps.weight != 0)
 
 
+@compiled
+def count_steps(word: Ints, weight: Ints, shift: int, inside: Ints, assumed: Ints) -> None:
+    """Bring steps into the counts of their venues."""
+    for row in range(len(word)):
+        venue, kind = word[row] >> shift, word[row] & KINDS
+        if kind == START:
+            inside[venue] += weight[row]
+        elif kind == DOUBT:
+            assumed[venue] += weight[row]
+        elif kind == END:
+            inside[venue] -= weight[row]
+        elif kind == ASSUMED_END:
+            inside[venue] -= weight[row]
+            assumed[venue] -= weight[row]
+
+
 def pass_window(inside: Ints, word: Ints, weight: Ints, words: Words) -> tuple[Ints, Weights]:
     """A window's steps, and before those of each venue where somebody is inside its CARRY. `inside` is by venue, and
     becomes who is inside when the window ends."""
@@ -196,7 +212,7 @@ def by_page(steps: Steps) -> Iterator[tuple[int, Steps]]:
 
 
 @compiled
-def _summed(packed: Ints, bits: int, word: Ints, weight: Ints) -> int:
+def summed(packed: Ints, bits: int, word: Ints, weight: Ints) -> int:
     """Fill the columns from numbers in order that are a word and a weight of `bits`; how many rows there are."""
     count, row, mask, zero = 0, 0, (1 << bits) - 1, 1 << (bits - 1)
     while row < len(packed):
@@ -281,7 +297,7 @@ class Store:
             return NO_STEPS
         packed = sort_words(np.concatenate(pieces))
         word, weight = np.empty((2, len(packed)), np.int64)
-        count = _summed(packed, self._weight_bits, word, weight)
+        count = summed(packed, self._weight_bits, word, weight)
         return Steps(np.full(count, slot), word[:count], weight[:count])
 
     def dump(self, prefix: str) -> dict[str, bytes]:

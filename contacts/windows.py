@@ -113,10 +113,9 @@ class Windows:
             self._inside = wider
 
     def take_over(self, passed: Passing) -> None:
-        """Begin where a log has been passed over."""
+        """Begin where a log has been passed over; the steps `ahead` of that are to be added."""
         self.frontier = None if passed.frontier is None else passed.frontier << PAGE_BITS
         self._floor, self._raw, self._inside = passed.floor, passed.passed(), passed.inside.copy()
-        self.add(passed.ahead())
 
     def add(self, steps: Steps) -> None:
         """Take steps in; nothing is told before `close`."""

@@ -80,7 +80,9 @@ def test_what_was_passed_over_is_as_if_it_had_been_worked_on(
             passing.forget(forgotten_ms)
     taken_inside, taken_windows = Inside(WORDS), Windows(WORDS)
     taken_inside.take_over(passing)
+    taken_inside.add(passing.ahead())
     taken_windows.take_over(passing)
+    taken_windows.add(passing.ahead())
     taken_windows.close(now_ms, told=False)
     taken_inside.advance(now_ms)
     if saved:
@@ -107,6 +109,7 @@ def test_a_page_is_made_when_it_is_asked_for() -> None:
     passing.add(raw([(0, WINDOW, 30 * WINDOW, False)], 1))
     passing.advance(25 * WINDOW)
     windows.take_over(passing)
+    windows.add(passing.ahead())
     assert not any(name.startswith("page.") for name in windows.dump())
     assert windows.dump()["raw.2.carry"].nbytes == 4  # type: ignore[union-attr]
     cells = windows.also(windows.close(25 * WINDOW), ints([9]), ints([0]))
