@@ -96,6 +96,7 @@ def meetings(
     person's is in the window, backward of the other's. `as_of_ms` cuts all stays (None: no cut). Those that
     share less than `least_ms` are left out. Rows come in no order.
     """
+    least_ms = max(least_ms, 1)
     air, forward = air_of(linger), direction == "forward"
     reach = 0 if forward else air.reach_ms
     own = visits_of(index, persons, since, until).cut(as_of_ms)
@@ -113,12 +114,13 @@ def meetings(
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     with Found.lent() as table:
-        others = _whole(index, _at_venues(index, asked, persons[exposer], table), as_of_ms)
+        enough = least_ms if forward else 1  # backward the air may yet lengthen what they share
+        others = _whole(index, _at_venues(index, asked, persons[exposer], table, enough), as_of_ms)
         infectious = (others.start, others.end) if forward else air.intervals(others.start, others.end)
         columns, marks = side_by_side(9, len(others.asked)), np.empty(len(others.asked), np.uint8)
         stays_asked = exposer, venue, begin, close, stays.start[some], stays.end[some], own_marks
         others_found = others.asked, others.person, others.start, others.end, others.marks, *infectious
-        count = _pair(*stays_asked, *others_found, max(least_ms, 1), columns, marks)
+        count = _pair(*stays_asked, *others_found, least_ms, columns, marks)
     return Meetings._make((*columns[:, :count], marks[:count]))
 
 
@@ -172,7 +174,7 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
     return _visits(found)
 
 
-def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found) -> Visits:
+def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found, least_ms: int) -> Visits:
     """The visits at venues that share time with what is asked for, but for those of a person each."""
     if len(asked.since):
         if len(index):
@@ -182,7 +184,7 @@ def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found) -> 
         which, lineage = index.lineages.of_venues(asked.venue)
         questions = asked.venue[which], asked.since[which], asked.until[which], without[which], which
         for segment in index.archive.between(int(asked.since.min()), int(asked.until.max())):
-            found.at_lineages(segment, lineage, *questions)
+            found.at_lineages(segment, lineage, *questions, least_ms)
     return _visits(found)
 
 

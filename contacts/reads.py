@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from contacts.bisecting import first_from
 from contacts.columns import Ints, ints, side_by_side
 from contacts.compiled import compiled
-from contacts.segments import LIMITS, Bits, Segment
+from contacts.segments import DAY_MINUTES, LIMITS, Bits, Segment
+from contacts.sparse import Places, first_of_person, lineage_at
 from schemas.blocks import ASSUMED, LATE, SELF_REPORTED
 
 ASKED = 0
@@ -75,20 +76,33 @@ class Found:
     def of_persons(self, segment: Segment, persons: Ints, venue_of: NDArray[np.int32]) -> None:
         """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
         arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
+        questions = segment.mine_sparse, segment.begins_sparse, segment.midnight_ms, persons, venue_of
         while True:
-            count = _of_persons(*arrays, segment.midnight_ms, persons, venue_of, _MARKS, self._table, self._count)
+            count = _of_persons(*arrays, *questions, _MARKS, self._table, self._count)
             if self._make_room(count):
                 self._count = count
                 return
 
     def at_lineages(
-        self, segment: Segment, lineage: Ints, venue: Ints, since: Ints, until: Ints, without: Ints, asked: Ints
+        self,
+        segment: Segment,
+        lineage: Ints,
+        venue: Ints,
+        since: Ints,
+        until: Ints,
+        without: Ints,
+        asked: Ints,
+        least_ms: int = 1,
     ) -> None:
-        """Add the visits at lineages that share time with `[since, until)` (ms), but for those of a person each."""
+        """Add the visits at lineages that share time with `[since, until)` (ms), but for those of a person each.
+
+        They share `least_ms` or more; those that meet another of their person, with which they are one stay, any time.
+        """
         arrays = segment.words, segment.begins, segment.exact, segment.gone
         questions = asked, lineage, venue, since, until, without
         while True:
-            count = _at_lineages(*arrays, segment.midnight_ms, *questions, LIMITS, _MARKS, self._table, self._count)
+            found = LIMITS, _MARKS, self._table
+            count = _at_lineages(*arrays, segment.midnight_ms, least_ms, *questions, *found, self._count)
             if self._make_room(count):
                 self._count = count
                 return
@@ -106,12 +120,12 @@ class Found:
 
 @compiled
 def _of_persons(
-    words: Ints, begins: NDArray[np.uint32], mine: Ints, exact: Ints, gone: Bits, midnight: int, persons: Ints,
-    venue_of: NDArray[np.int32], marks_of: Ints, table: Ints, count: int,
+    words: Ints, begins: Places, mine: Ints, exact: Ints, gone: Bits, mine_sparse: Places, begins_sparse: Places,
+    midnight: int, persons: Ints, venue_of: NDArray[np.int32], marks_of: Ints, table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     for asked in range(len(persons)):
-        begin = first_from(mine, persons[asked] << 32, 0, len(mine))
+        begin = first_of_person(mine, mine_sparse, persons[asked])
         for entry in range(begin, len(mine)):
             if mine[entry] >> 32 != persons[asked]:
                 break
@@ -119,17 +133,10 @@ def _of_persons(
             times = exact[place]
             if (gone[place >> 3] >> (place & 7)) & 1 == 0 and times & 1 == 0 and (times >> 4) & 0xFFFFFFF > 0:
                 if count < room:
-                    first, last = 0, len(begins) - 1
-                    while first < last:
-                        middle = (first + last) >> 1
-                        if np.int64(begins[middle + 1]) <= place:
-                            first = middle + 1
-                        else:
-                            last = middle
                     start = midnight + (times >> 32)
                     table[0, count] = asked
                     table[1, count] = persons[asked]
-                    table[2, count] = venue_of[first]
+                    table[2, count] = venue_of[lineage_at(begins, begins_sparse, place)]
                     table[3, count] = start
                     table[4, count] = start + ((times >> 4) & 0xFFFFFFF)
                     table[5, count] = marks_of[(times >> 1) & 7] | (words[place] & 1) * MEETS_MARK
@@ -139,12 +146,13 @@ def _of_persons(
 
 @compiled
 def _at_lineages(
-    words: Ints, begins: NDArray[np.uint32], exact: Ints, gone: Bits, midnight: int, asked: Ints, lineage: Ints,
+    words: Ints, begins: Places, exact: Ints, gone: Bits, midnight: int, least: int, asked: Ints, lineage: Ints,
     venue: Ints, since: Ints, until: Ints, without: Ints, limits: Ints, marks_of: Ints, table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
+    least_minutes = (least + 59_999) // 60_000
     for row in range(len(asked)):
-        high = min(-((midnight - until[row]) // 60_000), 2047)
+        high = -((midnight - until[row]) // 60_000)
         if high <= 0 or lineage[row] >= len(begins) - 1:
             continue
         low = max((since[row] - midnight) // 60_000, -1)
@@ -154,21 +162,25 @@ def _at_lineages(
         for cls in range(len(limits)):
             if last - first <= 24:  # so few that looking at all is quicker than searching
                 begin, end = first, last
+            elif low - limits[cls] >= DAY_MINUTES or words[last - 1] >> 55 < cls:
+                continue  # no visit of this class lasts from the day until then, or there is none
             else:
                 wanted = (np.int64(cls) << 55) | (max(low - limits[cls], 0) << 44)
                 begin = first_from(words, wanted, first, last)
-                wanted = (np.int64(cls) << 55) | (np.int64(high) << 44)
+                wanted = (np.int64(cls) << 55) | (min(high, 2047) << 44)
                 end = first_from(words, wanted, begin, last)
             for entry in range(begin, end):
                 place = np.uint64(entry)  # what cannot be below 0 is not looked at for it
                 word = words[place]
                 minute = (word >> 44) & 2047
-                if minute < high and minute + ((word >> 33) & 2047) > low:
+                enough = least_minutes if word & 1 == 0 else 1
+                if min(minute + ((word >> 33) & 2047), high) - max(minute, low) >= enough:
                     person = (word >> 1) & 0xFFFFFFFF
                     times = exact[place]
                     start = midnight + (times >> 32)
                     ends = start + ((times >> 4) & 0xFFFFFFF)
-                    shares = start < until[row] and ends > since[row] and ends > start and times & 1 == 0
+                    both = min(ends, until[row]) - max(start, since[row])
+                    shares = both >= (least if word & 1 == 0 else 1) and ends > start and times & 1 == 0
                     if shares and person != without[row] and (gone[np.uint64(entry >> 3)] >> (entry & 7)) & 1 == 0:
                         if count < room:
                             to = np.uint64(count)

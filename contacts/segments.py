@@ -4,6 +4,7 @@
     begins  where each lineage's words begin
     mine    by (person, place in `words`): person 32, below 2^31 | place 32
     exact   beside `words`: start in the day 28 bits | length 28 | reason 3 | hidden 1, in ms
+    mine_sparse, begins_sparse   where to look in `mine` for a person, in `begins` for a place (contacts/sparse.py)
 
 Start and minutes in a word are whole minutes around the visit, so a word is a filter; what passes it is judged by its
 exact times, which are meant to lie in a mapped file. A lineage's words are kept by class of length, so that a question
@@ -23,10 +24,15 @@ from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, distinct, ints
 from contacts.sorting import sort_words
+from contacts.sparse import Places, over_persons, over_places
 
 MINUTE_MS: Final = 60_000
 LENGTH_MINUTES: Final = (30, 120, 480, 2000)
 """The longest visit of each length class, in minutes; a longer one does not fit a segment."""
+
+DAY_MINUTES: Final = 26 * 60
+"""No visit of a segment starts later in its day: longer ones than where clocks are set back by two hours are not known.
+"""
 
 LONGEST_MS: Final = (LENGTH_MINUTES[-1] - 2) * MINUTE_MS
 _PERSON_SHIFT: Final = 1
@@ -43,6 +49,8 @@ _PIECE: Final = 1 << 14
 """Visits worked on at a time: what is made of so many on the way stays in the processor's cache."""
 _PAIR: Final = np.dtype("V16")
 """A word and the exact times beside it, for moving both at once."""
+
+_NONE: Final = np.empty(0, np.uint32)
 
 Bits = NDArray[np.uint8]
 
@@ -74,13 +82,16 @@ class Segment:
         midnight_ms: int,
         until_ms: int,
         words: Ints,
-        begins: NDArray[np.uint32],
+        begins: Places,
         mine: Ints,
         exact: Ints,
         gone: Bits,
+        mine_sparse: Places = _NONE,
+        begins_sparse: Places = _NONE,
     ) -> None:
         self.midnight_ms = midnight_ms
         self.words, self.begins, self.mine, self.exact, self.gone = words, begins, mine, exact, gone
+        self.mine_sparse, self.begins_sparse = mine_sparse, begins_sparse
         self.file = ""
         """The file that holds it, once there is one."""
         self.checked = False
@@ -97,7 +108,8 @@ class Segment:
     @property
     def bytes_held(self) -> int:
         """The memory that it needs, the exact times left out."""
-        return self.words.nbytes + self.begins.nbytes + self.mine.nbytes + self.gone.nbytes
+        sparse = self.mine_sparse.nbytes + self.begins_sparse.nbytes
+        return self.words.nbytes + self.begins.nbytes + self.mine.nbytes + self.gone.nbytes + sparse
 
     @classmethod
     def build(cls, midnight_ms: int, visits: Sealed, lineages: int) -> tuple[Self, Ints]:
@@ -122,17 +134,20 @@ class Segment:
         begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
         until_ms = int(visits.end.max()) if count else midnight_ms
         gone = np.zeros((count + 7) // 8, np.uint8)
-        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone), order
+        sparse = over_persons(mine), over_places(begins)
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone, *sparse), order
 
     @classmethod
     def of_arrays(cls, midnight_ms: int, until_ms: int, arrays: Mapping[str, NDArray[Any]], gone: Bits) -> Self:
-        """A segment over arrays such as `arrays` gives."""
+        """A segment over arrays such as `arrays` gives; those of before 2026-12 have no sparse indexes."""
         words, begins, mine, exact = (arrays[name] for name in ("words", "begins", "mine", "exact"))
-        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone)
+        sparse = (arrays.get(name, _NONE) for name in ("mine_sparse", "begins_sparse"))
+        return cls(midnight_ms, until_ms, words, begins, mine, exact, gone, *sparse)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What never changes, by name."""
-        return {"words": self.words, "begins": self.begins, "mine": self.mine, "exact": self.exact}
+        sparse = {"mine_sparse": self.mine_sparse, "begins_sparse": self.begins_sparse}
+        return {"words": self.words, "begins": self.begins, "mine": self.mine, "exact": self.exact, **sparse}
 
     def take_out(self, places: Ints) -> None:
         """Mark visits as gone."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from contacts.archive import Shelf
 from contacts.columns import Bools, Ints
-from contacts.segments import LONGEST_MS, Bits, Sealed, Segment
+from contacts.segments import DAY_MINUTES, LONGEST_MS, MINUTE_MS, Bits, Sealed, Segment
 
 GONE, MEETS, HIDDEN, SETTLED, AGAIN = 1, 2, 4, 8, 16
 """Flags of a row. GONE: erased or expired. MEETS: another visit of this person at this venue has met it. HIDDEN: a
@@ -84,6 +84,8 @@ class Settling:
         early: Bools = (start < self._days[-1]) & (flags & (GONE | SETTLED) == 0) & (end - start <= LONGEST_MS)
         rows = np.flatnonzero(early)
         day = np.searchsorted(self._days, start[rows], side="right") - 1
+        known = start[rows] - self._days[day] < DAY_MINUTES * MINUTE_MS
+        rows, day = rows[known], day[known]
         for number, midnight_ms in enumerate(self._days[:-1].tolist()):
             self._build(midnight_ms, *self._taken(rows[day == number], self._columns))
 

@@ -105,7 +105,7 @@ def marks(visit: Seen) -> int:
     return 1 * (visit.reason in (ASSUMED, LATE)) | 4 * (visit.reason == SELF_REPORTED) | 16 * visit.meets
 
 
-def check(segment: Segment, visits: Sequence[Seen], since: int, until: int, without: int) -> None:
+def check(segment: Segment, visits: Sequence[Seen], since: int, until: int, without: int, least: int) -> None:
     """All questions to a segment give what the list gives. Lineage n is of venue 10 - n; one is of no visit."""
     assert listed(segment.visits()) == sorted(visits)
     assert sorted(segment.persons().tolist()) == sorted(visit.person for visit in visits)
@@ -124,10 +124,10 @@ def check(segment: Segment, visits: Sequence[Seen], since: int, until: int, with
     asked = ints(range(5)) + 3
     sides = (np.full(5, side) for side in (since, until, without))
     venues = ints([venue_of[each] for each in lineages])
-    assert found_of(lambda found: found.at_lineages(segment, ints(lineages), venues, *sides, asked)) == sorted(
+    assert found_of(lambda found: found.at_lineages(segment, ints(lineages), venues, *sides, asked, least)) == sorted(
         (3 + each.lineage, each.person, 10 - each.lineage, each.start, each.end, marks(each))
         for each in counted
-        if each.start < until and each.end > since and each.person != without
+        if min(each.end, until) - max(each.start, since) >= (1 if each.meets else least) and each.person != without
     )
 
 
@@ -150,15 +150,19 @@ def test_a_segment_answers_as_a_list_does(zone: str, data: st.DataObject) -> Non
         st.integers(midnight - 4 * HOUR, after + 30 * HOUR),
         st.sampled_from([time + more for visit in visits for time in visit[2:4] for more in (-1, 0, 1)] or [midnight]),
     )
-    since, until, without = data.draw(edge), data.draw(edge), data.draw(st.integers(0, 3))
-    check(segment, visits, since, until, without)
+    least = st.sampled_from((1, 2, MINUTE - 1, MINUTE, MINUTE + 1, 15 * MINUTE, 20 * HOUR))
+    asked = data.draw(edge), data.draw(edge), data.draw(st.integers(0, 3)), data.draw(least)
+    check(segment, visits, *asked)
     out = data.draw(st.sets(st.sampled_from(range(len(visits))))) if visits else set()
     segment.take_out(place[sorted(out)])
     kept = [visit for number, visit in enumerate(visits) if number not in out]
-    check(segment, kept, since, until, without)
-    again = Segment.of_arrays(midnight, segment.until_ms, segment.arrays(), segment.gone)
-    assert again.gone_count == len(out)
-    check(again, kept, since, until, without)
+    check(segment, kept, *asked)
+    arrays = segment.arrays()
+    older = {name: array for name, array in arrays.items() if "sparse" not in name}
+    for each in (arrays, older):
+        again = Segment.of_arrays(midnight, segment.until_ms, each, segment.gone)
+        assert again.gone_count == len(out)
+        check(again, kept, *asked)
 
 
 def test_many_lineages_or_visits_are_ordered_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ PROPERTY = settings(deadline=None, suppress_health_check=[HealthCheck.function_s
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["compiled", "plain"])
 def compiler(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With the compiler loaded, where there is one, and without."""
+    """With the compiler loaded, where there is one, on a processor that makes use of it, and without."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("contacts.sorting.numpy_is_slow", lambda: True)
         if not request.param:
             patch.delitem(sys.modules, "numba", raising=False)
         elif COMPILED:
