@@ -347,10 +347,11 @@ class OccupancyKeeper:
     def _forget(self) -> None:
         """Wipe out the names of persons of whom this worker has no visit any more, nor has any snapshot of its.
 
-        Else a restart would find visits of nobody, and take back what windows had told of them.
+        Else a restart would find visits of nobody, and take back what windows had told of them. Not while a partition
+        is rebuilt: all files would be read through for each day that passes.
         """
         states = self._states() if self._unused or self._leaving else None
-        if states is None or self.owner is None:
+        if states is None or self.owner is None or self.owner.rebuilding():
             return
         held = {partition: self.owner.position(partition) for partition in states}
         if self._leaving and self._leaving_at.keys() == held.keys():

@@ -268,6 +268,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/bench-index.json"))
     parser.add_argument("--part", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    for part in given.parts if given.folder is None and not given.part else ():
+        made = "build-4" if part.endswith("-4") else "build"
+        if made not in given.parts[: given.parts.index(part) + 1]:
+            parser.error(f"{part} asks what {made} made: name {made} before it, or the --folder that has it")
     if given.part:
         print(msgspec.json.encode(_PARTS[given.part](given.folder, given)).decode())
         return 0

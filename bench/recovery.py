@@ -44,7 +44,8 @@ _SESSION_SECONDS: Final = 10
 _PATIENCE_SECONDS: Final = 300.0
 _PATIENCE_SECONDS_A_MILLION: Final = 60.0
 _SAY_SECONDS: Final = 10.0
-_LOOK_SECONDS: Final = 0.25  # each look is an answer of the worker's, and CPU of it: 20 a second took 5 % of that
+_LOOK_SECONDS: Final = 0.25  # each look is an answer of the worker's, and CPU of it: 4 a second take 2 % of that
+_LOOK_SHARE: Final = 0.02  # so where it takes long it is looked as seldom as this share of it
 _MEANWHILE_BLOCKS: Final = 20
 _WANTED_SECONDS: Final = 10.0
 _WANTED_RATE: Final = 500_000
@@ -187,7 +188,7 @@ class Scene:
                 said = now
                 self._console.print(f"  {now - began:.0f} s: {how_far()}", style="dim", highlight=False)
             worker.watch(print)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(max(_LOOK_SECONDS, _LOOK_SHARE * (now - began)))
 
     def size_mib(self) -> float:
         """The size of the worker's files."""

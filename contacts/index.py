@@ -147,6 +147,12 @@ class VisitIndex:
         columns = self._rows["start"], self._rows["end"], self._rows["flags"]
         return self._runs.search(asked, self.longest_ms, *columns, _OUT)
 
+    def defer(self, deferred: bool) -> None:
+        """Whether rows are put in order by venue only when somebody asks, or as they come."""
+        self._runs.deferred = deferred
+        if not deferred:
+            self._runs.catch_up(self._rows["start"])
+
     def begun(self, person: Ints, lineage: Ints, start: Ints, reason: Ints) -> Ints:
         """The rows of the visits that check-ins made, or declared stays where that is the reason, brought back if they
         were settled; -1: there is none."""

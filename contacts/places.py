@@ -285,6 +285,7 @@ class Places:
         self._replayed, self._held_rows = None, _PASSING_ROWS
         if self._passing is None and self.log_time_ms == NEVER and not len(self._index):
             self._passing = Passing(self._words)
+            self._index.defer(True)
         self._settle()
         if self._passing is not None:
             self._passing.advance(self.log_time_ms)
@@ -312,6 +313,7 @@ class Places:
     def _leave_passing(self) -> None:
         self._inside, self._windows = self._as_passed()
         self._passing = None
+        self._index.defer(False)
 
     def passed_over(self) -> None:
         """All that is held has been told of, in `pass_over`'s part of the log; behind it a replay begins."""

@@ -59,6 +59,8 @@ class Runs:
         self._runs: list[Run] = []
         self._venue = Columns(venue="i4")
         self._tail: Run | None = None
+        self.deferred = False
+        """Whether rows are sorted when somebody asks, not as they come: most will be gone before anybody does."""
 
     @property
     def _sorted(self) -> int:
@@ -69,8 +71,16 @@ class Runs:
         """More rows; `start` is the column of all starts."""
         self._venue.grow(len(venue), venue=venue)
         self._tail = None
-        while self._venue.length - self._sorted >= _SMALLEST:
-            self._runs.append(self._make(self._sorted, _SMALLEST, start))
+        if not self.deferred:
+            self.catch_up(start)
+
+    def catch_up(self, start: Ints) -> None:
+        """Sort what is left of the rows but for the last few, as much at once as a run holds."""
+        while (left := self._venue.length - self._sorted) >= _SMALLEST:
+            size = _SMALLEST
+            while size * _MERGED <= min(_LARGEST, left):
+                size *= _MERGED
+            self._runs.append(self._make(self._sorted, size, start))
             while (
                 len(self._runs) >= _MERGED
                 and len(self._runs[-1].words) == len(self._runs[-_MERGED].words)
@@ -87,6 +97,7 @@ class Runs:
         self, asked: Asked, longest_ms: int, start: Ints, end: Ints, flags: NDArray[np.uint8], out: int
     ) -> tuple[Ints, Ints]:
         """The rows that answer: (number of the question, row). Rows with a flag of `out` do not count."""
+        self.catch_up(start)
         if self._tail is None and self._venue.length > self._sorted:
             self._tail = self._make(self._sorted, self._venue.length - self._sorted, start)
         since, until = (int(asked.since.min()), int(asked.until.max())) if len(asked.since) else (0, 0)
@@ -106,12 +117,17 @@ class Runs:
         return both[0], both[1]
 
     def droppable(self, gone: NDArray[np.bool_]) -> int:
-        """How many rows may be dropped: those of the first runs of which nearly all rows are gone."""
+        """How many rows may be dropped: those of the first runs of which nearly all rows are gone.
+
+        What is not sorted yet counts as one large run after another.
+        """
+        ends = [run.first + len(run.words) for run in self._runs]
+        ends += range(self._sorted + _LARGEST, self._venue.length + 1, _LARGEST)
         count = 0
-        for run in self._runs:
-            if np.count_nonzero(gone[run.first : run.first + len(run.words)]) < len(run.words) * (1 - _FEW):
+        for end in ends:
+            if np.count_nonzero(gone[count:end]) < (end - count) * (1 - _FEW):
                 break
-            count = run.first + len(run.words)
+            count = end
         return count
 
     def drop(self, count: int) -> None:
@@ -123,14 +139,7 @@ class Runs:
     def rebuild(self, venue: Ints, start: Ints) -> None:
         """All rows anew."""
         self.__init__()  # type: ignore[misc]
-        self._venue.grow(len(venue), venue=venue)
-        first = 0
-        while len(venue) - first >= _SMALLEST:
-            size = _SMALLEST
-            while size * _MERGED <= min(_LARGEST, len(venue) - first):
-                size *= _MERGED
-            self._runs.append(self._make(first, size, start))
-            first += size
+        self.add(venue, start)
 
 
 @compiled

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _SHARE_MOST: Final = 0.1
 """How much of a worker's time it may take to copy states for snapshots: larger ones are made less often."""
 
+_BEHIND: Final = 4
+"""So many times as rarely while a state has not all yet that was in the log: what is written is soon outdated."""
+
 
 class State(Protocol):
     """What a partition's state can do: become named parts. It must not change while this runs."""
@@ -65,7 +68,7 @@ class _Slot(Generic[S]):
         self.applied = self.taken
         self.records = 0
         self.since = now
-        self.rests_until = now
+        self.copying = 0.0  # how long it took to copy the state for its last snapshot
         self.writing: asyncio.Task[None] | None = None
         self.loading = asyncio.Lock()
         self.came_back = False
@@ -301,12 +304,14 @@ class Owner(KeeperBase, Generic[S]):
         if slot.state is None or slot.writing is not None or slot.applied == slot.unmoved or slot.applied != slot.taken:
             return
         now = self._clock()
-        due = slot.records >= self._cadence.every_records or now - slot.since >= self._cadence.every_seconds
-        if due and now >= slot.rests_until:
+        passed, least = now - slot.since, slot.copying * len(self._held) / _SHARE_MOST
+        times = 1 if self._built(partition) else _BEHIND
+        due = slot.records >= times * self._cadence.every_records or passed >= times * self._cadence.every_seconds
+        if due and passed >= least:
             slot.records, slot.since = 0, now
             self._telling(partition, slot.state, slot.applied)
             made = slot.state.dump(), self._shared()
-            slot.rests_until = now + (self._clock() - now) * len(self._held) / _SHARE_MOST
+            slot.copying = self._clock() - now
             slot.writing = asyncio.create_task(self._write_and_forget(partition, slot, slot.applied, *made))
 
     async def _write_and_forget(

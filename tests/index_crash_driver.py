@@ -143,7 +143,7 @@ def settings(folder: Path) -> Settings:
         clock="file",
         partitions=Partitions(scans=PARTITIONS, visits=PARTITIONS, cases=1),
         times=Times(horizon_days=RULES.horizon / DAY, retention_days=RULES.retention / DAY),
-        snapshots=Snapshots(every_seconds=5.0, every_records=25),
+        snapshots=Snapshots(every_seconds=1.25, every_records=6),  # four times as seldom while it is behind
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from gateway.keyring import Keyring
 from gateway.limits import Limits
@@ -97,7 +98,7 @@ def test_schemathesis_finds_nothing(
     Left out: the stream, which has no end (tests/test_gateway_routes.py listens to it), and the check that whatever
     fits the contract is accepted, as a schema cannot say that a ticket exists or a code is signed.
     """
-    schema = schemathesis.openapi.from_dict(contract)
+    schema: OpenApiSchema = schemathesis.openapi.from_dict(contract)
     schema.config.base_url = gateway.url
     key = gateway.add("admin", per_second=1e9, burst=10**9)
     tried: dict[str, int] = {}

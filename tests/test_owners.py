@@ -133,41 +133,56 @@ async def read_to_the_end(owner: Owner[Taken], reading: Reading) -> None:
     owner.unlock()
 
 
-class Large(Taken):
-    """A state whose copy takes two seconds."""
+class Copied(Taken):
+    """A state whose copy takes so many seconds."""
 
+    takes = 0.0
     now = 0.0
     copies: ClassVar[list[float]] = []
 
     def dump(self) -> Mapping[str, bytes]:
-        Large.copies.append(Large.now)
-        Large.now += 2.0
+        Copied.copies.append(Copied.now)
+        Copied.now += Copied.takes
         return super().dump()
 
 
-def test_copies_of_a_large_state_take_a_tenth_of_the_time(tmp_path: Path) -> None:
-    """However often snapshots are wanted."""
-    owner: Owner[Large] = Owner(
-        "scans", lambda _: Large("w"), lambda _, parts: Large("w"), SnapshotStore(tmp_path, "cluster"), NoOutputs(),
-        Settings(snapshots=Snapshots(every_seconds=1.0)), lambda: Large.now,
+def seconds_between_copies(folder: Path, *, takes: float, wanted: float, end: int) -> list[float]:
+    """While a worker reads a log, a record a second, of which `end` was the end when it began."""
+    Copied.takes, Copied.now, Copied.copies = takes, 0.0, []
+    owner: Owner[Copied] = Owner(
+        "scans", lambda _: Copied("w"), lambda _, parts: Copied("w"), SnapshotStore(folder, "cluster"), NoOutputs(),
+        Settings(snapshots=Snapshots(every_seconds=wanted)), lambda: Copied.now,
     )  # fmt: skip
     reading = Reading(owner)
 
     async def run() -> None:
         await owner.assigned(frozenset({0}))
         await reading.seek()
+        owner.ends[0] = end
         for _ in range(END - FIRST):
             reading.fetch(1)
             await work(owner, reading)
-            Large.now += 1.0
+            Copied.now += 1.0
             if (writing := owner._slots[0].writing) is not None:
                 await asyncio.wait([writing])
         await owner.close()
 
     asyncio.run(run())
-    *before, _ = Large.copies
+    *before, _ = Copied.copies
     assert len(before) > 1
-    assert min(later - earlier for earlier, later in pairwise(before)) >= 20.0, "two seconds of copying in twenty"
+    return [later - earlier for earlier, later in pairwise(before)]
+
+
+def test_copies_of_a_large_state_take_a_tenth_of_the_time(tmp_path: Path) -> None:
+    """However often snapshots are wanted: two seconds in twenty."""
+    assert min(seconds_between_copies(tmp_path, takes=2.0, wanted=1.0, end=FIRST)) >= 20.0
+
+
+def test_a_state_that_is_behind_is_copied_a_fourth_as_often(tmp_path: Path) -> None:
+    """What it writes is soon outdated; once it is level it is copied as often as is wanted."""
+    apart = seconds_between_copies(tmp_path, takes=0.0, wanted=3.0, end=FIRST + 40)
+    assert min(apart[:2]) >= 12.0
+    assert max(apart[3:]) <= 4.0
 
 
 def test_a_batch_comes_while_a_snapshot_turns_out_to_be_of_no_use(tmp_path: Path) -> None:
