@@ -14,7 +14,7 @@ from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct, ints, side_by_side
 from contacts.compiled import compiled
 from contacts.index import MEETS, VisitIndex
-from contacts.presence import Union, any_in, unite
+from contacts.presence import Union, any_in, unite, unite_into
 from contacts.reads import ASKED, ASSUMED_MARK, MEETS_MARK, TOLD_MARK, Found, marks_of
 from contacts.runs import Asked
 from schemas.messages import Direction
@@ -101,16 +101,13 @@ def meetings(
     reach = 0 if forward else air.reach_ms
     own = visits_of(index, persons, since, until).cut(as_of_ms)
     venues = len(index.lineages.venues)
-    order = np.lexsort((own.start, own.asked * venues + own.venue))
-    own = own.of(order)
-    stays = unite(own.asked * venues + own.venue, own.start, own.end, own.marks & ASSUMED_MARK != 0)
-    exposer, venue = np.divmod(stays.key, venues)
-    begin, close = np.maximum(stays.start, since[exposer]), np.minimum(stays.end, until[exposer])
-    some = np.flatnonzero(begin < close)
-    exposer, venue, begin, close = exposer[some], venue[some], begin[some], close[some]
+    key = own.asked * venues + own.venue
+    order = np.lexsort((own.start, key))
+    columns = np.empty((7, len(order)), np.int64)
+    count = _stays(key, own.start, own.end, own.marks, order, venues, since, until, columns)
+    exposer, venue, begin, close, own_start, own_end, own_marks = columns[:, :count]
     if forward:
         begin, close = air.intervals(begin, close)
-    own_marks = _stay_marks(stays, own.marks)[some]
 
     asked = Asked(np.arange(len(exposer)), venue, begin - reach, close + reach)
     with Found.lent() as table:
@@ -118,10 +115,41 @@ def meetings(
         others = _whole(index, _at_venues(index, asked, persons[exposer], table, enough), as_of_ms)
         infectious = (others.start, others.end) if forward else air.intervals(others.start, others.end)
         columns, marks = side_by_side(9, len(others.asked)), np.empty(len(others.asked), np.uint8)
-        stays_asked = exposer, venue, begin, close, stays.start[some], stays.end[some], own_marks
+        stays_asked = exposer, venue, begin, close, own_start, own_end, own_marks
         others_found = others.asked, others.person, others.start, others.end, others.marks, *infectious
         count = _pair(*stays_asked, *others_found, least_ms, columns, marks)
     return Meetings._make((*columns[:, :count], marks[:count]))
+
+
+@compiled
+def _stays(
+    key: Ints, start: Ints, end: Ints, marks: Ints, order: Ints, venues: int, since: Ints, until: Ints, columns: Ints
+) -> int:  # fmt: skip
+    """Fill in whose each stay is, its venue, what of it is in the window, from when and until when it lasts as a whole,
+    and its marks. `order` is that of visits by (key, start), and key is of person and venue. How many stays there are.
+    """
+    key, start, end, marks = key[order], start[order], end[order], marks[order]
+    first, last, part_of = np.empty(len(key), np.int64), np.empty(len(key), np.int64), np.empty(len(key), np.int64)
+    assumed = np.empty(len(key), np.bool_)
+    stays = unite_into(key, start, end, marks & ASSUMED_MARK != 0, first, last, assumed, part_of)
+    told = np.zeros(stays, np.int64)
+    for row in range(len(key)):
+        told[part_of[row]] |= marks[row] & TOLD_MARK
+    count = 0
+    for stay in range(stays):
+        here = first[stay]
+        exposer = key[here] // venues
+        begin, close = max(start[here], since[exposer]), min(last[stay], until[exposer])
+        if begin < close:
+            columns[0, count] = exposer
+            columns[1, count] = key[here] - exposer * venues
+            columns[2, count] = begin
+            columns[3, count] = close
+            columns[4, count] = start[here]
+            columns[5, count] = last[stay]
+            columns[6, count] = told[stay] | (ASSUMED_MARK if assumed[stay] else 0)
+            count += 1
+    return count
 
 
 @compiled

@@ -43,16 +43,17 @@ def unite(key: Ints, start: Ints, end: Ints, assumed: Bools) -> Union:
     """Unite what touches or overlaps and has one key. The intervals come in order of (key, start)."""
     first, until, part_of = (np.empty(len(key), np.int64) for _ in range(3))
     doubtful = np.empty(len(key), np.bool_)
-    count = _unite(key, start, end, assumed, first, until, doubtful, part_of)
+    count = unite_into(key, start, end, assumed, first, until, doubtful, part_of)
     first = first[:count]
     return Union(key[first], start[first], until[:count], doubtful[:count], part_of)
 
 
 @compiled
-def _unite(
+def unite_into(
     key: Ints, start: Ints, end: Ints, assumed: Bools, first: Ints, until: Ints, doubtful: Bools, part_of: Ints
 ) -> int:
-    """Fill the columns of unions, and of which each interval is part; how many unions there are."""
+    """`unite`, into columns given: the first interval of each union, its end, whether that is assumed, and for each
+    interval the union that it is part of. How many unions there are."""
     last = -1
     for row in range(len(key)):
         if last < 0 or key[row] != key[row - 1] or start[row] > until[last]:

@@ -75,10 +75,8 @@ class Found:
 
     def of_persons(self, segment: Segment, persons: Ints, venue_of: NDArray[np.int32]) -> None:
         """Add all visits of persons; `asked` is the index into `persons`, `venue_of` gives a lineage's venue."""
-        arrays = segment.words, segment.begins, segment.mine, segment.exact, segment.gone
-        questions = segment.mine_sparse, segment.begins_sparse, segment.midnight_ms, persons, venue_of
         while True:
-            count = _of_persons(*arrays, *questions, _MARKS, self._table, self._count)
+            count = _of_persons(*segment.by_person, persons, venue_of, _MARKS, self._table, self._count)
             if self._make_room(count):
                 self._count = count
                 return
@@ -98,11 +96,10 @@ class Found:
 
         They share `least_ms` or more; those that meet another of their person, with which they are one stay, any time.
         """
-        arrays = segment.words, segment.begins, segment.exact, segment.gone
         questions = asked, lineage, venue, since, until, without
         while True:
-            found = LIMITS, _MARKS, self._table
-            count = _at_lineages(*arrays, segment.midnight_ms, least_ms, *questions, *found, self._count)
+            found = least_ms, LIMITS, _MARKS, self._table, self._count
+            count = _at_lineages(*segment.by_venue, *questions, *found)
             if self._make_room(count):
                 self._count = count
                 return
@@ -146,8 +143,8 @@ def _of_persons(
 
 @compiled
 def _at_lineages(
-    words: Ints, begins: Places, exact: Ints, gone: Bits, midnight: int, least: int, asked: Ints, lineage: Ints,
-    venue: Ints, since: Ints, until: Ints, without: Ints, limits: Ints, marks_of: Ints, table: Ints, count: int,
+    words: Ints, begins: Places, exact: Ints, gone: Bits, midnight: int, asked: Ints, lineage: Ints, venue: Ints,
+    since: Ints, until: Ints, without: Ints, least: int, limits: Ints, marks_of: Ints, table: Ints, count: int,
 ) -> int:  # fmt: skip
     room = table.shape[1]
     least_minutes = (least + 59_999) // 60_000

@@ -92,6 +92,8 @@ class Segment:
         self.midnight_ms = midnight_ms
         self.words, self.begins, self.mine, self.exact, self.gone = words, begins, mine, exact, gone
         self.mine_sparse, self.begins_sparse = mine_sparse, begins_sparse
+        self.by_person = words, begins, mine, exact, gone, mine_sparse, begins_sparse, midnight_ms
+        self.by_venue = words, begins, exact, gone, midnight_ms
         self.file = ""
         """The file that holds it, once there is one."""
         self.checked = False

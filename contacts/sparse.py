@@ -61,7 +61,7 @@ def lineage_at(begins: Places, sparse: Places, place: int) -> Any:
     """The lineage whose stretch of places holds this one."""
     first, last = np.int64(0), np.int64(len(begins) - 2)
     if len(sparse):
-        first, last = np.int64(sparse[place // 256]), np.int64(sparse[place // 256 + 1])
+        first, last = np.int64(sparse[place // _PLACES]), np.int64(sparse[place // _PLACES + 1])
     while first < last:
         middle = (first + last) >> 1
         if np.int64(begins[middle + 1]) <= place:
