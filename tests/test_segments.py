@@ -301,6 +301,14 @@ def test_what_does_not_fit_lives_on() -> None:
     assert settle(archive, [midnight, after], [long._replace(end=midnight + HOUR)]) == []
 
 
+def test_no_day_has_more_than_26_hours() -> None:
+    """Questions rely on it: a visit that began later in its day, if there ever is one, stays a row."""
+    midnight, _ = day_of("Asia/Jakarta")
+    late = Seen(1, 0, midnight + 26 * HOUR, midnight + 27 * HOUR, 0, False, False)
+    archive = Archive(MemoryShelf())
+    assert settle(archive, [midnight, midnight + 30 * HOUR], [late, late._replace(start=late.start - 1)]) == [late]
+
+
 def test_lineages_that_came_later_have_no_visits() -> None:
     midnight, _ = day_of("Asia/Jakarta")
     segment, _ = Segment.build(midnight, sealed([Seen(1, 1, midnight, midnight + HOUR, 0, False, False)]), 2)
