@@ -31,8 +31,7 @@ LENGTH_MINUTES: Final = (30, 120, 480, 2000)
 """The longest visit of each length class, in minutes; a longer one does not fit a segment."""
 
 DAY_MINUTES: Final = 26 * 60
-"""No visit of a segment starts later in its day: longer ones than where clocks are set back by two hours are not known.
-"""
+"""No visit of a segment starts later in its day: no zone sets its clocks back by more than two hours."""
 
 LONGEST_MS: Final = (LENGTH_MINUTES[-1] - 2) * MINUTE_MS
 _PERSON_SHIFT: Final = 1
@@ -94,6 +93,7 @@ class Segment:
         self.mine_sparse, self.begins_sparse = mine_sparse, begins_sparse
         self.by_person = words, begins, mine, exact, gone, mine_sparse, begins_sparse, midnight_ms
         self.by_venue = words, begins, exact, gone, midnight_ms
+        """What the loops of contacts.reads are given, in their order."""
         self.file = ""
         """The file that holds it, once there is one."""
         self.checked = False

@@ -21,6 +21,7 @@ _VISITS: Final = 16
 """A stretch of persons has so many visits, to twice as many."""
 
 _PLACES: Final = 256
+"""So many places have one entry: of each the lineage is then looked for among some sixty."""
 
 
 def over_persons(mine: Ints) -> Places:

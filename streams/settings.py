@@ -56,7 +56,8 @@ class Transport(msgspec.Struct, frozen=True):
 
 
 class Snapshots(msgspec.Struct, frozen=True):
-    """When state is made durable (and offsets are committed up to it)."""
+    """When state is made durable (and offsets are committed up to it): after so long, or so many records, whichever is
+    first; a state that has not all yet that was in the log a fourth as often."""
 
     every_seconds: float = 30.0
     every_records: int = 500_000
