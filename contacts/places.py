@@ -25,20 +25,19 @@ from contacts.exposures import Named, Question, answered
 from contacts.figures import Figures, figures_of
 from contacts.incoming import NEVER, Incoming, Source
 from contacts.index import VisitIndex
-from contacts.occupancy import Count, Inside, Numbers, Told
-from contacts.passing import Passing
+from contacts.occupancy import Count, Numbers, Told
 from contacts.people import Directory
 from contacts.presence import Change, steps_of_change
 from contacts.recounts import Recounts
 from contacts.registry import Registry
 from contacts.retell import Retelling
 from contacts.stays import Query, shared_stays
-from contacts.steps import Raw, Words
 from contacts.store import fill, store
+from contacts.tally import Tally
 from contacts.upkeep import Upkeep
 from contacts.visits import Visit
 from contacts.watch import WatchList
-from contacts.windows import Part, WindowRows, Windows, default_window_ms
+from contacts.windows import Part, WindowRows, default_window_ms
 from contacts.wire import WireBlock, as_wire
 from schemas.blocks import WINDOW_COLUMNS, PlacedControl, RecountOrder, RulesChange, VisitBlock, WatchOrder
 from schemas.bounds import TIME_MOST
@@ -78,13 +77,12 @@ class Places:
         shelf: Shelf | None = None,
         cluster_rules: ClusterRules | None = None,
     ) -> None:
-        words = Words(window_ms)
         self._window_ms, self._horizon_ms, self._retention_ms, self._zone = window_ms, horizon_ms, retention_ms, zone
         self._shares_people = people is not None
         self._index = VisitIndex(sources, people, shelf)
         self._upkeep = Upkeep(self._index, zone)
         self._incoming = Incoming(sources, self._index.lineages)
-        self._words, self._inside, self._windows = words, Inside(words), Windows(words)
+        self._tally = Tally(window_ms)
         self._registry = Registry()
         self._allowances = Allowances(self._registry, zone)
         self._recounts = Recounts(self._index, self._registry)
@@ -92,13 +90,17 @@ class Places:
         self._told = Told()
         self._floor_ms = NEVER
         self._replayed: Retelling | None = None
-        self._passing: Passing | None = None
         self._held_rows = _HELD_ROWS
 
     @property
     def log_time_ms(self) -> int:
         """The least of the sources' log times; NEVER while one has not been heard."""
         return self._incoming.log_time_ms
+
+    @property
+    def _heard_ms(self) -> int | None:
+        """The log time; None while a source has not been heard."""
+        return None if self.log_time_ms == NEVER else self.log_time_ms
 
     @property
     def shelf(self) -> Shelf:
@@ -143,24 +145,11 @@ class Places:
         """Bring a change that the index holds into the counts and the windows."""
         lineage, start = (self._index.column(name)[change.rows] for name in ("lineage", "start"))
         self._touch(lineage, start, change.old_end)
-        self._step(steps_of_change(self._index, change))
+        self._tally.add(steps_of_change(self._index, change), len(self._index.lineages.venues))
         if self._watches:
             self._watches.changed(self._index, change)
         if self._recounts:
             self._recounts.touched(change.rows)
-
-    def _step(self, parts: list[Raw]) -> None:
-        """Bring steps into the counts and the windows."""
-        venues = len(self._index.lineages.venues)
-        if self._passing is not None:
-            self._passing.make_room(venues)
-            self._passing.add(parts)
-            return
-        steps = self._words.net(parts)
-        self._inside.make_room(venues)
-        self._windows.make_room(venues)
-        self._inside.add(steps)
-        self._windows.add(steps)
 
     def add_venue(self, venue: Venue) -> None:
         """Take in a record of the registry. Raises RegistryError as the registry does."""
@@ -246,22 +235,23 @@ class Places:
     def _touched(self) -> Ints:
         """The venues whose numbers at `log_time_ms` may differ from those of the last call."""
         at_ms = self.log_time_ms
-        self._inside.advance(at_ms)
+        self._tally.inside.advance(at_ms)
         _, allowed_anew = self._allowances.at(at_ms, self._index.lineages)
         recounted = self._recounts.venues(at_ms) if self._recounts else allowed_anew[:0]
         self._grow_told(0 if self._replayed is None else -1)
-        return distinct(np.concatenate((*self._inside.touched(), allowed_anew, recounted)))
+        return distinct(np.concatenate((*self._tally.inside.touched(), allowed_anew, recounted)))
 
     def _numbers(self, venues: Ints) -> Numbers:
         """The numbers of venues as of the last call of `_touched`."""
-        inside, assumed, allowed = self._inside.inside, self._inside.assumed, self._allowances.allowed
+        counts, allowed = self._tally.inside, self._allowances.allowed
+        inside, assumed = counts.inside, counts.assumed
         return self._recounts.counted(
             self.log_time_ms, Numbers(venues, inside[venues], assumed[venues], allowed[venues])
         )
 
     def replaying(self) -> None:
         """From here on rows may come that have been told of before; `load` begins so too."""
-        self._leave_passing()
+        self._end_passing()
         self._replayed, self._held_rows = Retelling(), _HELD_ROWS
 
     def replayed(self) -> WindowRows | None:
@@ -283,42 +273,21 @@ class Places:
         Counts and windows are not asked for before `passed_over` or `replaying`.
         """
         self._replayed, self._held_rows = None, _PASSING_ROWS
-        if self._passing is None and self.log_time_ms == NEVER and not len(self._index):
-            self._passing = Passing(self._words)
+        if not self._tally.passes_over and self._heard_ms is None and not len(self._index):
+            self._tally.begin_passing()
             self._index.defer(True)
         self._settle()
-        if self._passing is not None:
-            self._passing.advance(self.log_time_ms)
-        else:
-            self._let_pass(self._inside, self._windows)
+        if self._heard_ms is not None:
+            self._tally.pass_until(self._heard_ms)
 
-    def _let_pass(self, inside: Inside, windows: Windows) -> None:
-        if self.log_time_ms != NEVER:
-            windows.close(self.log_time_ms, told=False)
-            inside.advance(self.log_time_ms)
-
-    def _as_passed(self) -> tuple[Inside, Windows]:
-        """The counts and windows; made of what has been put by while the log is passed over."""
-        if self._passing is None:
-            return self._inside, self._windows
-        inside, windows = Inside(self._words), Windows(self._words)
-        ahead = self._passing.ahead()
-        inside.take_over(self._passing)
-        inside.add(ahead)
-        windows.take_over(self._passing)
-        windows.add(ahead)
-        self._let_pass(inside, windows)
-        return inside, windows
-
-    def _leave_passing(self) -> None:
-        self._inside, self._windows = self._as_passed()
-        self._passing = None
+    def _end_passing(self) -> None:
+        self._tally.end_passing(self._heard_ms)
         self._index.defer(False)
 
     def passed_over(self) -> None:
         """All that is held has been told of, in `pass_over`'s part of the log; behind it a replay begins."""
         self.pass_over()
-        self._leave_passing()
+        self._end_passing()
         if self.log_time_ms != NEVER:
             self._touched()
             self._told.all_told(self._numbers(np.arange(len(self._index.lineages.venues))))
@@ -327,7 +296,7 @@ class Places:
     def _grow_told(self, inside: int) -> None:
         """Make room for new venues; with -1 it is not known what was told of them, so they will be told of."""
         venues = len(self._index.lineages.venues)
-        self._inside.make_room(venues)
+        self._tally.inside.make_room(venues)
         self._told.make_room(venues, inside)
 
     def windows(self) -> WindowRows | None:
@@ -338,9 +307,9 @@ class Places:
     def _close(self, touched: Retelling | None) -> WindowRows | None:
         if self.log_time_ms == NEVER:
             return None
-        cells = self._windows.close(self.log_time_ms)
+        cells = self._tally.windows.close(self.log_time_ms)
         if touched is not None:
-            cells = self._windows.also(cells, *touched.cells(self.log_time_ms // self._window_ms))
+            cells = self._tally.windows.also(cells, *touched.cells(self.log_time_ms // self._window_ms))
         if not len(cells.slot):
             return None
         venues, venue = np.unique(cells.venue, return_inverse=True)
@@ -384,10 +353,9 @@ class Places:
             return False
         self._settle()
         midnight = midnight_ms(self.log_time_ms - self._retention_ms, self._zone)
-        windows = self._passing or self._windows
-        if midnight > self._floor_ms and windows.closed_until_ms >= midnight:
+        if midnight > self._floor_ms and self._tally.closed_until_ms >= midnight:
             self._floor_ms = midnight
-            windows.forget(midnight)
+            self._tally.forget(midnight)
             self._index.expire(midnight, self.log_time_ms - self._horizon_ms - 2 * _DAY_MS)
             self._watches.renumber()
             self._clusters.expire(midnight)
@@ -409,13 +377,11 @@ class Places:
         """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         self._grow_told(0 if self._replayed is None else -1)
-        inside, windows = self._as_passed()
-        touched = inside.touched() if self._passing is None else [np.arange(len(self._index.lineages.venues))]
+        at_ms, touched, tally = self._tally.dump(self._heard_ms)
+        touched = [np.arange(len(self._index.lineages.venues))] if touched is None else touched
         self._told.doubt(distinct(np.concatenate((*touched, np.empty(0, np.int64)))))
-        state = _State(
-            self._window_ms, self._incoming.sources, list(self._registry.venues()), inside.at_ms, self._floor_ms
-        )
-        parts: dict[str, Part | None] = {**self._index.dump(), **inside.dump(), **windows.dump()}
+        state = _State(self._window_ms, self._incoming.sources, list(self._registry.venues()), at_ms, self._floor_ms)
+        parts: dict[str, Part | None] = {**self._index.dump(), **tally}
         parts |= self._watches.dump() | self._clusters.dump() | self._recounts.dump()
         parts |= self._allowances.dump() | self._told.dump()
         if self._replayed is not None:
@@ -452,8 +418,7 @@ class Places:
         if people is None:
             places._index.people.load(parts)
         places._index.load(parts)
-        places._inside.load(parts, state.at_ms)
-        places._windows.load(parts)
+        places._tally.load(parts, state.at_ms)
         places._watches.load(parts)
         places._replayed = Retelling()
         places._replayed.load(parts)

@@ -243,11 +243,11 @@ def test_the_order_in_which_recounts_are_told_of_means_nothing(seed: int) -> Non
         chance.shuffle(told)
         for order in told:
             places.recount(order)
-        places._inside.advance(at)
-        index = places._index
-        places._inside.make_room(len(index.lineages.venues))
+        index, counts = places._index, places._tally.inside
+        counts.advance(at)
+        counts.make_room(len(index.lineages.venues))
         venues = np.arange(len(index.lineages.venues))
-        by_visits = Numbers(venues, places._inside.inside[venues], places._inside.assumed[venues], venues)
+        by_visits = Numbers(venues, counts.inside[venues], counts.assumed[venues], venues)
         places._recounts.venues(at)
         inside = places._recounts.counted(at, by_visits).inside
         found = dict(zip(index.lineages.venues.of(venues), inside.tolist(), strict=True))
