@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -100,6 +101,7 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
         """What the keeper asks of its owner."""
 
         durable_at = 10
+        behind: Sequence[int] = ()
         committed: ClassVar[dict[int, int]] = {}
 
         def position(self, partition: int) -> int:
@@ -109,6 +111,10 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
         def durable(self, partition: int) -> int:
             """Where the snapshot stands."""
             return self.durable_at
+
+        def rebuilding(self) -> list[int]:
+            """Which partitions are not there yet."""
+            return list(self.behind)
 
     letters = DeadLetters(outbox, own.dead_letters)
     contacts = Contacts(own, Clock(), outbox, letters, states.get)  # type: ignore[arg-type]
@@ -122,7 +128,11 @@ def test_a_name_goes_when_no_snapshot_needs_it(tmp_path: Path) -> None:
     states[0].apply(VisitBlock(0, 0, 1, BEGIN, [], [], b"", []))
     assert people.people.take(["a", "b"]).tolist() == [0, 1]
     keeper._unused = True
-    for durable, names in ((10, ["a", "b"]), (12, ["a", "b"]), (13, ["", ""])):
-        holder.durable_at = durable
+    none = list[int]()
+    for durable, behind, names in (
+        (10, [0], ["a", "b"]), (13, [0], ["a", "b"]),  # not while it is rebuilt
+        (12, none, ["a", "b"]), (12, none, ["a", "b"]), (13, none, ["", ""]),
+    ):  # fmt: skip
+        holder.durable_at, holder.behind = durable, behind
         keeper._forget()
         assert [people.people.name(number) for number in (0, 1)] == names

@@ -255,6 +255,7 @@ def test_all_is_told_before_a_snapshot_and_acknowledged_before_it_is_durable(tmp
             "visits", lambda _: order, lambda *_: order, store, order, settings, lambda: 0.0, telling=order.told
         )  # fmt: skip
         await owner.assigned(frozenset({0}))
+        owner.ends[0] = 3
         owner.begins(0, 0)
         held = await owner.take(Batch("visits", 0, [0, 1, 2], [0] * 3, [None] * 3, [b""] * 3, highwater=3))
         assert held is not None
