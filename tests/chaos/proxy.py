@@ -20,11 +20,12 @@ Address = tuple[str, int] | Path
 
 
 class _Link:
-    """One client's connection and ours to the server."""
+    """One client's connection and, once it is there, ours to the server."""
 
-    def __init__(self, *writers: asyncio.StreamWriter) -> None:
-        self.writers = writers
+    def __init__(self, client: asyncio.StreamWriter) -> None:
+        self.writers = [client]
         self.dead = False  # what is sent vanishes
+        self.serving: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
         """Hang up without a word."""
@@ -52,9 +53,9 @@ class Proxy:
         """Listen."""
         if isinstance(self._listen, Path):
             self._listen.unlink(missing_ok=True)
-            self._listening = await asyncio.start_unix_server(self._serve, self._listen)
+            self._listening = await asyncio.start_unix_server(self._accept, self._listen)
         else:
-            self._listening = await asyncio.start_server(self._serve, *self._listen)
+            self._listening = await asyncio.start_server(self._accept, *self._listen)
 
     async def behave(self, way: Way, amount: float) -> None:
         """Be slow, narrow, stalled, half-open or cut from now on; an empty way: pass everything."""
@@ -77,23 +78,25 @@ class Proxy:
         for link in list(self._links):
             link.reset()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._way == "cut":
-            writer.transport.abort()
-            return
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Know the connection before a task serves it: one that is cancelled before it begins closes nothing."""
+        link = _Link(writer)
+        self._links.add(link)
+        link.serving = asyncio.get_running_loop().create_task(self._serve(link, reader, writer))
+
+    async def _serve(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if self._way == "cut":
+                return
             if isinstance(self._server, Path):
                 far_reader, far_writer = await asyncio.open_unix_connection(self._server)
             else:
                 far_reader, far_writer = await asyncio.open_connection(*self._server)
-        except OSError:  # the server is away: as if it had refused
-            writer.transport.abort()
-            return
-        link = _Link(writer, far_writer)
-        link.dead = self._way == "half_open"
-        self._links.add(link)
-        try:
+            link.writers.append(far_writer)
+            link.dead = self._way == "half_open"
             await asyncio.gather(self._pass(link, reader, far_writer), self._pass(link, far_reader, writer))
+        except OSError:  # the server is away: as if it had refused
+            pass
         finally:
             self._links.discard(link)
             link.reset()
