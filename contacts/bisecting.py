@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from contacts.columns import Ints
+from numpy.typing import NDArray
+
 from contacts.compiled import compiled
 
 
 @compiled
-def first_from(words: Ints, wanted: Any, begin: Any, end: Any) -> Any:
-    """The first place in `[begin, end)` whose word is not below `wanted`; `end` where there is none. All int64."""
+def first_from(words: NDArray[Any], wanted: Any, begin: Any, end: Any) -> Any:
+    """The first place in `[begin, end)` whose word is not below `wanted`; `end` where there is none."""
     while begin < end:
         middle = (begin + end) >> 1
         if words[middle] < wanted:

@@ -98,11 +98,6 @@ class Places:
         return self._incoming.log_time_ms
 
     @property
-    def _heard_ms(self) -> int | None:
-        """The log time; None while a source has not been heard."""
-        return None if self.log_time_ms == NEVER else self.log_time_ms
-
-    @property
     def shelf(self) -> Shelf:
         """Where settled visits are kept."""
         return self._index.archive.shelf
@@ -273,15 +268,14 @@ class Places:
         Counts and windows are not asked for before `passed_over` or `replaying`.
         """
         self._replayed, self._held_rows = None, _PASSING_ROWS
-        if not self._tally.passes_over and self._heard_ms is None and not len(self._index):
+        if not self._tally.passes_over and self.log_time_ms == NEVER and not len(self._index):
             self._tally.begin_passing()
             self._index.defer(True)
         self._settle()
-        if self._heard_ms is not None:
-            self._tally.pass_until(self._heard_ms)
+        self._tally.pass_until(self.log_time_ms)
 
     def _end_passing(self) -> None:
-        self._tally.end_passing(self._heard_ms)
+        self._tally.end_passing(self.log_time_ms)
         self._index.defer(False)
 
     def passed_over(self) -> None:
@@ -377,8 +371,7 @@ class Places:
         """The whole state, as named parts; None stands for a file on the shelf."""
         self._settle()
         self._grow_told(0 if self._replayed is None else -1)
-        at_ms, touched, tally = self._tally.dump(self._heard_ms)
-        touched = [np.arange(len(self._index.lineages.venues))] if touched is None else touched
+        at_ms, touched, tally = self._tally.dump(self.log_time_ms, len(self._index.lineages.venues))
         self._told.doubt(distinct(np.concatenate((*touched, np.empty(0, np.int64)))))
         state = _State(self._window_ms, self._incoming.sources, list(self._registry.venues()), at_ms, self._floor_ms)
         parts: dict[str, Part | None] = {**self._index.dump(), **tally}

@@ -63,10 +63,4 @@ def lineage_at(begins: Places, sparse: Places, place: int) -> Any:
     first, last = np.int64(0), np.int64(len(begins) - 2)
     if len(sparse):
         first, last = np.int64(sparse[place // _PLACES]), np.int64(sparse[place // _PLACES + 1])
-    while first < last:
-        middle = (first + last) >> 1
-        if np.int64(begins[middle + 1]) <= place:
-            first = middle + 1
-        else:
-            last = middle
-    return first
+    return first_from(begins, place + 1, first + 1, last + 1) - 1

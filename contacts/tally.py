@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from contacts.columns import Ints
+from contacts.incoming import NEVER
 from contacts.occupancy import Inside
 from contacts.passing import Passing
 from contacts.steps import Raw, Words
@@ -16,7 +19,10 @@ from contacts.windows import Part, Windows
 
 
 class Tally:
-    """Counts and windows. `inside` and `windows` are not to be asked while a log is passed over."""
+    """Counts and windows. `inside` and `windows` are not to be asked while a log is passed over.
+
+    The log time is NEVER while a source has not been heard.
+    """
 
     def __init__(self, window_ms: int) -> None:
         self._words = Words(window_ms)
@@ -56,12 +62,12 @@ class Tally:
         else:
             _let_pass(self.inside, self.windows, log_time_ms)
 
-    def end_passing(self, log_time_ms: int | None) -> None:
-        """Work on steps as they come from here on; the log time is None before all sources have been heard."""
+    def end_passing(self, log_time_ms: int) -> None:
+        """Work on steps as they come from here on."""
         self.inside, self.windows = self._as_passed(log_time_ms)
         self._passing = None
 
-    def _as_passed(self, log_time_ms: int | None) -> tuple[Inside, Windows]:
+    def _as_passed(self, log_time_ms: int) -> tuple[Inside, Windows]:
         """The counts and windows, made of what has been put by while a log is passed over."""
         if self._passing is None:
             return self.inside, self.windows
@@ -71,18 +77,17 @@ class Tally:
         inside.add(ahead)
         windows.take_over(self._passing)
         windows.add(ahead)
-        if log_time_ms is not None:
-            _let_pass(inside, windows, log_time_ms)
+        _let_pass(inside, windows, log_time_ms)
         return inside, windows
 
     def forget(self, before_ms: int) -> None:
         """Let go of closed windows that begin before a time."""
         (self._passing or self.windows).forget(before_ms)
 
-    def dump(self, log_time_ms: int | None) -> tuple[int, list[Ints] | None, dict[str, Part]]:
-        """When the counts are of, the venues they have changed of since `touched` (None: of any), and all as parts."""
+    def dump(self, log_time_ms: int, venues: int) -> tuple[int, list[Ints], dict[str, Part]]:
+        """When the counts are of, the venues whose counts may have changed since they were asked for, all as parts."""
         inside, windows = self._as_passed(log_time_ms)
-        touched = None if self.passes_over else inside.touched()
+        touched = [np.arange(venues)] if self.passes_over else inside.touched()
         return inside.at_ms, touched, {**inside.dump(), **windows.dump()}
 
     def load(self, parts: Mapping[str, bytes], at_ms: int) -> None:
@@ -92,5 +97,6 @@ class Tally:
 
 
 def _let_pass(inside: Inside, windows: Windows, log_time_ms: int) -> None:
-    windows.close(log_time_ms, told=False)
-    inside.advance(log_time_ms)
+    if log_time_ms != NEVER:
+        windows.close(log_time_ms, told=False)
+        inside.advance(log_time_ms)
