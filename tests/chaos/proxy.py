@@ -14,6 +14,7 @@ from typing import Any, Final
 from tests.chaos.schedule import Way
 
 _PIECE: Final = 64 * 1024
+_LAST_SECONDS: Final = 0.01  # the loop closes sockets a round after they were aborted
 
 Address = tuple[str, int] | Path
 """Where to listen or connect: host and port, or the path of a Unix socket."""
@@ -46,6 +47,7 @@ class Proxy:
         self._amount = 0.0
         self._links: set[_Link] = set()
         self._listening: asyncio.Server | None = None
+        self._closed = False
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -73,6 +75,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Hang up on everybody."""
+        self._closed = True
         if self._listening is not None:
             self._listening.close()
         for link in list(self._links):
@@ -80,6 +83,9 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Know the connection before a task serves it: one that is cancelled before it begins closes nothing."""
+        if self._closed:  # it was accepted before
+            writer.transport.abort()
+            return
         link = _Link(writer)
         self._links.add(link)
         link.serving = asyncio.get_running_loop().create_task(self._serve(link, reader, writer))
@@ -160,6 +166,7 @@ class Network:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(_LAST_SECONDS)
 
     def _do(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run_coroutine_threadsafe(make(), self._loop).result(10.0)
