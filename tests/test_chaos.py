@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ from tests.chaos.run import Result
 from tests.chaos.schedule import Fault, Kind, Schedule, ScheduleError, Way, load, make, printed
 from tests.chaos.seen import Said, Stands, _newest
 from tests.chaos.servers import Ports
+from tests.chaos.system import fill
 from tests.chaos.town import HORIZON_MS, RETENTION_MS, town
 
 NOW = 1_790_000_000_000
@@ -271,6 +273,18 @@ def test_a_network_that_is_cut_resets_and_refuses(network: Network) -> None:
     network.behave("echo")
     with closing(_connect(network)) as client:
         assert _echoed(client) == b"hello"
+
+
+def test_a_disk_is_filled_to_its_last_byte_wherever_that_lies(tmp_path: Path) -> None:
+    """Room that ends within a buffer of the end of a write: a rest that is held back fails when the file closes."""
+    room = (1 << 17) + 63_000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        fill(tmp_path / "filler")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "filler").stat().st_size == room
 
 
 def test_the_report_is_made_whole_from_what_is_kept(tmp_path: Path) -> None:

@@ -219,14 +219,7 @@ class System:
     def fill_disk(self, role: str) -> str:
         """Let the disk under a role's snapshots be full; how it was done."""
         if self.small_disk is not None:
-            filler = self.small_disk / "filler"
-            with filler.open("wb") as file:
-                try:
-                    while True:
-                        file.write(b"\0" * (1 << 16))
-                        file.flush()
-                except OSError:
-                    pass
+            fill(self.small_disk / "filler")
             return "a full tmpfs"
         self._limited[role] = 512
         return "RLIMIT_FSIZE"
@@ -265,6 +258,13 @@ class System:
             }  # fmt: skip
         command = ("gateway", "--port", str(self.gateway_port)) if role == "gateway" else ()
         return Member(Worker(role, index, environment, self.folder / "logs", command))
+
+
+def fill(path: Path) -> None:
+    """Write a file until there is no room for a byte more. Nothing is held back: closing would fail for it."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * (1 << 16))
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
