@@ -187,7 +187,7 @@ class OccupancyKeeper:
     def apply(self, places: Places, batch: Batch) -> None:
         """Take one batch of blocks into the index."""
         bad = events = 0
-        for index, value in enumerate(batch.values):
+        for index, value in enumerate(batch.views()):
             try:
                 block = unframe(VISITS_MAGIC, value or b"", WIRE_BLOCKS)
                 self._check(block)

@@ -148,7 +148,7 @@ def _check_persons(persons: Sequence[str]) -> None:
         raise BlockError(_UNSOUND)
 
 
-def _rows(data: bytes, persons: int, lineages: int) -> Ints:
+def _rows(data: bytes | memoryview, persons: int, lineages: int) -> Ints:
     """The rows, (n, len(VISIT_COLUMNS)), with all but the names found sound."""
     if len(data) != 8 * _WIDTH * persons:
         raise BlockError(f"the block has {persons} persons but {len(data)} bytes of rows: send it again whole")

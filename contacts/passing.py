@@ -7,13 +7,13 @@ began is noted. Windows are made of a page when one of them is asked for (`RawPa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Ints, begins, distinct, ordered
+from contacts.columns import Ints, distinct, numbered
 from contacts.compiled import compiled
 from contacts.sorting import sort_words
 from contacts.steps import (
@@ -34,6 +34,7 @@ from contacts.steps import (
 _WEIGHT_BITS: Final = 2  # a step adds one or takes one away: 3 or 1 here, as `summed` reads it
 _NO_WEIGHT: Final = 1 << (_WEIGHT_BITS - 1)
 _SLOTS: Final = (1 << PAGE_BITS) - 1
+_WIDE: Final = 1 << 16  # steps lie within so many pages, unless times are wild
 
 
 class RawPage(NamedTuple):
@@ -108,20 +109,16 @@ class Passing:
 
     def add(self, parts: Sequence[Raw]) -> None:
         """Take steps in."""
-        venue, at, kind, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
-        if not len(venue):
+        steps = parts[0] if len(parts) == 1 else Raw(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        if not len(steps.venue):
             return
-        page, key = np.empty(len(venue), np.int64), np.empty(len(venue), np.int64)
-        _keyed(venue, at, kind, weight, self._words.window_ms, self._words.ms_bits, self._words.bits, page, key)
-        order = ordered(page - page.min())
-        page, key = page[order], key[order]
-        edges = [*np.flatnonzero(begins(page)).tolist(), len(page)]
-        for number, (first, last) in zip(page[edges[:-1]].tolist(), pairwise(edges), strict=True):
-            steps = key[first:last].copy()
+        page, key = np.empty(len(steps.venue), np.int64), np.empty(len(steps.venue), np.int64)
+        _keyed(*steps, self._words.window_ms, self._words.ms_bits, self._words.bits, page, key)
+        for number, keys in _by_page(page, key):
             if self.frontier is not None and number < self.frontier:
-                self._late(number, steps)
+                self._late(number, keys)
             if not self._forgotten(number):
-                self._page(number).steps.append(steps)
+                self._page(number).steps.append(keys)
 
     def _page(self, number: int) -> _Growing:
         return self._pages.setdefault(number, _Growing())
@@ -196,6 +193,30 @@ class Passing:
 
 def _weight(steps: Ints) -> Ints:
     return (steps & ((1 << _WEIGHT_BITS) - 1)) - _NO_WEIGHT
+
+
+def _by_page(page: Ints, key: Ints) -> Iterator[tuple[int, Ints]]:
+    """The keys of each page that has any, as they came."""
+    first = page.min()
+    if page.max() - first < _WIDE:
+        pages, place = np.arange(first, page.max() + 1), page - first
+    else:
+        pages, place = numbered(page - first)
+        pages += first
+    ends = np.cumsum(np.bincount(place, minlength=len(pages)))
+    spread = np.empty_like(key)
+    _spread(place, key, np.concatenate(([0], ends[:-1])), spread)
+    for number, (begin, end) in zip(pages.tolist(), pairwise([0, *ends.tolist()]), strict=True):
+        if end > begin:
+            yield number, spread[begin:end].copy()
+
+
+@compiled
+def _spread(place: Ints, key: Ints, next_at: Ints, spread: Ints) -> None:
+    """Put keys by their places, of which each begins at its `next_at`."""
+    for row in range(len(key)):
+        spread[next_at[place[row]]] = key[row]
+        next_at[place[row]] += 1
 
 
 @compiled

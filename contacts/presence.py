@@ -6,14 +6,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from contacts.columns import Bools, Ints, among, distinct, ints
+from contacts.columns import Bools, Ints, among, distinct, ints, side_by_side
 from contacts.compiled import compiled
 from contacts.index import HIDDEN, MEETS, VisitIndex, end_assumed
 from contacts.reads import Found
 from contacts.runs import Asked
-from contacts.steps import ASSUMED_END, END, Raw, doubts, of_presences
+from contacts.steps import ASSUMED_END, DOUBT, END, START, Raw, of_presences
+from schemas.blocks import REASONS
 
 _FAR: Final = 1 << 62
+_ENDS: Final = np.where(end_assumed(np.arange(len(REASONS))), ASSUMED_END, END)
+"""The kind of step that an end is, by its reason."""
 
 
 class Union(NamedTuple):
@@ -79,32 +82,49 @@ def steps_of_change(index: VisitIndex, change: Change) -> list[Raw]:
     rows = change.rows
     with_others = index.lineages.within(index.column("lineage")[rows])
     with_others |= (index.column("flags")[rows] & MEETS != 0) | index.odd[index.column("person")[rows]]
-    if with_others.any():  # all of a person's changes together: each must see the others as they were
-        person = index.column("person")[rows]
-        with_others = among(person, distinct(person[with_others]))
-    steps = _alone(index, change.of(~with_others))
-    if with_others.any():
-        steps += _together(index, change.of(with_others))
-    return steps
+    if not with_others.any():
+        return [_alone(index, change)]
+    person = index.column("person")[rows]  # all of a person's changes together: each must see the others as they were
+    with_others = among(person, distinct(person[with_others]))
+    return [_alone(index, change.of(~with_others)), *_together(index, change.of(with_others))]
 
 
-def _alone(index: VisitIndex, change: Change) -> list[Raw]:
+def _alone(index: VisitIndex, change: Change) -> Raw:
     """The steps of visits that are each a presence of their own, at one venue."""
-    rows, old_end, old_reason = change
-    venue, start, end = index.own_venue(rows), index.column("start")[rows], index.column("end")[rows]
-    assumed, was_assumed = end_assumed(index.column("reason")[rows]), end_assumed(old_reason)
-    was, now = old_end > start, end > start
-    born, gone, moved = now & ~was, was & ~now, was & now
-    steps = of_presences(venue[born], start[born], end[born], assumed[born], 1)
-    if gone.any():
-        steps += of_presences(venue[gone], start[gone], old_end[gone], was_assumed[gone], -1)
-    each = np.ones(int(np.count_nonzero(moved)), np.int64)
-    steps.append(Raw(venue[moved], old_end[moved], np.where(was_assumed[moved], ASSUMED_END, END), -each))
-    steps.append(Raw(venue[moved], end[moved], np.where(assumed[moved], ASSUMED_END, END), each))
-    sure, unsure = moved & was_assumed & ~assumed, moved & assumed & ~was_assumed
-    steps.append(doubts(venue[sure], start[sure], -1))
-    steps.append(doubts(venue[unsure], start[unsure], 1))
-    return steps
+    lineage, start, end, reason = (index.column(name) for name in ("lineage", "start", "end", "reason"))
+    steps = side_by_side(len(Raw._fields), _STEPS_MOST * len(change.rows))
+    was = change.rows, change.old_end, ints(change.old_reason)
+    count = _steps_alone(*was, lineage, start, end, reason, index.lineages.all_own, _ENDS, steps)
+    return Raw(*steps[:, :count])
+
+
+_STEPS_MOST: Final = 3  # a presence more, or its end told anew
+
+
+@compiled
+def _steps_alone(
+    rows: Ints, old_end: Ints, old_reason: Ints, lineage: Ints, start: Ints, end: Ints, reason: Ints, own: Ints,
+    ends: Ints, steps: Ints,
+) -> int:  # fmt: skip
+    """Fill the columns of `Raw`: what was is taken back, what is added, but for what both have; how many there are."""
+    count = 0
+    for place in range(len(rows)):
+        row = rows[place]
+        venue, since, until, before = own[lineage[row]], start[row], end[row], old_end[place]
+        kind, old_kind = ends[reason[row]], ends[old_reason[place]]
+        now, was = np.int64(until > since), np.int64(before > since)
+        doubt = now * (kind == ASSUMED_END) - was * (old_kind == ASSUMED_END)
+        same = now == was and until == before and kind == old_kind
+        for at, step, weight in (
+            (since, START, now - was),
+            (before, old_kind, 0 if same else -was),
+            (until, kind, 0 if same else now),
+            (since, DOUBT, doubt),
+        ):
+            if weight != 0:
+                steps[0, count], steps[1, count], steps[2, count], steps[3, count] = venue, at, step, weight
+                count += 1
+    return count
 
 
 def _together(index: VisitIndex, change: Change) -> list[Raw]:

@@ -68,16 +68,12 @@ NO_STEPS: Final = Steps(_NONE, _NONE, _NONE)
 def of_presences(venue: Ints, start: Ints, end: Ints, assumed: Bools, weight: int) -> list[Raw]:
     """The steps of presences, each added (`weight` 1) or taken back (-1)."""
     each = np.full(len(venue), weight, np.int64)
+    doubtful = each[assumed]
     return [
         Raw(venue, start, np.full(len(venue), START, np.int64), each),
         Raw(venue, end, np.where(assumed, ASSUMED_END, END), each),
-        doubts(venue[assumed], start[assumed], weight),
+        Raw(venue[assumed], start[assumed], np.full(len(doubtful), DOUBT, np.int64), doubtful),
     ]
-
-
-def doubts(venue: Ints, start: Ints, weight: int) -> Raw:
-    """The steps that make presences doubtful, or take the doubt back."""
-    return Raw(venue, start, np.full(len(venue), DOUBT, np.int64), np.full(len(venue), weight, np.int64))
 
 
 def kind_of(word: Ints) -> Ints:

@@ -26,7 +26,8 @@ _NONE: Final = msgspec.Raw(b"\x90")
 
 
 class WireBlock(msgspec.Struct, frozen=True, array_like=True):
-    """A `VisitBlock` whose lineages and persons are still MessagePack: `lineages_of` and `persons_of` read them."""
+    """A `VisitBlock` that is still where it came: its rows, and its lineages and persons in MessagePack, which
+    `lineages_of` and `persons_of` read."""
 
     source_partition: Partition
     first_offset: Offset
@@ -34,7 +35,7 @@ class WireBlock(msgspec.Struct, frozen=True, array_like=True):
     log_time_ms: LogTimeMs
     lineages: msgspec.Raw = _NONE
     persons: msgspec.Raw = _NONE
-    rows: bytes = b""
+    rows: memoryview = memoryview(b"")
     controls: list[PlacedControl] = []
     recorded_ms: int = 0
 

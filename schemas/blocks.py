@@ -246,10 +246,10 @@ def frame_of(magic: bytes, packed: bytes) -> bytes:
     return magic + zlib.crc32(packed).to_bytes(4, "big") + packed
 
 
-def unframe(magic: bytes, value: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
+def unframe(magic: bytes, value: bytes | memoryview, decoder: msgspec.msgpack.Decoder[T]) -> T:
     """The body of a frame. Raises BlockError when it is of another kind, cut short, altered, or not understood."""
     if value[:4] != magic:
-        raise BlockError(f"expected a frame of kind {magic.decode()}, found {value[:4]!r}")
+        raise BlockError(f"expected a frame of kind {magic.decode()}, found {bytes(value[:4])!r}")
     body = memoryview(value)[_HEAD:]
     if len(value) < _HEAD or zlib.crc32(body).to_bytes(4, "big") != value[4:_HEAD]:
         raise BlockError("the frame is cut short or altered: its checksum does not hold")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from streams.spans import Views
+
 
 class Batch:
     """Consecutive records of one partition; `offsets`, `timestamps_ms`, `keys`, `values` have one entry a record.
@@ -64,6 +66,10 @@ class Batch:
     def behind(self) -> int:
         """How many offsets the partition had beyond this batch when it was fetched."""
         return max(self.highwater - self.next_offset, 0)
+
+    def views(self) -> list[memoryview | None]:
+        """The values, not copied where they are many bytes."""
+        return Views.of(self.values).views
 
     def after(self, offset: int) -> Batch | None:
         """The part from `offset` on: the whole batch when nothing lies below, None when nothing is left."""

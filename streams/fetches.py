@@ -27,7 +27,9 @@ from streams.records import INFLATED_MOST, BatchOfLog, CorruptBatch, is_v2, join
 from streams.refusing import BoundedBatch, Refused
 from streams.spans import Spans
 
-_COLUMNS: Final = frozenset({"scans", "visits"})  # of so many records, or bytes, that an object for each counts
+_SMALL, _LARGE = frozenset({"scans"}), frozenset({"visits"})
+"""Topics of so many records, or of so many bytes, that an object for each counts: by how large they are."""
+
 _READ_AHEAD: Final = 4 << 20  # a reply is of megabytes: reading it is not interrupted every 64 KiB
 _PROBE_BYTES: Final = 1  # a broker answers with the high watermark and, at most, one batch of records
 _PROBE_WAIT_MS: Final = 50  # Tansu answers nothing at all when it may not wait
@@ -48,7 +50,8 @@ class Unpacker:
         fetched = result._partition_records
         log, reached = fetched._records, fetched.next_fetch_offset
         batches: list[BatchOfLog] = []
-        by_columns = COMPILED and self._name_of(tp.topic) in _COLUMNS
+        topic = self._name_of(tp.topic)
+        by_columns = COMPILED and topic in _SMALL | _LARGE
         count = 0
         begin = reached
         refused: Refused | None = None
@@ -74,12 +77,12 @@ class Unpacker:
         result._update_position()
         if size_of(log.data, log.place) is None:
             result._partition_records = None
-        records = joined(batches, begin)
+        records = joined(batches, begin, in_place=topic in _LARGE)
         if records is None:
             return None
         highwater = result._assignment.state_value(tp).highwater
         return Batch(
-            self._name_of(tp.topic),
+            topic,
             tp.partition,
             records.offsets,
             records.stamps,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from contacts.compiled import compiled
 from schemas.inflating import check_count, inflate
-from streams.spans import Ints, Spans
+from streams.spans import Ints, Spans, Views
 
 _HEAD: Final = struct.Struct(">qiibIhiqqqhii")
 _CRC_FROM: Final = 21  # what the checksum covers begins behind it
@@ -48,8 +48,8 @@ class Records(NamedTuple):
 
     offsets: Sequence[int]
     stamps: Sequence[int]
-    keys: Spans
-    values: Spans
+    keys: Spans | Views
+    values: Spans | Views
 
 
 class BatchOfLog(NamedTuple):
@@ -87,9 +87,8 @@ def unpack(data: bytes, place: int, size: int, *, check: bool, inflated_most: in
     if check and calc_crc32c(memoryview(data)[place + _CRC_FROM : place + size]) != crc:
         raise CorruptBatch("its checksum does not hold")
     check_count(data, place)
-    body = data[place + _HEAD.size : place + size]
-    if attributes & _CODEC:
-        body = inflate(attributes & _CODEC, body, inflated_most)
+    packed = memoryview(data)[place + _HEAD.size : place + size]
+    body = inflate(attributes & _CODEC, packed, inflated_most) if attributes & _CODEC else bytes(packed)
     if attributes & _CONTROL:
         body, count = b"", 0
     found = np.empty((6, min(max(count, 0), len(body))), np.int64)
@@ -98,40 +97,58 @@ def unpack(data: bytes, place: int, size: int, *, check: bool, inflated_most: in
     return BatchOfLog(base + last + 1, base, first_stamp, max_stamp if attributes & _APPEND_TIME else None, body, found)
 
 
-def joined(batches: Sequence[BatchOfLog], start: int) -> Records | None:
-    """The records of consecutive batches from offset `start` on; None when there are none."""
-    parts = [(batch, batch.found[OFFSET] + batch.base_offset) for batch in batches if batch.found.shape[1]]
+def joined(batches: Sequence[BatchOfLog], start: int, *, in_place: bool = False) -> Records | None:
+    """The records of consecutive batches from offset `start` on; None when there are none.
+
+    `in_place`: keys and values stay in the buffers of their batches, as `Views`.
+    """
+    parts = [batch for batch in batches if batch.found.shape[1]]
     if not parts:
         return None
-    begin = 0
-    shifted = []
-    for batch, _ in parts:
-        shifted.append(batch.found[[KEY, VALUE]] + begin)
-        begin += len(batch.data)
-    data = np.frombuffer(parts[0][0].data if len(parts) == 1 else b"".join(batch.data for batch, _ in parts), np.uint8)
-    offsets = np.concatenate([offset for _, offset in parts])
+    offsets = np.concatenate([batch.found[OFFSET] + batch.base_offset for batch in parts])
+    kept = int(np.searchsorted(offsets, start)) if offsets[0] < start else 0
+    if kept == len(offsets):
+        return None
     stamps = np.concatenate(
         [
             batch.found[STAMP] + batch.first_stamp
             if batch.max_stamp is None
             else np.full(batch.found.shape[1], batch.max_stamp)
-            for batch, _ in parts
+            for batch in parts
         ]
     )
-    begins = np.concatenate(shifted, axis=1)
-    lengths = np.concatenate([batch.found[[KEY_LENGTH, VALUE_LENGTH]] for batch, _ in parts], axis=1)
-    if offsets[0] < start:
-        kept = int(np.searchsorted(offsets, start))
-        if kept == len(offsets):
-            return None
-        offsets, stamps, begins, lengths = offsets[kept:], stamps[kept:], begins[:, kept:], lengths[:, kept:]
-    first, last = int(offsets[0]), int(offsets[-1])
+    keys, values = (_views(parts, KEY), _views(parts, VALUE)) if in_place else _spans(parts)
+    offsets, first, last = offsets[kept:], int(offsets[kept]), int(offsets[-1])
     return Records(
         range(first, last + 1) if last - first + 1 == len(offsets) else array("q", offsets.tobytes()),
-        array("q", stamps.tobytes()),
-        Spans(data, begins[0], lengths[0]),
-        Spans(data, begins[1], lengths[1]),
+        array("q", stamps[kept:].tobytes()),
+        keys[kept:],
+        values[kept:],
     )
+
+
+def _spans(parts: Sequence[BatchOfLog]) -> tuple[Spans, Spans]:
+    """Keys and values of batches, brought into one buffer."""
+    data = parts[0].data if len(parts) == 1 else b"".join(batch.data for batch in parts)
+    before = np.cumsum([0, *(len(batch.data) for batch in parts[:-1])]).tolist()
+    begins = np.concatenate(
+        [batch.found[[KEY, VALUE]] + size for batch, size in zip(parts, before, strict=True)], axis=1
+    )
+    lengths = np.concatenate([batch.found[[KEY_LENGTH, VALUE_LENGTH]] for batch in parts], axis=1)
+    whole = np.frombuffer(data, np.uint8)
+    return Spans(whole, begins[0], lengths[0]), Spans(whole, begins[1], lengths[1])
+
+
+def _views(parts: Sequence[BatchOfLog], column: int) -> Views:
+    """Keys or values of batches, where they are."""
+    views: list[memoryview | None] = []
+    for batch in parts:
+        data = memoryview(batch.data)
+        begins, lengths = batch.found[column : column + 2].tolist()
+        views += [
+            None if length < 0 else data[begin : begin + length] for begin, length in zip(begins, lengths, strict=True)
+        ]
+    return Views(views)
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Many byte strings in one buffer: what came in a batch, without a Python object for each."""
+"""Many byte strings as they came in a batch: small ones in one buffer, no object for any; large ones in place."""
 
 from __future__ import annotations
 
@@ -50,3 +50,33 @@ class Spans(Sequence[bytes | None]):
             return None
         begin = int(self.begins[index])
         return self.data[begin : begin + length].tobytes()
+
+
+class Views(Sequence[bytes | None]):
+    """Large byte strings where they came, which is in several buffers; `views` are those, and an item is a copy."""
+
+    __slots__ = ("views",)
+
+    def __init__(self, views: list[memoryview | None]) -> None:
+        self.views = views
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> Views:
+        """The same values as views."""
+        if isinstance(values, cls):
+            return values
+        return cls([None if value is None else memoryview(value) for value in values])
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Views: ...
+    def __getitem__(self, index: int | slice) -> bytes | Views | None:
+        """One value as bytes, or some of them."""
+        if isinstance(index, slice):
+            return Views(self.views[index])
+        view = self.views[index]
+        return None if view is None else bytes(view)

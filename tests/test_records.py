@@ -33,14 +33,14 @@ def batch_of(chance: random.Random, base: int, codec: int, *, gaps: bool = False
     return bytes(batch), base + struct.unpack_from(">i", batch, 23)[0] + 1
 
 
-def ours(data: bytes, start: int) -> list[Row]:
+def ours(data: bytes, start: int, *, in_place: bool) -> list[Row]:
     """The records from an offset on, by the reader under test."""
     place, batches = 0, []
     while (size := size_of(data, place)) is not None:
         assert is_v2(data, place)
         batches.append(unpack(data, place, size, check=True))
         place += size
-    records = joined(batches, start)
+    records = joined(batches, start, in_place=in_place)
     return [] if records is None else list(zip(*records, strict=True))
 
 
@@ -67,7 +67,8 @@ def test_records_are_those_that_aiokafka_reads(codec: int, seed: int) -> None:
         starts.append(offset)
     cut = chance.randrange(60)
     for start in (*starts, starts[0] + 1, offset - 1):
-        assert ours(data + data[:cut], start) == theirs(data + data[:cut], start)
+        for in_place in (False, True):
+            assert ours(data + data[:cut], start, in_place=in_place) == theirs(data + data[:cut], start)
 
 
 def test_a_log_of_one_batch_is_a_range_and_a_compacted_one_is_not() -> None:
