@@ -20,8 +20,8 @@ from contacts.columns import Ints, ints
 from contacts.incoming import NEVER
 from contacts.index import VisitIndex
 from contacts.meetings import visits_of
+from contacts.pseudonyms import People, texts_of
 from contacts.tracing import trace_id
-from contacts.wire import Written
 from schemas.blocks import WatchOrder
 from schemas.messages import Cluster
 
@@ -103,10 +103,10 @@ class Clustering:
                 del self._traces[order.person]
                 self._stale.discard(order.person)
 
-    def touch(self, index: VisitIndex, persons: Written, lineage: Ints) -> None:
+    def touch(self, index: VisitIndex, persons: People, lineage: Ints) -> None:
         """Rows of visits, about to go into the index: these persons', at these venues."""
         if self._traces:
-            names = persons.texts()
+            names = texts_of(persons)
             if not self._traces.keys().isdisjoint(names):
                 rows = [row for row, person in enumerate(names) if person in self._traces]
                 self._stale.update(names[row] for row in rows)

@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 
 from contacts.births import SCAN_BITS
-from contacts.columns import Ints
+from contacts.columns import Ints, side_by_side
 from contacts.compiled import compiled
 from contacts.names import Lineages
+from contacts.pseudonyms import People, chosen, together
 from contacts.registry import are_names
-from contacts.wire import WireBlock, Written, lineages_of, persons_of
+from contacts.wire import WireBlock, lineages_of, persons_of
 from schemas.blocks import REASONS, TOUCHES, VISIT_COLUMNS, BlockError, Lineage, PlacedControl, VisitBlock
 from schemas.bounds import DERIVED_MOST
 from schemas.messages import SourceOffset
@@ -48,7 +49,7 @@ class Source(msgspec.Struct):
 class Rows(NamedTuple):
     """New rows, those of each source in order. `position` and `born` are offset and scan in one number."""
 
-    persons: Written
+    persons: People
     source: Ints
     position: Ints
     born: Ints
@@ -66,7 +67,8 @@ class Incoming:
         self.sources = [Source() for _ in range(sources)]
         self.waiting = 0
         self._lineages = lineages
-        self._held: list[tuple[int, Written, Ints]] = []
+        self._persons: list[People] = []
+        self._columns = side_by_side(_COLUMNS, 0)
 
     @property
     def log_time_ms(self) -> int:
@@ -101,33 +103,39 @@ class Incoming:
         rows = _rows(block.rows, len(persons), len(lineages))
         if not len(persons):
             return
-        if persons.lengths.min() == 0 or persons.lengths.max() > _NAME_LENGTH:
-            _check_persons(persons.texts())
+        if isinstance(persons, list):
+            _check_persons(persons)
         if (int(rows[0, _OFFSET]) << SCAN_BITS | int(rows[0, _SCAN]), int(rows[0, _CHANGE])) <= (
             source.position,
             source.change,
         ):
             position, change = (rows[:, _OFFSET] << SCAN_BITS) | rows[:, _SCAN], rows[:, _CHANGE]
-            new = (position > source.position) | ((position == source.position) & (change > source.change))
-            if not new.any():
+            new = np.flatnonzero(
+                (position > source.position) | ((position == source.position) & (change > source.change))
+            )
+            if not len(new):
                 return
-            persons, rows = persons.of(new), rows[new]
+            persons, rows = chosen(persons, new), rows[new]
             rows.flags.writeable = False  # as bytes are: one compiled function for both
         if len(lineages) and lineages.lengths.max() > _LINEAGE_LENGTH:
             raise BlockError(_UNSOUND)
         numbers = self._lineages.take_written(lineages, _check)
-        held = np.empty((_HELD, len(rows)), np.int64)
-        _hold(rows, numbers, held)
-        source.position, source.change = int(held[0, -1]), int(rows[-1, _CHANGE])
-        self._held.append((block.source_partition, persons, held))
-        self.waiting += len(persons)
+        first, last = self.waiting, self.waiting + len(rows)
+        if last > self._columns.shape[1]:
+            wider = side_by_side(_COLUMNS, 2 * last)
+            wider[:, :first] = self._columns[:, :first]
+            self._columns = wider
+        _fill(rows, numbers, block.source_partition, first, self._columns)
+        source.position, source.change = int(self._columns[_POSITION, last - 1]), int(rows[-1, _CHANGE])
+        self._persons.append(persons)
+        self.waiting = last
 
     def take(self) -> Rows:
         """All rows that wait."""
-        held, self._held, self.waiting = self._held, [], 0
-        persons = Written.together([part for _, part, _ in held])
-        source = np.repeat([number for number, _, _ in held], [len(part) for _, part, _ in held])
-        return Rows(persons, source, *np.concatenate([rows for _, _, rows in held], axis=1))
+        rows = Rows(together(self._persons), *self._columns[:, : self.waiting])
+        self._columns = side_by_side(_COLUMNS, min(self._columns.shape[1], 2 * self.waiting))
+        self._persons, self.waiting = [], 0
+        return rows
 
 
 def checked(block: VisitBlock) -> Ints:
@@ -177,17 +185,20 @@ def _sound(rows: Ints, lineages: int) -> bool:
     return True
 
 
-_HELD: Final = len(Rows._fields) - len(("persons", "source"))
+_COLUMNS: Final = len(Rows._fields) - 1  # all but the persons
+_POSITION: Final = Rows._fields.index("position") - 1
 
 
 @compiled
-def _hold(rows: Ints, numbers: Ints, held: Ints) -> None:
-    """Fill the columns of `Rows` from `position` on; `numbers` are those of the block's lineages."""
+def _fill(rows: Ints, numbers: Ints, source: int, first: int, columns: Ints) -> None:
+    """Fill the columns of `Rows`, from a place on; `numbers` are those of the block's lineages."""
     for row in range(len(rows)):
-        held[0, row] = rows[row, _OFFSET] << SCAN_BITS | rows[row, _SCAN]
-        held[1, row] = rows[row, _BORN_OFFSET] << SCAN_BITS | rows[row, _BORN_SCAN]
-        held[2, row] = numbers[rows[row, _LINEAGE]]
-        held[3, row] = rows[row, _START]
-        held[4, row] = rows[row, _END]
-        held[5, row] = rows[row, _REASON]
-        held[6, row] = rows[row, _FLAGS] & TOUCHES
+        place = first + row
+        columns[0, place] = source
+        columns[1, place] = rows[row, _OFFSET] << SCAN_BITS | rows[row, _SCAN]
+        columns[2, place] = rows[row, _BORN_OFFSET] << SCAN_BITS | rows[row, _BORN_SCAN]
+        columns[3, place] = numbers[rows[row, _LINEAGE]]
+        columns[4, place] = rows[row, _START]
+        columns[5, place] = rows[row, _END]
+        columns[6, place] = rows[row, _REASON]
+        columns[7, place] = rows[row, _FLAGS] & TOUCHES

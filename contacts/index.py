@@ -21,10 +21,10 @@ from contacts.columns import Bools, Columns, Ints, distinct, ints
 from contacts.compiled import compiled
 from contacts.names import Lineages
 from contacts.people import Directory
+from contacts.pseudonyms import People
 from contacts.runs import Asked, Runs
 from contacts.segments import Sealed
 from contacts.settling import AGAIN, GONE, HIDDEN, MEETS, SETTLED, Day, Settling
-from contacts.wire import Written
 from schemas.blocks import ASSUMED, LATE
 
 __all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
@@ -80,15 +80,9 @@ class VisitIndex:
         counted: Bools = self._rows["flags"][rows] & _OUT == 0
         return counted & (self._rows["end"][rows] > self._rows["start"][rows])
 
-    def take_people(self, names: list[str]) -> Ints:
+    def take_people(self, people: People) -> Ints:
         """The numbers of persons, new ones for those not known."""
-        person = self.people.take(names)
-        self._make_room()
-        return person
-
-    def take_written(self, names: Written) -> Ints:
-        """The same for names as they travel."""
-        person = self.people.take_written(names)
+        person = self.people.take(people)
         self._make_room()
         return person
 

@@ -20,18 +20,7 @@ from numpy.typing import NDArray
 
 from contacts.columns import Columns, Ints
 from contacts.compiled import compiled
-from contacts.pseudonyms import (
-    DIGIT_OF,
-    DIGITS,
-    PSEUDONYM,
-    People,
-    Pseudonyms,
-    halves_of,
-    head_of,
-    read_halves,
-    texts_of,
-)
-from contacts.wire import Written
+from contacts.pseudonyms import DIGITS, PSEUDONYM, People, Pseudonyms, halves_of, head_of, texts_of
 
 _ALL_64: Final = (1 << 64) - 1
 _HALVES: Final = struct.Struct(">qq")
@@ -112,20 +101,18 @@ class Directory:
         """The memory of numbers and names, other names left out."""
         return self._columns.length * 17 + self._table.nbytes
 
-    def take(self, names: Sequence[str]) -> Ints:
+    def take(self, names: People) -> Ints:
         """The numbers of names, new ones for those not known."""
-        if not names:
+        if not len(names):
             return np.empty(0, np.int64)
         self._make_table(len(self) + len(names))
-        return self._look(names, self._keys(names, add=True), add=True)
-
-    def take_written(self, names: Written) -> Ints:
-        """The same for names that are still bytes (UTF-8); nearly always no text is made of them."""
-        keys = self._written(names) if len(names) else None
-        if keys is None:
-            return self.take(names.texts())
-        self._make_table(len(self) + len(names))
-        return self._probe(keys, add=True)
+        tag = self._tag(names.key_id, add=True) if isinstance(names, Pseudonyms) else _OTHER
+        if isinstance(names, Pseudonyms) and tag != _OTHER:
+            keys = _Keys(len(names))
+            keys.high[:], keys.low[:], keys.tag[:] = names.halves[:, 0], names.halves[:, 1], tag
+            return self._probe(keys, add=True)
+        texts = texts_of(names)
+        return self._look(texts, self._keys(texts, add=True), add=True)
 
     def find(self, names: Sequence[str]) -> Ints:
         """The numbers of names, -1 for those not known."""
@@ -273,20 +260,6 @@ class Directory:
                 return False
             keys.high[first : first + _PIECE], keys.low[first : first + _PIECE] = halves[:, 0], halves[:, 1]
         return True
-
-    def _written(self, names: Written) -> _Keys | None:
-        """The keys of names that are all pseudonyms of one key; None if they are not."""
-        begin, width = int(names.begins[0]), int(names.lengths[0])
-        first = names.data[begin : begin + width].tobytes()
-        found = PSEUDONYM.fullmatch(first.decode("ascii", "replace"))
-        tag = self._tag(found[1], add=True) if found else _OTHER
-        if tag == _OTHER:
-            return None
-        keys = _Keys(len(names))
-        keys.tag[:] = tag
-        head = np.frombuffer(first[: width - DIGITS], np.uint8)
-        spans = names.data, names.begins, names.lengths
-        return keys if read_halves(*spans, head, DIGIT_OF, keys.high, keys.low) else None
 
     def _key(self, name: str, keys: _Keys, place: int, *, add: bool, salt: int | None = None) -> None:
         found = PSEUDONYM.fullmatch(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, among, distinct, ints, side_by_side
 from contacts.compiled import compiled
@@ -103,8 +104,8 @@ _STEPS_MOST: Final = 3  # a presence more, or its end told anew
 
 @compiled
 def _steps_alone(
-    rows: Ints, old_end: Ints, old_reason: Ints, lineage: Ints, start: Ints, end: Ints, reason: Ints, own: Ints,
-    ends: Ints, steps: Ints,
+    rows: Ints, old_end: Ints, old_reason: Ints, lineage: Ints, start: Ints, end: Ints, reason: Ints,
+    own: NDArray[np.int32], ends: Ints, steps: Ints,
 ) -> int:  # fmt: skip
     """Fill the columns of `Raw`: what was is taken back, what is added, but for what both have; how many there are."""
     count = 0

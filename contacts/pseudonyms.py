@@ -23,11 +23,6 @@ _SMALL_LETTERS: Final = np.uint64(0x2020202020202020)  # a bit that digits and s
 
 Bytes = NDArray[np.uint8]
 
-DIGIT_OF: Final = np.full(256, -1)
-"""What each byte is as a hexadecimal digit in small letters, -1 where it is none."""
-
-DIGIT_OF[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
-
 
 @dataclass(frozen=True)
 class Pseudonyms:
@@ -74,6 +69,14 @@ def texts_of(people: People) -> list[str]:
     return people if isinstance(people, list) else people.texts()
 
 
+def together(parts: Sequence[People]) -> People:
+    """The persons of all parts, one part after the other."""
+    alike = [part for part in parts if isinstance(part, Pseudonyms)]
+    if not alike or len(alike) < len(parts) or len({part.key_id for part in alike}) > 1:
+        return [name for part in parts for name in texts_of(part)]
+    return Pseudonyms(alike[0].key_id, np.concatenate([part.halves for part in alike]))
+
+
 def chosen(people: People, numbers: Ints) -> People:
     """Some of the persons, by their places."""
     if isinstance(people, list):
@@ -105,27 +108,44 @@ def halves_of(names: Sequence[str], head: str) -> NDArray[Any] | None:
     return halves if small.all() and alike.all() else None
 
 
-@compiled
-def read_halves(data: Bytes, begins: Ints, lengths: Ints, head: Bytes, digits: Ints, high: Ints, low: Ints) -> bool:
-    """Fill in the halves of the names at `begins`, as long as `lengths` say; whether all are `head` and 32 digits.
+def pseudonyms_in(table: Bytes, skipped: int) -> Pseudonyms | None:
+    """Persons whose names are the rows of a table of bytes (in one piece), behind the first few of each.
 
-    `digits` is DIGIT_OF.
+    None unless they are pseudonyms of one key, and the first few alike in all.
     """
-    width = len(head) + 32
-    for row in range(len(begins)):
-        if lengths[row] != width:
+    first = PSEUDONYM.fullmatch(table[0, skipped:].tobytes().decode("ascii", "replace"))
+    if first is None:
+        return None
+    halves = np.empty((len(table), 2), np.uint64)
+    count, width = table.shape
+    eights: Ints = np.ndarray((count, DIGITS // 8), "<i8", table, width - DIGITS, (width, 8))
+    return Pseudonyms(first[1], halves) if _read(table, eights, halves.view(np.int64)) else None
+
+
+@compiled
+def _read(table: Bytes, eights: Ints, halves: Ints) -> bool:
+    """Fill in the halves of names whose last 32 digits are `eights`, eight letters in a number, the first the lowest;
+    whether they are digits, and what is before them is alike in all.
+
+    Eight letters are worked on at once. A digit has bits 3 and its value, a small letter 6 and its value less 9.
+    """
+    for row in range(len(eights)):
+        wrong = np.int64(0)
+        for place in range(table.shape[1] - 32):
+            wrong |= np.int64(table[row, place] ^ table[0, place])
+        for half in range(2):
+            both = np.int64(0)
+            for eight in range(2 * half, 2 * half + 2):
+                text = eights[row, eight]
+                letter = (text >> 6) & 0x0101010101010101
+                value = (text & 0x0F0F0F0F0F0F0F0F) + 9 * letter
+                wrong |= (text & -0x0F0F0F0F0F0F0F10) ^ (0x3030303030303030 + 0x30 * letter)
+                wrong |= (value >> 4) & 0x0101010101010101  # above 15
+                wrong |= ((value + 0x0606060606060606) >> 4 & 0x0101010101010101) ^ letter  # from 10 on, or below
+                value = (value & 0x000F000F000F000F) << 4 | (value >> 8) & 0x000F000F000F000F
+                value = (value & 0x000000FF000000FF) << 8 | (value >> 16) & 0x000000FF000000FF
+                both = both << 32 | (value & 0xFFFF) << 16 | (value >> 32) & 0xFFFF
+            halves[row, half] = both
+        if wrong != 0:
             return False
-        at, unlike = begins[row], np.int64(0)
-        for place in range(len(head)):
-            if data[at + place] != head[place]:
-                unlike = np.int64(-1)
-        at += len(head)
-        first, second = np.int64(0), np.int64(0)
-        for place in range(at, at + 16):
-            one, other = digits[data[place]], digits[data[place + 16]]
-            first, second = first << 4 | one, second << 4 | other
-            unlike |= one | other
-        if unlike < 0:
-            return False
-        high[row], low[row] = first, second
     return True

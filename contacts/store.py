@@ -16,7 +16,7 @@ from schemas.blocks import LATE
 
 def store(index: VisitIndex, rows: Rows) -> Change:
     """Bring rows into the index; the visits that they change, as they were before all of them."""
-    person = index.take_written(rows.persons)
+    person = index.take_people(rows.persons)
     index.odd[person[rows.reason >= LATE]] = True
     visit = _visits(index, rows, person)
     changed = distinct(visit)

@@ -1,7 +1,7 @@
 """Blocks of visits as they travel: their names stay the bytes they came in, so that no row costs a Python object.
 
-A block has about as many names as rows, and nearly all have been seen before. So persons and lineages are not decoded:
-a compiled loop says where each of them lies, and others look them up by their bytes.
+A block has about as many names as rows, and nearly all have been seen before. So they are not decoded: pseudonyms are
+read as the numbers they are, and of lineages a compiled loop says where each lies, for others to look them up by bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from contacts.columns import Ints
 from contacts.compiled import compiled
+from contacts.pseudonyms import DIGITS, People, pseudonyms_in
 from schemas.blocks import VISIT_COLUMNS, BlockError, Lineage, PlacedControl, VisitBlock
 from schemas.bounds import UNDECODABLE, LogTimeMs, Offset, Partition
 
@@ -23,6 +24,7 @@ Bytes = NDArray[np.uint8]
 
 _ROW_BYTES: Final = 8 * len(VISIT_COLUMNS)
 _NONE: Final = msgspec.Raw(b"\x90")
+_TEXT: Final = 0xD9  # of MessagePack: a string of 32 to 255 bytes, whose length follows
 
 
 class WireBlock(msgspec.Struct, frozen=True, array_like=True):
@@ -69,30 +71,11 @@ class Written:
             for begin, end in zip(begins.tolist(), (begins + self.lengths[chosen]).tolist(), strict=True)
         ]
 
-    def texts(self) -> list[str]:
-        """All of them, read as UTF-8."""
-        return [piece.decode("utf-8", "surrogatepass") for piece in self.pieces()]
-
-    def of(self, chosen: NDArray[np.bool_]) -> Written:
-        """The chosen ones, over the same bytes."""
-        return Written(self.data, self.begins[chosen], self.lengths[chosen])
-
     @classmethod
     def of_pieces(cls, pieces: Sequence[bytes]) -> Written:
         """Those of a list, end to end."""
         lengths = np.array([len(piece) for piece in pieces], np.int64)
         return cls(np.frombuffer(b"".join(pieces), np.uint8), np.cumsum(lengths) - lengths, lengths)
-
-    @classmethod
-    def together(cls, parts: Sequence[Written]) -> Written:
-        """Those of all parts, one after the other."""
-        if not parts:
-            return cls(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
-        sizes = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
-        begins = [part.begins + size for part, size in zip(parts, sizes.tolist(), strict=True)]
-        data, lengths = np.concatenate([part.data for part in parts]), np.concatenate([part.lengths for part in parts])
-        data.flags.writeable = False  # as bytes are: one compiled function for both
-        return cls(data, np.concatenate(begins), lengths)
 
 
 def as_wire(block: VisitBlock) -> WireBlock:
@@ -100,16 +83,19 @@ def as_wire(block: VisitBlock) -> WireBlock:
     return WIRE_BLOCKS.decode(msgspec.msgpack.encode(block))
 
 
-def persons_of(packed: msgspec.Raw) -> Written:
+def persons_of(packed: msgspec.Raw) -> People:
     """The names in an array of strings. Raises BlockError when it is something else."""
-    found = _walked(packed, texts=True)
-    if found is None:  # letters beyond ASCII, or no strings at all
-        try:
-            names = [name.encode("utf-8", "surrogatepass") for name in _PERSONS.decode(packed)]
-        except UNDECODABLE as error:
-            raise BlockError(f"the block's persons are not understood: {error}") from error
-        found = Written.of_pieces(names)
-    return found
+    data = np.frombuffer(packed, np.uint8)
+    count, at = _array_of(data)
+    width, rest = divmod(len(data) - at, max(count, 1))
+    if count > 0 and not rest and width > DIGITS and data[at] == _TEXT and data[at + 1] == width - 2:
+        found = pseudonyms_in(data[at:].reshape(count, width), 2)
+        if found is not None:
+            return found
+    try:
+        return _PERSONS.decode(packed)
+    except UNDECODABLE as error:
+        raise BlockError(f"the block's persons are not understood: {error}") from error
 
 
 def lineages_of(packed: msgspec.Raw) -> Written:
@@ -117,7 +103,7 @@ def lineages_of(packed: msgspec.Raw) -> Written:
 
     That each is a lineage is not looked at: `lineage_in` does, for those not seen before.
     """
-    found = _walked(packed, texts=False)
+    found = _walked(packed)
     if found is None:
         try:
             each = [msgspec.msgpack.encode(lineage) for lineage in _LINEAGES.decode(packed)]
@@ -138,27 +124,31 @@ def lineage_in(written: bytes) -> Lineage:
         raise BlockError(f"the block's lineages are not understood: {error}") from error
 
 
-def _walked(packed: msgspec.Raw, *, texts: bool) -> Written | None:
-    """Where the elements of an array lie, or their texts; None where `_walk` cannot say."""
-    data = np.frombuffer(packed, np.uint8)
+def _array_of(data: Bytes) -> tuple[int, int]:
+    """How many elements an array has and where the first begins; -1 elements where it is no array."""
     kind = int(data[0])
     if kind & 0xF0 == 0x90:
-        count, at = kind & 15, 1
-    elif kind in (0xDC, 0xDD):
-        at = 3 if kind == 0xDC else 5
-        count = int.from_bytes(data[1:at].tobytes(), "big")
-    else:
-        return None
-    if count > len(data):
+        return kind & 15, 1
+    if kind not in (0xDC, 0xDD):
+        return -1, 0
+    at = 3 if kind == 0xDC else 5
+    return int.from_bytes(data[1:at].tobytes(), "big"), at
+
+
+def _walked(packed: msgspec.Raw) -> Written | None:
+    """Where the elements of an array lie; None where `_walk` cannot say."""
+    data = np.frombuffer(packed, np.uint8)
+    count, at = _array_of(data)
+    if not 0 <= count <= len(data):
         return None
     begins, lengths = np.empty(count, np.int64), np.empty(count, np.int64)
-    return Written(data, begins, lengths) if _walk(data, at, texts, begins, lengths) else None
+    return Written(data, begins, lengths) if _walk(data, at, begins, lengths) else None
 
 
 @compiled
-def _walk(data: Bytes, at: int, texts: bool, begins: Ints, lengths: Ints) -> bool:
-    """Fill in where elements lie, which are well-formed MessagePack: strings in ASCII (`texts`), or arrays of strings
-    and of such arrays. Whether all of them are."""
+def _walk(data: Bytes, at: int, begins: Ints, lengths: Ints) -> bool:
+    """Fill in where elements lie, which are well-formed MessagePack: strings, or arrays of strings and of such arrays.
+    Whether all of them are."""
     for row in range(len(begins)):
         begins[row] = at
         left = 1
@@ -166,13 +156,11 @@ def _walk(data: Bytes, at: int, texts: bool, begins: Ints, lengths: Ints) -> boo
             left -= 1
             kind: Any = np.int64(data[at])
             size: Any = 0
-            text = True
             at += 1
             if 0xA0 <= kind < 0xC0:
                 size = kind & 31
             elif 0x90 <= kind < 0xA0:
                 left += kind & 15
-                text = False
             elif 0xD9 <= kind <= 0xDD:
                 wide = (1, 2, 4, 2, 4)[kind - 0xD9]
                 for place in range(wide):
@@ -180,18 +168,9 @@ def _walk(data: Bytes, at: int, texts: bool, begins: Ints, lengths: Ints) -> boo
                 at += wide
                 if kind >= 0xDC:
                     left += size
-                    size, text = 0, False
+                    size = 0
             else:
                 return False
-            if texts:
-                if not text:
-                    return False
-                begins[row] = at
-                beyond: Any = 0
-                for place in range(at, at + size):
-                    beyond |= np.int64(data[place])
-                if beyond > 127:
-                    return False
             at += size
         lengths[row] = at - begins[row]
     return True

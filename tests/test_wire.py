@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from contacts.incoming import Incoming
 from contacts.names import Lineages
 from contacts.people import Directory
-from contacts.wire import WIRE_BLOCKS, Written, as_wire, lineage_in, lineages_of, persons_of
+from contacts.pseudonyms import texts_of, together
+from contacts.wire import WIRE_BLOCKS, as_wire, lineage_in, lineages_of, persons_of
 from schemas.blocks import VISIT_COLUMNS, BlockError, Lineage, VisitBlock
 
 LENGTHS = (0, 1, 31, 32, 255, 256, 70_000)
@@ -34,14 +35,14 @@ def raw(value: object) -> msgspec.Raw:
 @settings(max_examples=200, deadline=None)
 def test_persons_are_found_in_their_bytes(names: list[str]) -> None:
     """Whatever their letters, lengths and number."""
-    assert persons_of(raw(names)).texts() == names
+    assert texts_of(persons_of(raw(names))) == names
 
 
 @pytest.mark.parametrize("count", [15, 16, 65_535, 65_536])
 def test_arrays_of_any_length(count: int) -> None:
     """However the length is written."""
     names = [str(number) for number in range(count)]
-    assert persons_of(raw(names)).texts() == names
+    assert texts_of(persons_of(raw(names))) == names
     lineages = [Lineage(name) for name in names]
     assert [lineage_in(piece) for piece in lineages_of(raw(lineages)).pieces()] == lineages
 
@@ -88,11 +89,11 @@ def test_written_names_have_the_numbers_of_names(parts: list[list[str]]) -> None
     """In any mixture, one part after the other, and together."""
     one, other = Directory(), Directory()
     for names in parts:
-        assert other.take_written(persons_of(raw(names))).tolist() == one.take(names).tolist()
+        assert other.take(persons_of(raw(names))).tolist() == one.take(names).tolist()
     everybody = [name for names in parts for name in names]
-    together = Written.together([persons_of(raw(names)) for names in parts])
-    assert together.texts() == everybody
-    assert other.take_written(together).tolist() == one.find(everybody).tolist()
+    all_of_them = together([persons_of(raw(names)) for names in parts])
+    assert texts_of(all_of_them) == everybody
+    assert other.take(all_of_them).tolist() == one.find(everybody).tolist()
 
 
 @pytest.mark.parametrize("letter", [chr(code) for code in range(128) if chr(code) not in "0123456789abcdef"])
@@ -101,7 +102,7 @@ def test_digits_are_those_of_small_hexadecimals(letter: str, place: int) -> None
     """No other letter makes a pseudonym, wherever it stands: such a name is kept as it is."""
     names = ["b1:" + 32 * "0", "b1:" + place * "0" + letter + (31 - place) * "0"]
     people = Directory()
-    assert [people.name(number) for number in people.take_written(persons_of(raw(names))).tolist()] == names
+    assert [people.name(number) for number in people.take(persons_of(raw(names))).tolist()] == names
 
 
 @given(st.lists(LINEAGES.filter(lambda some: all(each.venue for each in some)), max_size=5))
@@ -137,22 +138,35 @@ def test_a_block_as_others_receive_it() -> None:
     wire = as_wire(block)
     assert (wire.source_partition, wire.first_offset, wire.next_offset, wire.log_time_ms) == (1, 2, 3, 4)
     assert (wire.rows, wire.controls, wire.recorded_ms, wire.count) == (rows, [], 5, 2)
-    assert persons_of(wire.persons).texts() == ["a", "b"]
+    assert texts_of(persons_of(wire.persons)) == ["a", "b"]
     assert [lineage_in(piece) for piece in lineages_of(wire.lineages).pieces()] == [Lineage("v", ("w",))]
     short = WIRE_BLOCKS.decode(msgspec.msgpack.encode([0, 0, 1, 0]))
     assert (short.count, len(persons_of(short.persons)), len(lineages_of(short.lineages))) == (0, 0, 0)
 
 
-@given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=8))
-def test_chosen_names(some: list[tuple[str, bool]]) -> None:
-    """Some of them, however many, over the same bytes."""
-    names, chosen = persons_of(raw([name for name, _ in some])), np.array([each for _, each in some], np.bool_)
-    kept = [name for name, each in some if each]
-    assert names.of(chosen).texts() == kept
-    assert names.pieces(np.flatnonzero(chosen)) == [name.encode() for name in kept]
-    assert (len(names), len(names.of(chosen))) == (len(some), len(kept))
-    assert Written.together([names.of(chosen), names]).texts() == kept + [name for name, _ in some]
-    assert Written.together([]).texts() == []
+@given(st.lists(st.tuples(LINEAGES.filter(len).map(lambda some: some[0]), st.booleans()), max_size=8))
+def test_chosen_lineages(some: list[tuple[Lineage, bool]]) -> None:
+    """Some of them, however many, out of the same bytes."""
+    written, kept = lineages_of(raw([each for each, _ in some])), np.array([each for _, each in some], np.bool_)
+    wanted = [msgspec.msgpack.encode(lineage) for lineage, each in some if each]
+    assert written.pieces(kept) == written.pieces(np.flatnonzero(kept)) == wanted
+    assert len(written) == len(some)
+
+
+@given(st.integers(1, 40), st.sampled_from(["a", "b1", "key-of-sixteen-x"]), st.data())
+def test_a_byte_of_many_pseudonyms_is_another(count: int, key_id: str, data: st.DataObject) -> None:
+    """Whichever it is: all names are still those that were sent, or it is said that they are none."""
+    packed = bytearray(msgspec.msgpack.encode([f"{key_id}:{number:032x}" for number in range(count)]))
+    packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        wanted = msgspec.msgpack.decode(packed, type=list[str])
+    except msgspec.DecodeError:
+        return  # such a block is refused before
+    except UnicodeDecodeError:
+        with pytest.raises(BlockError):
+            persons_of(msgspec.Raw(packed))
+        return
+    assert texts_of(persons_of(msgspec.Raw(packed))) == wanted
 
 
 @settings(deadline=None)  # the first example compiles
@@ -168,4 +182,4 @@ def test_blocks_that_overlap(first: int, steps: list[int]) -> None:
         incoming.add(as_wire(VisitBlock(0, begin, stop, 0, [Lineage("v")], persons[begin:stop], rows.tobytes())))
         begin = max(0, stop - 3)
     found = incoming.take()
-    assert (found.persons.texts(), (found.position >> 22).tolist()) == (persons, list(range(9)))
+    assert (texts_of(found.persons), (found.position >> 22).tolist()) == (persons, list(range(9)))
