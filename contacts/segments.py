@@ -16,13 +16,14 @@ A visit belongs to the day that it starts in. A segment never changes but for `g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Bools, Ints, distinct, ints
+from contacts.compiled import compiled
 from contacts.sorting import sort_words
 from contacts.sparse import Places, over_persons, over_places
 
@@ -44,10 +45,6 @@ _ROW_BITS: Final = 26
 _LINEAGE_BITS: Final = 24
 _MEETS: Final = 1
 _HIDDEN: Final = 1
-_PIECE: Final = 1 << 14
-"""Visits worked on at a time: what is made of so many on the way stays in the processor's cache."""
-_PAIR: Final = np.dtype("V16")
-"""A word and the exact times beside it, for moving both at once."""
 
 _NONE: Final = np.empty(0, np.uint32)
 
@@ -121,16 +118,10 @@ class Segment:
         """
         count = len(visits.start)
         key, both = np.empty(count, np.int64), np.empty((count, 2), np.int64)
-        for rows in _pieces(count):
-            key[rows], both[rows, 0], both[rows, 1] = _packed(midnight_ms, visits.of(rows), rows.start)
+        _pack(midnight_ms, *visits, key, both)
         order = _order(key, both[:, 0], visits.lineage)
         words, exact, mine = (np.empty(count, np.int64) for _ in range(3))
-        pairs = both.view(_PAIR)[:, 0]
-        for places in _pieces(count):
-            found = pairs[order[places]].view(np.int64).reshape(-1, 2)
-            words[places], exact[places] = found[:, 0], found[:, 1]
-            mine[places] = (found[:, 0] >> _PERSON_SHIFT & 0xFFFF_FFFF) << 32
-            mine[places] += np.arange(places.start, places.stop)
+        _put(order, both, words, exact, mine)
         mine = sort_words(mine, 32)
         begins = np.zeros(lineages + 1, np.uint32)
         begins[1:] = np.cumsum(np.bincount(visits.lineage, minlength=lineages))
@@ -198,25 +189,37 @@ class Segment:
         return row[kept], places[kept]
 
 
-def _pieces(count: int) -> Iterator[slice]:
-    """So many rows, some at a time."""
-    return (slice(first, min(first + _PIECE, count)) for first in range(0, count, _PIECE))
+@compiled
+def _pack(
+    midnight_ms: int, person: NDArray[Any], lineage: NDArray[Any], start: Ints, end: Ints, reason: NDArray[Any],
+    meets: Bools, hidden: Bools, key: Ints, both: Ints,
+) -> None:  # fmt: skip
+    """Fill in keys that sort by (lineage, class, start, row), and words and exact times, side by side, of visits."""
+    for row in range(len(key)):
+        since, length = start[row] - midnight_ms, end[row] - start[row]
+        minute = since // MINUTE_MS
+        minutes = (since + length + (MINUTE_MS - 1)) // MINUTE_MS - minute
+        head = minute
+        for limit in LENGTH_MINUTES[:-1]:
+            if minutes > limit:
+                head += 1 << (_CLASS_SHIFT - _START_SHIFT)
+        key[row] = np.int64(lineage[row]) << (_HEAD_BITS + _ROW_BITS) | head << _ROW_BITS | row
+        word = head << _START_SHIFT | minutes << _MINUTES_SHIFT | np.int64(person[row]) << _PERSON_SHIFT
+        both[row, 0] = word | np.int64(meets[row])
+        both[row, 1] = since << 32 | length << 4 | np.int64(reason[row]) << 1 | np.int64(hidden[row])
 
 
-def _packed(midnight_ms: int, visits: Sealed, row: int) -> tuple[Ints, Ints, Ints]:
-    """Keys that sort by (lineage, class, start, row), words, and exact times of visits; the first is row `row`."""
-    start, length = visits.start - midnight_ms, visits.end - visits.start
-    minute = start // MINUTE_MS
-    minutes = (start + length + (MINUTE_MS - 1)) // MINUTE_MS - minute
-    head = sum(minutes > limit for limit in LENGTH_MINUTES[:-1]) << (_CLASS_SHIFT - _START_SHIFT) | minute
-    key = (visits.lineage.astype(np.int64) << (_HEAD_BITS + _ROW_BITS)) | (head << _ROW_BITS)
-    word = (head << _START_SHIFT) | (minutes << _MINUTES_SHIFT) | (visits.person.astype(np.int64) << _PERSON_SHIFT)
-    exact = (start << 32) | (length << 4) | (visits.reason.astype(np.int64) << 1) | visits.hidden
-    return key | np.arange(row, row + len(key)), word | visits.meets, exact
+@compiled
+def _put(order: Ints, both: Ints, words: Ints, exact: Ints, mine: Ints) -> None:
+    """Fill in words and exact times in an order, and of each word its person and place."""
+    for place in range(len(order)):
+        word = both[order[place], 0]
+        words[place], exact[place] = word, both[order[place], 1]
+        mine[place] = (word >> _PERSON_SHIFT & 0xFFFF_FFFF) << 32 | place
 
 
 def _order(key: Ints, word: Ints, lineage: NDArray[Any]) -> Ints:
-    """The order of rows by keys as `_packed` makes them, in place of these where they say all.
+    """The order of rows by keys as `_pack` makes them, in place of these where they say all.
 
     Sorting words is ten times as fast as sorting indexes.
     """

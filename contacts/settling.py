@@ -98,6 +98,8 @@ class Settling:
         was = {name: columns[name][rows] for name in ("person", "lineage", "start", "end", "reason", "flags")}
         fits = (was["flags"] & (GONE | SETTLED) == 0) & (was["person"] >= 0)
         fits &= (was["end"] >= was["start"]) & (was["end"] - was["start"] <= LONGEST_MS)
+        if fits.all():
+            return rows, was
         return rows[fits], {name: column[fits] for name, column in was.items()}
 
     def _build(self, midnight_ms: int, rows: Ints, was: Mapping[str, NDArray[Any]]) -> None:
