@@ -31,6 +31,7 @@ __all__ = ["GONE", "HIDDEN", "MEETS", "SETTLED", "VisitIndex", "end_assumed"]
 
 _OUT: Final = GONE | HIDDEN | SETTLED
 _FIRST: Final = -(1 << 62)
+_NEVER: Final = 1 << 62
 
 
 class _Small(msgspec.Struct):
@@ -263,8 +264,7 @@ class VisitIndex:
         self.archive.expire(before_ms)
         self.clear(self.kept(np.flatnonzero(self._rows["end"] < before_ms)))
         for births in self.births:
-            open_births = np.flatnonzero(self._rows["start"][births.columns["visit"]] >= settled_ms)
-            births.forget(int(open_births[0]) if len(open_births) else births.columns.length)
+            births.forget(_first_open(births.columns["visit"], self._rows["start"], settled_ms))
         self._may_drop = True
 
     def _move(self, rows: Ints) -> None:
@@ -293,8 +293,8 @@ class VisitIndex:
     @property
     def first_ms(self) -> int | None:
         """When the first living visit began."""
-        living = self._rows["flags"] & (GONE | SETTLED) == 0
-        return int(self._rows["start"][living].min()) if living.any() else None
+        found = _first_start(self._rows["start"], self._rows["flags"], GONE | SETTLED)
+        return found if found < _NEVER else None
 
     def holds(self, person: int) -> bool:
         """Whether there is a visit of a person."""
@@ -354,6 +354,25 @@ def _link(head: NDArray[np.int32], back: NDArray[np.int32], below: Ints, start: 
             back[row] = 0
             below[row] = -(1 << 62)
         head[person[place]] = row + 1
+
+
+@compiled
+def _first_open(visit: Ints, start: Ints, settled_ms: int) -> int:
+    """The first place of a visit that did not begin before a time; their number where there is none."""
+    for place in range(len(visit)):
+        if start[visit[place]] >= settled_ms:
+            return place
+    return len(visit)
+
+
+@compiled
+def _first_start(start: Ints, flags: NDArray[np.uint8], out: int) -> int:
+    """The least start of rows without a flag of `out`; `_NEVER` where there is none."""
+    first = _NEVER
+    for row in range(len(start)):
+        if flags[row] & out == 0 and start[row] < first:
+            first = start[row]
+    return int(first)
 
 
 @compiled

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.archive import Shelf
-from contacts.columns import Bools, Ints
+from contacts.columns import Ints
+from contacts.compiled import compiled
 from contacts.segments import DAY_MINUTES, LONGEST_MS, MINUTE_MS, Bits, Sealed, Segment
 
 GONE, MEETS, HIDDEN, SETTLED, AGAIN = 1, 2, 4, 8, 16
@@ -81,11 +82,9 @@ class Settling:
                 self._build(midnight_ms, np.empty(0, np.int64), {})
             return
         start, end, flags = (self._columns[name] for name in ("start", "end", "flags"))
-        early: Bools = (start < self._days[-1]) & (flags & (GONE | SETTLED) == 0) & (end - start <= LONGEST_MS)
-        rows = np.flatnonzero(early)
-        day = np.searchsorted(self._days, start[rows], side="right") - 1
-        known = start[rows] - self._days[day] < DAY_MINUTES * MINUTE_MS
-        rows, day = rows[known], day[known]
+        rows, day = np.empty(len(start), np.int64), np.empty(len(start), np.int64)
+        count = _choose(self._days, start, end, flags, rows, day)
+        rows, day = rows[:count], day[:count]
         for number, midnight_ms in enumerate(self._days[:-1].tolist()):
             self._build(midnight_ms, *self._taken(rows[day == number], self._columns))
 
@@ -131,3 +130,20 @@ class Settling:
         none = np.empty(0, np.uint8)
         then = was.get("end", rows), was.get("reason", none), was.get("flags", none)
         self.made.append(Day(segment, place, rows, *then, older, kept))
+
+
+@compiled
+def _choose(days: Ints, start: Ints, end: Ints, flags: NDArray[np.uint8], rows: Ints, day: Ints) -> int:
+    """Fill in the rows that began on days and may be settled, and which day that is; how many there are."""
+    count = 0
+    for row in range(len(start)):
+        since = start[row]
+        if since < days[0] or since >= days[-1] or flags[row] & (GONE | SETTLED) or end[row] - since > LONGEST_MS:
+            continue
+        number = 0
+        while since >= days[number + 1]:
+            number += 1
+        if since - days[number] < DAY_MINUTES * MINUTE_MS:
+            rows[count], day[count] = row, number
+            count += 1
+    return count
