@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contacts.columns import ints
 from contacts.occupancy import Inside
-from contacts.passing import Passing
+from contacts.passing import Passing, _by_page
 from contacts.steps import Raw, Words, of_presences
 from contacts.windows import Windows
 
@@ -100,6 +100,16 @@ def test_what_was_passed_over_is_as_if_it_had_been_worked_on(
         assert taken_inside.inside[:VENUES].tolist() == inside.inside[:VENUES].tolist()
         assert taken_inside.assumed[:VENUES].tolist() == inside.assumed[:VENUES].tolist()
         assert numbers(taken_windows, now_ms) == numbers(windows, now_ms)
+
+
+@given(st.lists(st.tuples(st.one_of(st.integers(-5, 5), st.integers(-(2**40), 2**40)), st.integers(0, 9)), min_size=1))
+def test_steps_are_told_apart_by_page(steps: list[tuple[int, int]]) -> None:
+    """Each page once, its steps as they came, near to each other or far apart."""
+    wanted: dict[int, list[int]] = {}
+    for page, key in steps:
+        wanted.setdefault(page, []).append(key)
+    pages, keys = (ints(column) for column in zip(*steps, strict=True))
+    assert {page: found.tolist() for page, found in _by_page(pages, keys)} == wanted
 
 
 def test_a_page_is_made_when_it_is_asked_for() -> None:
