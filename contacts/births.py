@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from contacts.columns import Columns, Ints
+from contacts.compiled import compiled
 
 SCAN_BITS = 22
 """A position is one integer, `offset << SCAN_BITS | scan`."""
@@ -29,12 +30,24 @@ class Births:
             np.copyto(found, self.columns["visit"][place], where=known[place] == position)
         return found
 
-    def forget(self, count: int) -> None:
-        """Let go of the first `count` births."""
+    def settle(self, start: Ints, settled_ms: int) -> None:
+        """Let go of births up to the first whose visit did not begin before a time; `start` is by visit."""
+        self._forget(_first_open(self.columns["visit"], start, settled_ms))
+
+    def _forget(self, count: int) -> None:
         if count:
             self.columns.drop(count)
 
     def renumber(self, dropped: int) -> None:
         """The first `dropped` visits are no more, and the others' numbers that much less."""
         self.columns["visit"][:] -= dropped
-        self.forget(int(np.count_nonzero(self.columns["visit"] < 0)))
+        self._forget(int(np.count_nonzero(self.columns["visit"] < 0)))
+
+
+@compiled
+def _first_open(visit: Ints, start: Ints, settled_ms: int) -> int:
+    """The first place of a visit that did not begin before a time; their number where there is none."""
+    for place in range(len(visit)):
+        if start[visit[place]] >= settled_ms:
+            return place
+    return len(visit)

@@ -69,6 +69,13 @@ def side_by_side(rows: int, length: int) -> Ints:
     return np.empty((rows, -(-length // 512) * 512 + 72), np.int64)
 
 
+def widened(table: Ints, filled: int, needed: int) -> Ints:
+    """Such a table with room for twice as many as are needed, and what the first `filled` places hold."""
+    wider = side_by_side(len(table), 2 * needed)
+    wider[:, :filled] = table[:, :filled]
+    return wider
+
+
 _ROOM: Final = 4
 """How much more room is taken than is filled. A large array takes no memory where nothing was written yet, and to move
 to another one takes longer than a batch does."""

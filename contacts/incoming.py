@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from contacts.births import SCAN_BITS
-from contacts.columns import Ints, side_by_side
+from contacts.columns import Ints, side_by_side, widened
 from contacts.compiled import compiled
 from contacts.names import Lineages
 from contacts.pseudonyms import People, chosen, together
@@ -122,9 +122,7 @@ class Incoming:
         numbers = self._lineages.take_written(lineages, _check)
         first, last = self.waiting, self.waiting + len(rows)
         if last > self._columns.shape[1]:
-            wider = side_by_side(_COLUMNS, 2 * last)
-            wider[:, :first] = self._columns[:, :first]
-            self._columns = wider
+            self._columns = widened(self._columns, first, last)
         _fill(rows, numbers, block.source_partition, first, self._columns)
         source.position, source.change = int(self._columns[_POSITION, last - 1]), int(rows[-1, _CHANGE])
         self._persons.append(persons)

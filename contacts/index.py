@@ -264,7 +264,7 @@ class VisitIndex:
         self.archive.expire(before_ms)
         self.clear(self.kept(np.flatnonzero(self._rows["end"] < before_ms)))
         for births in self.births:
-            births.forget(_first_open(births.columns["visit"], self._rows["start"], settled_ms))
+            births.settle(self._rows["start"], settled_ms)
         self._may_drop = True
 
     def _move(self, rows: Ints) -> None:
@@ -354,15 +354,6 @@ def _link(head: NDArray[np.int32], back: NDArray[np.int32], below: Ints, start: 
             back[row] = 0
             below[row] = -(1 << 62)
         head[person[place]] = row + 1
-
-
-@compiled
-def _first_open(visit: Ints, start: Ints, settled_ms: int) -> int:
-    """The first place of a visit that did not begin before a time; their number where there is none."""
-    for place in range(len(visit)):
-        if start[visit[place]] >= settled_ms:
-            return place
-    return len(visit)
 
 
 @compiled

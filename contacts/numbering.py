@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.columns import Ints, begins, ints
-from contacts.pseudonyms import People, Pseudonyms, people_of, texts_of
+from contacts.pseudonyms import People, Pseudonyms, people_of, texts_of, together
 
 _Halves = NDArray[np.uint64]
 
@@ -65,14 +65,15 @@ class Persons:
         if self._known is None:
             return None
         some = [people_of(part) if isinstance(part, list) else part for part in parts if len(part)]
-        alike = [part for part in some if isinstance(part, Pseudonyms)]
-        keys = {part.key_id for part in (self._known, *alike) if len(part)}
-        if len(alike) < len(some) or len(keys) > 1:
-            self._texts.of(self._known.texts())
-            self._known = None
-            return None
-        self._known = Pseudonyms(keys.pop() if keys else "", self._known.halves)
-        return np.concatenate([self._known.halves[:0], *(part.halves for part in alike)])
+        if not some:
+            return self._known.halves[:0]
+        found = together(some)
+        if isinstance(found, Pseudonyms) and self._known.key_id in ("", found.key_id):
+            self._known = Pseudonyms(found.key_id, self._known.halves)
+            return found.halves
+        self._texts.of(self._known.texts())
+        self._known = None
+        return None
 
     def _numbered(self, halves: _Halves) -> Ints:
         """The numbers of those with these halves: sorted once, together with those known."""

@@ -106,8 +106,7 @@ class Directory:
         if not len(names):
             return np.empty(0, np.int64)
         self._make_table(len(self) + len(names))
-        tag = self._tag(names.key_id, add=True) if isinstance(names, Pseudonyms) else _OTHER
-        if isinstance(names, Pseudonyms) and tag != _OTHER:
+        if isinstance(names, Pseudonyms) and (tag := self._tag(names.key_id, add=True)) != _OTHER:
             keys = _Keys(len(names))
             keys.high[:], keys.low[:], keys.tag[:] = names.halves[:, 0], names.halves[:, 1], tag
             return self._probe(keys, add=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contacts.bisecting import first_from
-from contacts.columns import Ints, ints, side_by_side
+from contacts.columns import Ints, ints, side_by_side, widened
 from contacts.compiled import compiled
 from contacts.segments import DAY_MINUTES, LIMITS, Bits, Segment
 from contacts.sparse import Places, first_of_person, lineage_at
@@ -106,12 +106,9 @@ class Found:
 
     def _make_room(self, count: int) -> bool:
         """Whether there was room for so many; now there is."""
-        room = self._table.shape[1]
-        if count <= room:
+        if count <= self._table.shape[1]:
             return True
-        wider = side_by_side(_WIDTH, 2 * count)
-        wider[:, : self._count] = self._table[:, : self._count]
-        self._table = wider
+        self._table = widened(self._table, self._count, count)
         return False
 
 

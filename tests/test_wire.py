@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contacts.incoming import Incoming
 from contacts.names import Lineages
 from contacts.people import Directory
-from contacts.pseudonyms import texts_of, together
+from contacts.pseudonyms import chosen, texts_of, together
 from contacts.wire import WIRE_BLOCKS, as_wire, lineage_in, lineages_of, persons_of
 from schemas.blocks import VISIT_COLUMNS, BlockError, Lineage, VisitBlock
 
@@ -151,6 +151,18 @@ def test_chosen_lineages(some: list[tuple[Lineage, bool]]) -> None:
     wanted = [msgspec.msgpack.encode(lineage) for lineage, each in some if each]
     assert written.pieces(kept) == written.pieces(np.flatnonzero(kept)) == wanted
     assert len(written) == len(some)
+
+
+@given(st.lists(st.tuples(st.one_of(TEXTS, PSEUDONYMS), st.booleans()), max_size=8))
+def test_chosen_names(some: list[tuple[str, bool]]) -> None:
+    """Some of them, however many, and those together with all."""
+    names, which = persons_of(raw([name for name, _ in some])), np.array([each for _, each in some], np.bool_)
+    kept = [name for name, each in some if each]
+    found = chosen(names, np.flatnonzero(which))
+    assert texts_of(found) == kept
+    assert (len(names), len(found)) == (len(some), len(kept))
+    assert texts_of(together([found, names])) == kept + [name for name, _ in some]
+    assert together([]) == []
 
 
 @given(st.integers(1, 40), st.sampled_from(["a", "b1", "key-of-sixteen-x"]), st.data())
