@@ -24,7 +24,7 @@ from rich.table import Table
 from bench.arrivals import Arrivals
 from bench.holding import Holding, names_of, one
 from bench.hops import Searcher
-from bench.machine import bench_folder, describe
+from bench.machine import bench_folder, describe, page_us
 from bench.peer import Contacts, minimum_ms, most_shared
 from bench.population import FULL_VISITS, Population, Question, Visits
 from contacts.archive import MemoryShelf
@@ -39,6 +39,8 @@ _CLUSTER: Final = "bench"
 _TOPIC: Final = "visits"
 _RATE: Final = 50_000
 _ASKED_AT_ONCE: Final = 5
+_IDLE_S: Final = 5.0
+"""Of the pages that a question reads under load, most were not read by another for about as long."""
 
 Found = dict[str, Any]
 
@@ -230,6 +232,7 @@ def under_load(folder: Path, visits: int, questions: int, seconds: float) -> Fou
         took += _timed(some, lambda each: len(asker.contacts(*each).person))[0]
         time.sleep(max(0.0, rows / _RATE - (time.monotonic() - began)))
     passed = time.monotonic() - began
+    page_again_us, page_idle_us = page_us(_IDLE_S)
     return {
         **_percentiles(took),
         "questions": len(took),
@@ -241,6 +244,8 @@ def under_load(folder: Path, visits: int, questions: int, seconds: float) -> Fou
         "windows_once_a_second_max_ms": max(tells),
         "ready_for_blocks_s": ready,
         "living_visits": len(arrivals.index),
+        "memory_page_read_again_us": page_again_us,
+        f"memory_page_idle_for_{_IDLE_S:.0f}_s_us": page_idle_us,
     }
 
 

@@ -6,7 +6,7 @@ living part of the index, from where it is settled again with the next day.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -118,14 +118,14 @@ class Archive:
         """The memory of all segments, exact times left out."""
         return sum(segment.bytes_held for segment in self.segments)
 
-    def between(self, since_ms: int, until_ms: int) -> Iterator[Segment]:
+    def between(self, since_ms: int, until_ms: int) -> list[Segment]:
         """The segments that may hold visits which touch `[since_ms, until_ms]`. Raises Damaged."""
-        for segment in self.segments:
-            if segment.midnight_ms <= until_ms and segment.until_ms >= since_ms:
-                self.check(segment)
-                yield segment
+        found = [each for each in self.segments if each.midnight_ms <= until_ms and each.until_ms >= since_ms]
+        for segment in found:
+            self.check(segment)
+        return found
 
-    def all(self) -> Iterator[Segment]:
+    def all(self) -> list[Segment]:
         """All segments. Raises Damaged."""
         return self.between(-(1 << 62), 1 << 62)
 

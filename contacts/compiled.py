@@ -18,7 +18,7 @@ COMPILED: Final = not os.environ.get("LACAK_WITHOUT_NUMBA") and find_spec("numba
 """Whether `compiled` compiles. Without it (a platform without wheels) everything is slower, and the same."""
 
 
-class _Later:
+class Later:
     """A function that is compiled when it is first called, and those it calls with it."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -32,17 +32,22 @@ class _Later:
     def made(self) -> Callable[..., Any]:
         """The compiled function. It takes this one's place in every module of those it is called from."""
         if self._made is None:
-            import numba
-
-            try:
-                self._made = numba.njit(cache=True, nogil=True)(self.function)
-            except RuntimeError:  # nowhere to keep machine code: name a folder in NUMBA_CACHE_DIR
-                self._made = numba.njit(nogil=True)(self.function)
+            self._made = self.compile()
             there = self.function.__globals__
             for name, value in list(there.items()):
-                if isinstance(value, _Later):
+                if isinstance(value, Later):
                     there[name] = value.made()
         return self._made
+
+    def compile(self) -> Callable[..., Any]:
+        """Have numba make it."""
+        import numba
+
+        try:
+            made = numba.njit(cache=True, nogil=True)(self.function)
+        except RuntimeError:  # nowhere to keep machine code: name a folder in NUMBA_CACHE_DIR
+            made = numba.njit(nogil=True)(self.function)
+        return cast(Callable[..., Any], made)
 
 
 def compiled(function: F) -> F:
@@ -51,4 +56,4 @@ def compiled(function: F) -> F:
     It runs without the interpreter's lock and must raise nothing. Plain Python must give the same: keep to int64,
     shifts and comparisons where unsigned numbers would overflow.
     """
-    return cast(F, _Later(function)) if COMPILED else function
+    return cast(F, Later(function)) if COMPILED else function

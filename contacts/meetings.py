@@ -14,8 +14,9 @@ from contacts.air import Air, air_of
 from contacts.columns import Bools, Ints, among, distinct, ints, side_by_side
 from contacts.compiled import compiled
 from contacts.index import MEETS, VisitIndex
+from contacts.lookups import MEETS_MARK
 from contacts.presence import Union, any_in, unite, unite_into
-from contacts.reads import ASKED, ASSUMED_MARK, MEETS_MARK, TOLD_MARK, Found, marks_of
+from contacts.reads import ASKED, ASSUMED_MARK, TOLD_MARK, Found, marks_of
 from contacts.runs import Asked
 from schemas.messages import Direction
 
@@ -196,8 +197,8 @@ def visits_of(index: VisitIndex, persons: Ints, since: Ints, until: Ints) -> Vis
             rows = rows[index.live(rows)]
             _add_rows(index, found, np.searchsorted(ordered, index.column("person")[rows].astype(np.int64)), rows)
         venue_of = index.lineages.all_own
-        for segment in index.archive.between(int(since.min()) - index.longest_ms, int(until.max()) + index.longest_ms):
-            found.of_persons(segment, ordered, venue_of)
+        segments = index.archive.between(int(since.min()) - index.longest_ms, int(until.max()) + index.longest_ms)
+        found.of_persons(segments, ordered, venue_of)
         found.columns()[ASKED] = order[found.columns()[ASKED]]
     return _visits(found)
 
@@ -211,8 +212,8 @@ def _at_venues(index: VisitIndex, asked: Asked, without: Ints, found: Found, lea
             _add_rows(index, found, number[other], rows[other])
         which, lineage = index.lineages.of_venues(asked.venue)
         questions = asked.venue[which], asked.since[which], asked.until[which], without[which], which
-        for segment in index.archive.between(int(asked.since.min()), int(asked.until.max())):
-            found.at_lineages(segment, lineage, *questions, least_ms)
+        segments = index.archive.between(int(asked.since.min()), int(asked.until.max()))
+        found.at_lineages(segments, lineage, *questions, least_ms)
     return _visits(found)
 
 

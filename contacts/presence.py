@@ -214,8 +214,7 @@ def presences_at(index: VisitIndex, venue: int, at_ms: int) -> AtOnce:
     who = np.searchsorted(persons, index.column("person")[rows].astype(np.int64))
     start, end = index.column("start")[rows], index.column("end")[rows]
     found.add(who, persons[who], np.ones(len(rows), np.int64), start, end, 0)
-    for segment in index.archive.between(at_ms - index.longest_ms, _FAR):
-        found.of_persons(segment, persons, counts.astype(np.int64))
+    found.of_persons(index.archive.between(at_ms - index.longest_ms, _FAR), persons, counts.astype(np.int32))
     who, _, counted, start, end, _ = found.columns()
     kept = np.flatnonzero((counted != 0) & (end > at_ms))
     kept = kept[np.lexsort((start[kept], who[kept]))]
@@ -232,6 +231,6 @@ def _inside(index: VisitIndex, counts: Bools, at_ms: int) -> Ints:
     rows = rows[counts[index.column("lineage")[rows]]]
     found = Found()
     asked = lineages, lineages, np.full(len(lineages), at_ms), np.full(len(lineages), at_ms + 1)
-    for segment in index.archive.between(at_ms - index.longest_ms, at_ms + 1):
-        found.at_lineages(segment, *asked, np.full(len(lineages), -1), lineages)
+    segments = index.archive.between(at_ms - index.longest_ms, at_ms + 1)
+    found.at_lineages(segments, *asked, np.full(len(lineages), -1), lineages)
     return ints(np.concatenate((index.column("person")[rows].astype(np.int64), found.columns()[1])))

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from contacts.addresses import address
 from contacts.columns import Bools, Ints, distinct, ints
 from contacts.compiled import compiled
 from contacts.sorting import sort_words
@@ -88,9 +89,9 @@ class Segment:
         self.midnight_ms = midnight_ms
         self.words, self.begins, self.mine, self.exact, self.gone = words, begins, mine, exact, gone
         self.mine_sparse, self.begins_sparse = mine_sparse, begins_sparse
-        self.by_person = words, begins, mine, exact, gone, mine_sparse, begins_sparse, midnight_ms
-        self.by_venue = words, begins, exact, gone, midnight_ms
-        """What the loops of contacts.reads are given, in their order."""
+        arrays = words, begins, mine, exact, gone, mine_sparse, begins_sparse
+        self.where = ints([*(number for array in arrays for number in address(array)), midnight_ms])
+        """For the loops of contacts.lookups: address and length of each of the arrays, and midnight."""
         self.file = ""
         """The file that holds it, once there is one."""
         self.checked = False

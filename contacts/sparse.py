@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contacts.bisecting import first_from
 from contacts.columns import Ints, ints
 from contacts.compiled import compiled
 
@@ -47,20 +46,19 @@ def over_places(begins: Places) -> Places:
 
 
 @compiled
-def first_of_person(mine: Ints, sparse: Places, person: int) -> Any:
-    """The first place in `mine` whose person is no less; without an index (an older file) all is searched."""
+def stretch_of_person(count: int, sparse: Places, person: int) -> Any:
+    """Between which places of `count` the first is whose person is no less; without an index (an older file) all."""
     if not len(sparse):
-        return first_from(mine, person << 32, 0, len(mine))
+        return 0, count
     at = (person >> np.int64(sparse[0])) + 1
     if at + 1 >= len(sparse):
-        return len(mine)
-    return first_from(mine, person << 32, np.int64(sparse[at]), np.int64(sparse[at + 1]))
+        return count, count
+    return np.int64(sparse[at]), np.int64(sparse[at + 1])
 
 
 @compiled
-def lineage_at(begins: Places, sparse: Places, place: int) -> Any:
-    """The lineage whose stretch of places holds this one."""
-    first, last = np.int64(0), np.int64(len(begins) - 2)
-    if len(sparse):
-        first, last = np.int64(sparse[place // _PLACES]), np.int64(sparse[place // _PLACES + 1])
-    return first_from(begins, place + 1, first + 1, last + 1) - 1
+def lineages_near(count: int, sparse: Places, place: int) -> Any:
+    """The first and the last of `count` lineages of which one has this place."""
+    if not len(sparse):
+        return 0, count - 1
+    return np.int64(sparse[place // _PLACES]), np.int64(sparse[place // _PLACES + 1])

@@ -116,7 +116,7 @@ def check(segment: Segment, visits: Sequence[Seen], since: int, until: int, with
     assert sorted(zip(rows.tolist(), listed_at(segment, places), strict=True)) == sorted(
         (persons.index(visit.person), visit) for visit in visits
     )
-    assert found_of(lambda found: found.of_persons(segment, ints(persons), venue_of)) == sorted(
+    assert found_of(lambda found: found.of_persons([segment], ints(persons), venue_of)) == sorted(
         (persons.index(each.person), each.person, 10 - each.lineage, each.start, each.end, marks(each))
         for each in counted
     )
@@ -124,7 +124,7 @@ def check(segment: Segment, visits: Sequence[Seen], since: int, until: int, with
     asked = ints(range(5)) + 3
     sides = (np.full(5, side) for side in (since, until, without))
     venues = ints([venue_of[each] for each in lineages])
-    assert found_of(lambda found: found.at_lineages(segment, ints(lineages), venues, *sides, asked, least)) == sorted(
+    assert found_of(lambda found: found.at_lineages([segment], ints(lineages), venues, *sides, asked, least)) == sorted(
         (3 + each.lineage, each.person, 10 - each.lineage, each.start, each.end, marks(each))
         for each in counted
         if min(each.end, until) - max(each.start, since) >= (1 if each.meets else least) and each.person != without
@@ -197,9 +197,41 @@ def test_a_busy_venue_is_searched() -> None:
         until = since + int(dice.choice([1, MINUTE, HOUR, 30 * HOUR]))
         sides = (np.array([side]) for side in (since, until, 7))
         questions = (np.array([1]), np.array([8]), *sides, np.array([0]))
-        found = found_of(lambda each, ask=questions: each.at_lineages(segment, *ask))  # type: ignore[misc]
+        found = found_of(lambda each, ask=questions: each.at_lineages([segment], *ask))  # type: ignore[misc]
         shares = (visits.lineage == 1) & (start < until) & (end > since) & (end > start) & (visits.person != 7)
         assert [row[1] for row in sorted(found)] == np.flatnonzero(shares).tolist()
+
+
+def test_many_days_are_asked_at_once() -> None:
+    """More persons, venues and visits than are taken in turns, or than there is room for at first."""
+    midnight, after = day_of("Asia/Jakarta")
+    day, dice = after - midnight, np.random.default_rng(6)
+    segments, visits = [], []
+    for begin in range(midnight, midnight + 5 * day, day):
+        start = dice.integers(begin, begin + day, 3000)
+        length = dice.choice(ints([0, MINUTE, HOUR, 30 * HOUR]), 3000)
+        columns = dice.integers(0, 90, 3000), dice.integers(0, 50, 3000) ** 2 // 50, start, start + length
+        none = np.zeros(3000, np.bool_)
+        sealed_day = Sealed(*columns, np.full(3000, CHECKED_OUT), none, none)
+        segments.append(Segment.build(begin, sealed_day, 50)[0])
+        segments[-1].take_out(np.arange(0, 3000, 7))
+        visits += [visit for visit in listed(segments[-1].visits()) if visit.end > visit.start]
+    persons = ints(range(1, 100, 2))
+    assert found_of(lambda found: found.of_persons(segments, persons, np.arange(50, 0, -1, np.int32))) == sorted(
+        (visit.person // 2, visit.person, 50 - visit.lineage, visit.start, visit.end, 0)
+        for visit in visits
+        if visit.person % 2
+    )
+    since = dice.integers(midnight - HOUR, midnight + 6 * day, 50)
+    until, without = since + dice.choice(ints([1, HOUR, 2 * day]), 50), dice.integers(0, 90, 50)
+    lineages = np.arange(50)
+    asked = lineages, lineages, since, until, without, lineages + 7
+    assert found_of(lambda found: found.at_lineages(segments, *asked, 5 * MINUTE)) == sorted(
+        (number + 7, visit.person, number, visit.start, visit.end, 0)
+        for visit in visits
+        if min(visit.end, until[number := visit.lineage]) - max(visit.start, since[number]) >= 5 * MINUTE
+        and visit.person != without[number]
+    )
 
 
 def check_in(visit: Seen) -> tuple[int, int, int, bool]:
@@ -315,7 +347,7 @@ def test_lineages_that_came_later_have_no_visits() -> None:
     one, far = np.array([0]), np.array([midnight + HOUR])
     for lineage, count in ((1, 1), (2, 0), (1 << 20, 0)):
         questions = (np.array([lineage]), one, far - HOUR, far, one, one)
-        found = found_of(lambda each, ask=questions: each.at_lineages(segment, *ask))  # type: ignore[misc]
+        found = found_of(lambda each, ask=questions: each.at_lineages([segment], *ask))  # type: ignore[misc]
         assert len(found) == count
 
 
