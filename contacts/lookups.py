@@ -17,7 +17,7 @@ from contacts.bisecting import first_from
 from contacts.columns import Ints
 from contacts.compiled import compiled
 from contacts.segments import DAY_MINUTES, Bits
-from contacts.sparse import Places, lineages_near, stretch_of_person
+from contacts.sparse import Places, entry_of_person, entry_of_place, lineages_near, stretch_of_person
 
 MEETS_MARK: Final = 16
 """The bit of a visit's marks that says that it meets another of its person there."""
@@ -92,7 +92,7 @@ def find_persons(
             at = segments[segment]
             sparse = _mine_sparse(at)
             if len(sparse):
-                prefetch(at[_MINE_SPARSE] + 4 * ((persons[one] >> np.int64(sparse[0])) + 1))
+                prefetch(at[_MINE_SPARSE] + 4 * entry_of_person(sparse, persons[one]))
             one += 1
             if one == many:
                 segment, one = segment + 1, 0
@@ -116,7 +116,7 @@ def find_persons(
                     prefetch(at[_WORDS] + 8 * place)
                     prefetch(at[_EXACT] + 8 * place)
                     prefetch(at[_GONE] + (place >> 3))
-                    prefetch(at[_BEGINS_SPARSE] + 4 * (place >> 8))
+                    prefetch(at[_BEGINS_SPARSE] + 4 * entry_of_place(place))
                 count += 1
         if count > room:
             return done, before, count

@@ -46,14 +46,26 @@ def over_places(begins: Places) -> Places:
 
 
 @compiled
+def entry_of_person(sparse: Places, person: int) -> Any:
+    """Where an index that is not empty says where the stretch of a person begins; the next entry says where it ends."""
+    return (person >> np.int64(sparse[0])) + 1
+
+
+@compiled
 def stretch_of_person(count: int, sparse: Places, person: int) -> Any:
     """Between which places of `count` the first is whose person is no less; without an index (an older file) all."""
     if not len(sparse):
         return 0, count
-    at = (person >> np.int64(sparse[0])) + 1
+    at = entry_of_person(sparse, person)
     if at + 1 >= len(sparse):
         return count, count
     return np.int64(sparse[at]), np.int64(sparse[at + 1])
+
+
+@compiled
+def entry_of_place(place: int) -> Any:
+    """Where an index says which lineage a place's stretch begins with."""
+    return place // _PLACES
 
 
 @compiled
@@ -61,4 +73,5 @@ def lineages_near(count: int, sparse: Places, place: int) -> Any:
     """The first and the last of `count` lineages of which one has this place."""
     if not len(sparse):
         return 0, count - 1
-    return np.int64(sparse[place // _PLACES]), np.int64(sparse[place // _PLACES + 1])
+    at = entry_of_place(place)
+    return np.int64(sparse[at]), np.int64(sparse[at + 1])
