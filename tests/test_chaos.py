@@ -15,19 +15,20 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from schemas.blocks import CONTROL_MAGIC, Tick, frame
 from schemas.heartbeats import HEARTBEAT_KEY, beat
 from schemas.messages import Occupancy, Scan, Trace
 from streams.reader import ReadRecord
 from streams.settings import Settings
-from tests import oracle
+from tests import oracle, profile_oracle
 from tests.chaos.__main__ import SELECTION, chaos
-from tests.chaos.expected import Expected, expect
+from tests.chaos.expected import PROFILE, Expected, expect
 from tests.chaos.judge import Judge, _maps, _sets
 from tests.chaos.proxy import Network
 from tests.chaos.report import keep, read, report
 from tests.chaos.run import Result
 from tests.chaos.schedule import Fault, Kind, Schedule, ScheduleError, Way, load, make, printed
-from tests.chaos.seen import Said, Stands, _newest
+from tests.chaos.seen import Said, Stands, _newest, is_tick_ahead
 from tests.chaos.servers import Ports
 from tests.chaos.system import fill
 from tests.chaos.town import HORIZON_MS, RETENTION_MS, town
@@ -146,7 +147,7 @@ def test_a_report_of_a_case_that_was_withdrawn_must_say_so_in_both_places_unless
     """A test withdrawn before its trace was told leaves no trace; one that was told must not stand, nor be lacking."""
     made = town(Schedule(6, (), people=100, scans=300), NOW)
     person = made.withdrawn[0]
-    judge, wanted = Judge(Settings(), made, None, lambda: None), Expected(made, [], {}, set())  # type: ignore[arg-type]
+    judge, wanted = Judge(Settings(), made, None, lambda: None), Expected(made, [], {}, set(), Said([], [], set(), []))  # type: ignore[arg-type]
     given = {
         "trace_id": "t", "case_id": "c", "person": person, "direction": "forward", "profile": "who", "officer": "",
         "purpose": "", "requested_at_ms": 1, "window_start_ms": 0, "window_end_ms": 1, "position": (0, 0),
@@ -157,7 +158,7 @@ def test_a_report_of_a_case_that_was_withdrawn_must_say_so_in_both_places_unless
         traces = {} if state is None else {"t": msgspec.convert({**given, "state": state}, Trace)}
         found = []
         stands = Stands({}, {}, traces, {}, [], {})
-        judge._traces("", stands, wanted, told, lambda _, there, must: found.append((there, must)))
+        judge._traces("", stands, wanted, told, NOW, lambda _, there, must: found.append((there, must)))
         key = (person, "forward", 0)
         return found[0][0].get(key) != found[0][1].get(key)
 
@@ -166,6 +167,33 @@ def test_a_report_of_a_case_that_was_withdrawn_must_say_so_in_both_places_unless
     assert not fault("withdrawn", known)
     assert fault(None, known)
     assert fault("complete", known)
+
+
+def test_what_came_when_a_trace_stood_no_longer_is_not_owed() -> None:
+    """Two late scans make a contact: one came while the trace stood or was made, or both came later."""
+    made = town(Schedule(6, (), people=100, scans=300), NOW)
+    person, other = next(iter(made.cases)), "p-other"
+    case = made.cases[person]
+    window = profile_oracle.window(PROFILE, "backward", case.onset_ms, case.specimen_ms)
+    begin = max(window[0], NOW - 10 * 86_400_000)
+    scans = [oracle.Scan(who, "v1", "in", begin, NOW + after) for who, after in ((person, 10), (other, 20))]
+    log = Said(scans, [(0, 7, 0), (1, 3, 0)], set(), [])
+    wanted = expect(made, log, set())
+
+    def contacts(until_ms: int, known: dict[int, int]) -> list[str]:
+        return list(wanted.contacts(person, "backward", None, (until_ms, known))[1])
+
+    assert list(wanted.contacts(person, "backward", None)[1]) == [other]
+    assert contacts(NOW + 20, {}) == [other]
+    assert contacts(NOW + 19, {}) == contacts(NOW, {0: 7, 1: 2}) == []
+    assert contacts(NOW, {0: 7, 1: 3}) == contacts(NOW + 10, {1: 3}) == [other]
+
+
+@pytest.mark.parametrize(("ahead_ms", "refused"), [(0, False), (300_000, False), (300_001, True)])
+def test_a_tick_of_a_clock_that_is_ahead_is_a_letter(ahead_ms: int, refused: bool) -> None:
+    tick = frame(CONTROL_MAGIC, Tick(NOW + ahead_ms))
+    assert is_tick_ahead(ReadRecord("health-records", 0, 5, NOW, b"tick", tick)) is refused
+    assert not is_tick_ahead(ReadRecord("health-records", 0, 5, NOW, b"tick", None))
 
 
 def test_jobs_take_no_port_of_each_other() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -25,12 +25,13 @@ Contacts = dict[str, list[tuple[str, int, int]]]
 
 
 class Expected(NamedTuple):
-    """The visits, all windows that ever will be by them, and the letters."""
+    """The visits, all windows that ever will be by them, the letters, and the log that all this follows from."""
 
     town: Town
     visits: list[oracle.Visit]
     windows: dict[tuple[str, int], Window]
     letters: set[Letter]
+    log: Said
 
     def windows_by(self, log_times: dict[int, int]) -> dict[tuple[str, int], Window]:
         """The windows that had ended by the log times of their partitions."""
@@ -51,13 +52,19 @@ class Expected(NamedTuple):
             for venue, given in by_venue.items()
         }
 
-    def contacts(self, person: str, direction: str, as_of: int | None) -> tuple[tuple[int, int], Contacts]:
-        """The window of a case and its contacts, cut at a log time."""
+    def contacts(
+        self, person: str, direction: str, as_of: int | None, ended: tuple[int, Mapping[int, int]] | None = None
+    ) -> tuple[tuple[int, int], Contacts]:
+        """The window of a case and its contacts, cut at a log time.
+
+        `ended`: by the scans up to a log time, and up to an offset in each partition.
+        """
         case = self.town.cases[person]
         window = profile_oracle.window(PROFILE, direction, case.onset_ms, case.specimen_ms)
-        places = {visit.venue for visit in self.visits if visit.person == person}
+        visits = self.visits if ended is None else _visits(self.town, _before(self.log, *ended))
+        places = {visit.venue for visit in visits if visit.person == person}
         found = oracle.contacts(
-            [visit for visit in self.visits if visit.venue in places], person, window,
+            [visit for visit in visits if visit.venue in places], person, window,
             minimum_minutes=15, strict=False, per="stay", direction=direction, as_of=as_of,
         )  # fmt: skip
         return window, {
@@ -88,8 +95,18 @@ def home(venue: str, records: Sequence[oracle.VenueRecord]) -> int:
     return partition_of(([venue, *oracle.ancestors(venue, records)])[-1], PARTITIONS)
 
 
-def expect(town: Town, log: Said, other: set[Letter]) -> Expected:
-    """What must stand. `other` are the letters of topics other than `scans`."""
+def _before(log: Said, until_ms: int, known: Mapping[int, int]) -> list[oracle.Scan]:
+    """The scans that came before their partition had passed a log time, and those up to an offset of it."""
+    found, reached = [], dict.fromkeys(known, 0)
+    for scan, (partition, offset, _) in zip(log.scans, log.places, strict=True):
+        reached[partition] = max(reached.get(partition, 0), scan.arrived)
+        if reached[partition] <= until_ms or offset <= known.get(partition, -1):
+            found.append(scan)
+    return found
+
+
+def _visits(town: Town, scans: Sequence[oracle.Scan]) -> list[oracle.Visit]:
+    """The visits that scans make, without what was erased."""
     erasures = [
         oracle.Erasure(each.person, each.before_ms)
         for message in town.rare
@@ -97,13 +114,18 @@ def expect(town: Town, log: Said, other: set[Letter]) -> Expected:
         for each in [msgspec.json.decode(message.value, type=Erasure)]
     ]
     by_person: dict[str, list[oracle.Scan]] = defaultdict(list)
-    for scan in log.scans:
+    for scan in scans:
         by_person[scan.person].append(scan)
     visits: list[oracle.Visit] = []
-    for person, scans in by_person.items():  # the visits of one are a function of that person's scans
+    for person, own in by_person.items():  # the visits of one are a function of that person's scans
         gone = [each for each in erasures if each.person == person]
-        visits += oracle.visits(scans, town.records, _RULES, gone)
-    visits.sort(key=lambda visit: (visit.start, visit.person, visit.venue, visit.reason == "self_reported"))
+        visits += oracle.visits(own, town.records, _RULES, gone)
+    return sorted(visits, key=lambda visit: (visit.start, visit.person, visit.venue, visit.reason == "self_reported"))
+
+
+def expect(town: Town, log: Said, other: set[Letter]) -> Expected:
+    """What must stand. `other` are the letters of topics other than `scans`."""
+    visits = _visits(town, log.scans)
     windows: dict[tuple[str, int], Window] = {}
     by_home: dict[str, list[oracle.Visit]] = defaultdict(list)
     for visit in visits:
@@ -116,4 +138,4 @@ def expect(town: Town, log: Said, other: set[Letter]) -> Expected:
             letters.add(("scans", *place, "in_the_future"))
         elif scan.arrived - scan.at > RETENTION_MS:
             letters.add(("scans", *place, "too_old"))
-    return Expected(town, visits, windows, letters)
+    return Expected(town, visits, windows, letters, log)

@@ -80,11 +80,17 @@ class Judge:
             time.sleep(_LOOK_SECONDS)
 
     def _other_letters(self) -> set[Letter]:
-        return {
+        bad = {
             (topic, record.partition, record.offset, 0, self._town.bad[record.value])
             for topic in _LETTERED
             for record in read_topic(self._settings, topic)
             if record.value is not None and record.value in self._town.bad
+        }
+        return bad | {  # ticks of a worker whose clock is ahead
+            (topic, record.partition, record.offset, 0, "arrival_ahead")
+            for topic in ("scans", "health-records")
+            for record in read_topic(self._settings, topic)
+            if seen.is_tick_ahead(record)
         }
 
     def _compare(self, log: Said, wanted: Expected) -> tuple[list[Difference], dict[str, int]]:
@@ -119,7 +125,7 @@ class Judge:
             maps(f"windows, {where}", {key: stands.windows[key] for key in stands.windows.keys() - early}, windows)
             maps(f"inside, {where}", {venue: n for venue, n in stands.inside.items() if n}, inside)
             maps(f"statuses, {where}", _told(stands.statuses), _told(statuses))
-            self._traces(where, stands, wanted, told, maps)
+            self._traces(where, stands, wanted, told, max(log_times.values()), maps)
             ids = {t.person: t.case_id for t in stands.traces.values() if t.state != "withdrawn"}
             if ids.keys() <= self._town.cases.keys():
                 sets(f"clusters, {where}", stands.clusters, wanted.clusters(ids))
@@ -128,16 +134,30 @@ class Judge:
         return [each for each in found if each is not None], counts
 
     def _traces(
-        self, where: str, stands: Stands, wanted: Expected, told: Set[tuple[str, str]], maps: Callable[..., None]
+        self,
+        where: str,
+        stands: Stands,
+        wanted: Expected,
+        told: Set[tuple[str, str]],
+        ended_ms: int,
+        maps: Callable[..., None],
     ) -> None:
-        """`told`: of whom the topic holds any report. A case that was withdrawn before there was one has none."""
+        """`told`: of whom the topic holds any report. A case that was withdrawn before there was one has none.
+
+        A trace that stood no longer at log time `ended_ms` is owed what came while it stood, and what was known when it
+        was made, if that was later; it may have more.
+        """
         there: dict[tuple[str, str, int], Any] = {}
         must: dict[tuple[str, str, int], Any] = {}
         for trace in sorted(stands.traces.values(), key=lambda each: each.trace_id):
             own = (trace.person, trace.direction)
             there[*own, sum(key[:2] == own for key in there)] = _report(trace)
             if trace.person in self._town.cases:
-                must[*own, 0] = ("complete", *wanted.contacts(trace.person, trace.direction, trace.as_of_ms))
+                must[*own, 0] = ("complete", *wanted.contacts(*own, trace.as_of_ms))
+                until_ms = trace.standing_until_ms or ended_ms
+                if there[*own, 0] != must[*own, 0] and until_ms < ended_ms:
+                    ended = until_ms, {each.partition: each.offset for each in trace.as_of}
+                    must[*own, 0] = ("complete", *wanted.contacts(*own, trace.as_of_ms, ended))
         for person in self._town.cases:
             for direction in ("forward", "backward"):
                 must.setdefault((person, direction, 0), "no such trace")

@@ -21,6 +21,7 @@ from schemas.blocks import (
     WINDOW_COLUMNS,
     WINDOWS_MAGIC,
     ErasureOrder,
+    Tick,
     unframe,
 )
 from schemas.health import HealthRecord, Status
@@ -93,6 +94,14 @@ def _block(found: Said, record: ReadRecord, value: bytes) -> None:
         found.scans.append(oracle.Scan(person, venue, _KINDS[kind], at, arrived))
         found.places.append((record.partition, record.offset, row))
     found.ids.update(block.scan_ids)
+
+
+def is_tick_ahead(record: ReadRecord) -> bool:
+    """Whether a record is a tick that is refused: later than its record came, by more than clocks may differ."""
+    if (record.value or b"")[:4] != CONTROL_MAGIC:
+        return False
+    control = unframe(CONTROL_MAGIC, record.value or b"", CONTROLS)
+    return isinstance(control, Tick) and control.at_ms > record.timestamp_ms + TOLERANCE_MS
 
 
 def letters(settings: Settings) -> list[DeadLetter]:
